@@ -1,0 +1,289 @@
+"""The gevent engine: the hub's own loop, so that other greenlets run while `poll` waits.
+
+How one poll goes. Every watch has one watcher on the hub's loop. `poll` starts those that are stopped,
+notes the calling greenlet and switches to the hub. A watcher that fires only notes what fired. A check
+watcher runs once at the end of each iteration of the hub: it stops whatever fired, and, if there is
+something to tell, switches back. So:
+
+- The caller resumes once per batch, after the whole iteration, not at the first watcher.
+- What fired is stopped until the next poll: a handler that blocks cooperatively (`gevent.sleep`) with
+  bytes unread costs no spinning, not even when further descriptors become ready meanwhile.
+- Every poll, `poll(0)` too, goes through at least one iteration of the hub, so a busy executor cannot
+  starve other greenlets.
+
+Nothing written in Python runs for a single event. No watcher holds a reference on the loop but while a
+poll waits, so an engine that lies idle does not keep `gevent.wait()` or `hub.join()` from ending.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from evsockets.engines.base import READ, WRITE, Engine
+
+_BOTH = READ | WRITE
+_SIGNALS_EVERY = 0.05
+"""Seconds between two looks at signals where the loop has to be woken for them (libuv)."""
+
+
+class _Watch:
+    """One descriptor: what is asked for, and its watcher once a poll needed one."""
+
+    __slots__ = ("fd", "interest", "token", "watcher")
+
+    def __init__(self, fd: int, interest: int, token: Any) -> None:
+        self.fd = fd
+        self.interest = interest
+        self.token = token
+        self.watcher: Any = None
+
+
+class GeventEngine(Engine):
+    """Readiness from the hub of the greenlet that polls (libev or libuv loop).
+
+    It is bound to the hub of the thread that polls first and moves along if another thread polls. Call
+    `poll` from any greenlet but the hub (RuntimeError). A greenlet that is killed, or left by a
+    `gevent.Timeout`, while it polls leaves the engine reusable.
+    """
+
+    name = "gevent"
+
+    @classmethod
+    def available(cls) -> str | None:
+        """See `Engine.available`."""
+        try:
+            import gevent.hub  # noqa: F401
+        except ImportError as error:
+            return f"gevent cannot be imported ({error}); install it with: pip install gevent"
+        return None
+
+    def __init__(self) -> None:
+        import gevent
+        from gevent.hub import get_hub
+
+        self._spawn: Callable[..., Any] = gevent.spawn
+        self._get_hub: Callable[[], Any] = get_hub
+        self._getcurrent: Callable[[], Any] = gevent.getcurrent
+        self._hub: Any = None
+        self._watches: dict[int, _Watch] = {}
+        self._stopped: dict[_Watch, None] = {}  # to be started by the next poll
+        self._fired: dict[_Watch, int] = {}  # what the loop noted in this iteration
+        self._ready: dict[_Watch, int] = {}  # what waits to be told
+        self._waiting: Any = None  # the greenlet inside poll
+        self._rounds = -1  # iterations left until poll returns in any case; -1: no such limit
+        self._expired = False
+        self._due = 0.0
+        self._timer: Any = None
+        self._check: Any = None
+        self._idle: Any = None
+        self._signals: Any = None
+        self._greenlets: set[Any] = set()
+        self._closed = False
+
+    def watch(self, fd: int, interest: int, token: Any) -> None:
+        """See `Engine.watch`."""
+        if fd < 0:
+            raise OSError(errno.EBADF, f"not a descriptor: {fd}")
+        if self._closed:
+            raise RuntimeError("this engine is closed")
+        if not 0 <= interest <= _BOTH:
+            raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
+        known = self._watches.get(fd)
+        if interest:
+            fcntl.fcntl(fd, fcntl.F_GETFD)
+        if known is not None:
+            self._forget(known)
+        if interest:
+            # Always a new watcher: the number may be another file by now.
+            self._watches[fd] = watch = _Watch(fd, interest, token)
+            if self._waiting is None:
+                self._stopped[watch] = None
+            else:  # another greenlet waits in poll just now
+                self._start(watch)
+
+    def _forget(self, watch: _Watch) -> None:
+        del self._watches[watch.fd]
+        self._stopped.pop(watch, None)
+        self._fired.pop(watch, None)
+        self._ready.pop(watch, None)
+        if watch.watcher is not None:
+            watch.watcher.stop()
+            watch.watcher.close()
+            watch.watcher = None
+
+    def _start(self, watch: _Watch) -> None:
+        if watch.watcher is None:
+            try:
+                watch.watcher = self._hub.loop.io(watch.fd, watch.interest, ref=False)
+            except (OSError, ValueError):
+                return  # closed without being forgotten: vanishes, as it does with epoll
+        watch.watcher.start(partial(self._fired.__setitem__, watch), pass_events=True)
+
+    def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
+        """See `Engine.poll`. Other greenlets run meanwhile, with `poll(0)` too."""
+        if self._closed:
+            raise RuntimeError("this engine is closed")
+        hub = self._get_hub()
+        current = self._getcurrent()
+        if current is hub:
+            raise RuntimeError("poll was called in the hub, which must not wait; call it in a greenlet")
+        if self._waiting is not None:
+            raise RuntimeError("another greenlet waits in this engine's poll")
+        if hub is not self._hub:
+            self._move_to(hub)
+        if self._stopped:
+            for watch in self._stopped:
+                self._start(watch)
+            self._stopped.clear()
+        self._expired = False
+        if timeout == 0 or self._ready:
+            # Two ends of an iteration: the first may be that of one which polled before the start above.
+            self._rounds = 2
+            self._idle.start(dict)  # any callable in C will do: it only keeps the loop from blocking
+        else:
+            self._rounds = -1
+            if timeout is not None:
+                self._arm(timeout)
+        self._waiting = current
+        self._check.ref = True
+        if self._signals is not None:
+            self._signals.start(dict)
+        try:
+            hub.switch()
+        finally:
+            self._waiting = None
+            if not self._closed:
+                self._check.ref = False
+                self._idle.stop()
+                if self._signals is not None:
+                    self._signals.stop()
+        if not self._ready:
+            return []
+        batch = [(watch.token, mask) for watch, mask in self._ready.items()]
+        self._stopped.update(dict.fromkeys(self._ready))
+        self._ready.clear()
+        return batch
+
+    def _arm(self, timeout: float) -> None:
+        """One timer stays armed and is moved only when a poll must end sooner; see `Engine.poll`."""
+        now = time.monotonic()
+        until = now + timeout
+        if now < self._due <= until:
+            return
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+        self._timer = self._hub.loop.timer(timeout, ref=False)
+        self._timer.start(self._timed_out, update=True)
+        self._due = until
+
+    def _timed_out(self) -> None:
+        self._due = 0.0
+        self._expired = True
+
+    def _end_of_iteration(self) -> None:
+        """Runs in the hub: stop what fired, and switch to the poller if there is something to tell."""
+        fired = self._fired
+        if fired:
+            for watch, events in fired.items():
+                watch.watcher.stop()
+                # libuv tells an error as a negative number.
+                self._ready[watch] = events & watch.interest if events > 0 else watch.interest
+            fired.clear()
+        elif self._rounds < 0 and not self._expired:
+            return
+        if self._waiting is None:
+            return
+        if self._rounds > 0:
+            self._rounds -= 1
+        if fired or self._rounds == 0 or self._expired or self._ready:
+            poller, self._waiting = self._waiting, None
+            poller.switch()
+
+    def _move_to(self, hub: Any) -> None:
+        """Leave the hub polled in so far, if any, for that of the calling thread."""
+        if self._hub is not None:
+            self._leave()
+        self._hub = hub
+        loop = hub.loop
+        # The lowest priority: other greenlets' events of one iteration come before the switch.
+        self._check = loop.check(ref=False, priority=loop.MINPRI)
+        self._check.start(self._end_of_iteration)
+        self._idle = loop.idle(ref=False)
+        if getattr(loop, "SIGNAL_CHECK_INTERVAL_MS", 0) > 1000 * _SIGNALS_EVERY:
+            self._signals = loop.timer(_SIGNALS_EVERY, _SIGNALS_EVERY, ref=False)
+        self._due = 0.0
+        self._stopped = dict.fromkeys(self._watches.values())
+
+    def _leave(self) -> None:
+        """Give back every watcher, in the thread they belong to."""
+        watchers = [self._check, self._idle, self._timer, self._signals]
+        for watch in self._watches.values():
+            watchers.append(watch.watcher)
+            watch.watcher = None
+        self._check = self._idle = self._timer = self._signals = None
+        self._fired.clear()
+        self._ready.clear()
+        close = partial(_close_all, [watcher for watcher in watchers if watcher is not None])
+        if self._hub.thread_ident == self._get_hub().thread_ident:
+            close()
+        elif not self._hub.dead and self._hub.loop is not None:
+            self._hub.loop.run_callback_threadsafe(close)
+
+    def run_blocking(self, function: Callable[[], Any], done: Callable[[Any], object]) -> None:
+        """Run `function()` without blocking the hub; then call `done(outcome)` in a greenlet.
+
+        `outcome` is the result or the exception. A `functools.partial` of `socket.getaddrinfo` goes to
+        gevent's resolver, whichever is configured; anything else to the hub's thread pool.
+        """
+        if self._closed:
+            raise RuntimeError("this engine is closed")
+        greenlet = self._spawn(self._run, function, done)
+        self._greenlets.add(greenlet)
+        greenlet.link(self._greenlets.discard)
+
+    def _run(self, function: Callable[[], Any], done: Callable[[Any], object]) -> None:
+        outcome: Any
+        try:
+            outcome = self._look_up(function)
+        except Exception as error:
+            outcome = error
+        done(outcome)
+
+    def _look_up(self, function: Callable[[], Any]) -> Any:
+        import socket
+
+        import gevent.monkey
+        import gevent.socket
+
+        hub = self._get_hub()
+        if isinstance(function, partial):
+            plain = gevent.monkey.get_original("socket", "getaddrinfo")
+            if function.func in (plain, socket.getaddrinfo, gevent.socket.getaddrinfo):
+                return gevent.socket.getaddrinfo(*function.args, **function.keywords)
+        return hub.threadpool.apply(function)
+
+    def close(self) -> None:
+        """See `Engine.close`. Look-ups under way are given up."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._hub is not None:
+            self._leave()
+        for greenlet in list(self._greenlets):
+            greenlet.kill(block=False)
+        self._greenlets.clear()
+        self._watches.clear()
+        self._stopped.clear()
+        self._hub = None
+
+
+def _close_all(watchers: list[Any]) -> None:
+    for watcher in watchers:
+        watcher.stop()
+        watcher.close()

@@ -1,0 +1,7 @@
+"""The libev engine of evsockets."""
+
+from __future__ import annotations
+
+from .engine import LibevEngine
+
+__all__ = ["LibevEngine"]

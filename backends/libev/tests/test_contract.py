@@ -1,0 +1,90 @@
+"""The libev engine keeps the contract, on every back end its binding offers."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+
+from evsockets.engines import READ, create_engine
+from evsockets.errors import EngineUnavailableError, UnsupportedOperationError
+from evsockets.testing import EngineContract
+from evsockets_libev import LibevEngine, bindings
+
+
+class TestLibev(EngineContract):
+    variant: str | None = None
+
+    def make_engine(self) -> LibevEngine:
+        reason = LibevEngine.available()
+        if reason is not None:
+            pytest.skip(reason)
+        if self.variant is not None and self.variant not in LibevEngine.variants():
+            pytest.skip(f"this libev has no {self.variant}")
+        try:
+            return LibevEngine(self.variant)
+        except ValueError as error:
+            pytest.skip(str(error))
+
+
+class TestPoll(TestLibev):
+    variant = "poll"
+
+
+class TestSelect(TestLibev):
+    variant = "select"
+
+
+def test_says_what_it_runs_on() -> None:
+    with LibevEngine() as engine:
+        assert engine.name == "libev"
+        assert engine.binding in ("pyev", "gevent.libev.corecext")
+        assert engine.backend in LibevEngine.variants()
+
+
+def test_is_found_by_name() -> None:
+    with create_engine("libev:poll") as engine:
+        assert isinstance(engine, LibevEngine)
+        assert engine.backend == "poll"
+        with pytest.raises(UnsupportedOperationError):
+            engine.fileno()
+
+
+def test_unknown_back_end_names_the_known() -> None:
+    with pytest.raises(ValueError, match="epoll, poll, select"):
+        LibevEngine("iocp")
+    with pytest.raises(EngineUnavailableError, match="did you mean 'epoll'"):
+        create_engine("libev:epol")
+
+
+def test_without_a_binding_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyev", None)
+    monkeypatch.setitem(sys.modules, "gevent.libev.corecext", None)
+    with pytest.raises(EngineUnavailableError, match="pip install gevent"):
+        create_engine("libev")
+
+
+def test_another_module_called_pyev_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyev", types.ModuleType("pyev"))
+    assert bindings.find_binding() is not bindings.Pyev
+
+
+def test_the_timer_is_armed_again_only_when_a_poll_must_end_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    armed: list[float] = []
+    with LibevEngine() as engine:
+        arm = engine._loop.arm
+        monkeypatch.setattr(engine._loop, "arm", lambda seconds: (armed.append(seconds), arm(seconds)))
+        reader, writer = os.pipe()
+        try:
+            os.write(writer, b"x")
+            engine.watch(reader, READ, "token")
+            for timeout in (60, 60, 90, 30, 30, None, 40):
+                assert engine.poll(timeout) == [("token", READ)]
+            assert len(armed) == 2
+            engine.watch(reader, 0, None)
+        finally:
+            os.close(reader)
+            os.close(writer)

@@ -1,0 +1,257 @@
+"""Addresses: `scheme://target` text taken apart, and socket addresses put back into text."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .errors import AddressError
+
+# What a system call takes or gives as an address: a tuple for IP, str or bytes for unix, None if unnamed.
+SockAddr = Any
+
+# sun_path holds 108 bytes on Linux and 104 elsewhere, one of them for the closing NUL (or the leading one of
+# an abstract name).
+UNIX_PATH_LIMIT = 107 if sys.platform == "linux" else 103
+HOST_LIMIT = 253
+LABEL_LIMIT = 63
+
+
+class _Scheme(NamedTuple):
+    canonical: str
+    tls_version: str | None = None
+    listed: bool = True
+
+
+_SCHEMES = {
+    "tcp": _Scheme("tcp"),
+    "tls": _Scheme("tls"),
+    "ssl": _Scheme("tls"),
+    "tlsv1.2": _Scheme("tls", "TLSv1.2"),
+    "tlsv1.3": _Scheme("tls", "TLSv1.3"),
+    "udp": _Scheme("udp"),
+    "unix": _Scheme("unix"),
+    "udg": _Scheme("udg"),
+    "fd": _Scheme("fd", listed=False),
+}
+
+
+def get_transports() -> list[str]:
+    """Return the schemes usable for clients and servers alike (`fd`, for servers only, is left out)."""
+    return [name for name, scheme in _SCHEMES.items() if scheme.listed]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed address. Equal when they mean the same, however the text spells it.
+
+    `scheme` is canonical: "tcp", "tls" and "udp" have a `host` (an A-label name or a numeric address, IPv6
+    without brackets but with its zone) and a `port`; "unix" and "udg" a `path` (`@name` in the abstract
+    namespace); "fd" has the descriptor's number as its `port`. What an address does not have is None.
+    `tls_version` is None unless the scheme pins one. `text` is the address as it was written.
+    """
+
+    scheme: str
+    host: str | None = None
+    port: int | None = None
+    path: str | None = None
+    tls_version: str | None = None
+    text: str = field(default="", compare=False)
+
+    @property
+    def is_stream(self) -> bool:
+        """True for tcp, tls and unix. An `fd` address is neither: its descriptor tells."""
+        return self.scheme in ("tcp", "tls", "unix")
+
+    @property
+    def is_datagram(self) -> bool:
+        """True for udp and udg."""
+        return self.scheme in ("udp", "udg")
+
+    @property
+    def is_tls(self) -> bool:
+        """True when the connection starts with a TLS handshake."""
+        return self.scheme == "tls"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_address(text: str, *, server: bool = False) -> Address:
+    """Take `text` apart; `server` admits port 0 and `fd://N`.
+
+    Raises AddressError saying what is wrong, and TypeError for anything but a str.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"an address is a str such as 'tcp://host:80', not {type(text).__name__}")
+    name, separator, target = text.partition("://")
+    if not separator:
+        raise AddressError(f"address {text!r} has no scheme: write one of {_known(server)} before '://'")
+    scheme = _SCHEMES.get(name.lower())
+    if scheme is None:
+        raise AddressError(f"address {text!r} has the unknown scheme {name!r}; known are {_known(server)}")
+    try:
+        if scheme.canonical in ("unix", "udg"):
+            return Address(scheme.canonical, path=_unix_path(target), text=text)
+        if scheme.canonical == "fd":
+            if not server:
+                raise AddressError("fd:// is for servers only")
+            return Address("fd", port=_number(target, "descriptor", 2**31 - 1), text=text)
+        host, port = split_host_port(target)
+        if port is None:
+            raise AddressError("the port is missing: write host:port")
+        if port == 0 and not server:
+            raise AddressError("port 0 is for servers only")
+        return Address(scheme.canonical, check_host(host), port, None, scheme.tls_version, text)
+    except AddressError as error:
+        raise AddressError(f"address {text!r}: {error}") from None
+
+
+def _known(server: bool) -> str:
+    return ", ".join([*get_transports(), "fd"] if server else get_transports())
+
+
+def _number(text: str, what: str, limit: int) -> int:
+    # str.isdigit() is true for digits int() takes in other scripts, and for some it does not.
+    if not (text.isascii() and text.isdigit()):
+        raise AddressError(f"the {what} must be a decimal number, not {text!r}")
+    if len(text) > 10 or int(text) > limit:
+        raise AddressError(f"the {what} {text[:20]} is out of range (0 to {limit})")
+    return int(text)
+
+
+def split_host_port(target: str) -> tuple[str, int | None]:
+    """Split "host:port", "[ipv6]:port" or the same without a port (None); the host is not checked."""
+    if target.startswith("["):
+        host, closed, rest = target[1:].partition("]")
+        if not closed:
+            raise AddressError("the ']' after the IPv6 address is missing")
+        if ":" not in host:
+            raise AddressError(f"brackets are for IPv6 addresses, and {host!r} is none")
+        if not rest:
+            return host, None
+        if not rest.startswith(":"):
+            raise AddressError(f"only ':port' may follow the ']', not {rest!r}")
+        return host, _number(rest[1:], "port", 65535)
+    host, colon, port = target.rpartition(":")
+    if not colon:
+        return target, None
+    if ":" in host:
+        raise AddressError("an IPv6 address needs brackets: [address]:port")
+    return host, _number(port, "port", 65535)
+
+
+def check_host(host: str) -> str:
+    """Return `host` in its canonical form: a numeric address, or a lower-case name in A-labels (IDNA).
+
+    Raises AddressError for what can be neither.
+    """
+    if not host:
+        raise AddressError("the host is missing (a server on all interfaces is 0.0.0.0 or [::])")
+    if ":" in host:
+        return _ipv6(host)
+    name = host
+    if not host.isascii():
+        # The codec is quadratic in its input, so the length comes first.
+        if len(host) > HOST_LIMIT:
+            raise AddressError(f"the host name is longer than {HOST_LIMIT} characters")
+        try:
+            name = host.encode("idna").decode("ascii")
+        except UnicodeError as error:
+            raise AddressError(f"the host name {host!r} is not valid: {error}") from None
+    labels = name.removesuffix(".")
+    if len(labels) > HOST_LIMIT:
+        raise AddressError(f"the host name is longer than {HOST_LIMIT} characters")
+    for label in labels.split("."):
+        if not label:
+            raise AddressError(f"the host name {host!r} has an empty label")
+        if len(label) > LABEL_LIMIT:
+            raise AddressError(f"the host name has a label longer than {LABEL_LIMIT} characters: {label!r}")
+        if not label.replace("-", "").replace("_", "").isalnum():
+            raise AddressError(f"the host name {host!r} has a character no host name can have")
+    parts = labels.split(".")
+    if len(parts) == 4 and all(part.isdigit() for part in parts):
+        try:
+            _socket.inet_pton(_socket.AF_INET, labels)
+        except OSError:
+            raise AddressError(f"{host!r} is not an IPv4 address") from None
+        return labels
+    return name.lower()
+
+
+def _ipv6(host: str) -> str:
+    base, percent, zone = host.partition("%")
+    try:
+        packed = _socket.inet_pton(_socket.AF_INET6, base)
+    except (OSError, ValueError):
+        raise AddressError(f"{base!r} is not an IPv6 address") from None
+    if percent and (not zone or not zone.isprintable() or not set(zone).isdisjoint(" /%[]")):
+        raise AddressError(f"{host!r} has no valid zone after the '%'")
+    return _socket.inet_ntop(_socket.AF_INET6, packed) + percent + zone
+
+
+def _unix_path(path: str) -> str:
+    if path in ("", "@"):
+        raise AddressError("the socket's path (or @name in the abstract namespace) is missing")
+    if "\0" in path:
+        raise AddressError("a socket's path cannot contain a NUL")
+    try:
+        length = len(os.fsencode(path.removeprefix("@")))
+    except UnicodeError:
+        raise AddressError("the socket's path cannot be encoded for the file system") from None
+    if length > UNIX_PATH_LIMIT:
+        raise AddressError(f"the socket's path has {length} bytes, the system's limit is {UNIX_PATH_LIMIT}")
+    return path
+
+
+def numeric_address(host: str, port: int) -> tuple[int, SockAddr] | None:
+    """Return `(family, sockaddr)` of a numeric `host`, or None for a name. No look-up is made.
+
+    An IPv6 zone becomes the scope number; a zone without such an interface is an OSError.
+    """
+    base, _, zone = host.partition("%")
+    try:
+        if ":" not in host:
+            _socket.inet_pton(_socket.AF_INET, host)
+            return int(_socket.AF_INET), (host, port)
+        _socket.inet_pton(_socket.AF_INET6, base)
+    except (OSError, ValueError):
+        return None
+    scope = 0
+    if zone:
+        scope = int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone)
+    return int(_socket.AF_INET6), (base, port, 0, scope)
+
+
+def sockaddr_of(path: str) -> str | bytes:
+    """Return what bind and connect take for a unix socket's `path` (`@name` for the abstract namespace)."""
+    return b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path
+
+
+def public_address(family: int, sockaddr: SockAddr) -> SockAddr:
+    """Return `sockaddr` as users see it: an IP tuple as it is, a unix path or `@name`; None if unnamed."""
+    if family != _socket.AF_UNIX:
+        return sockaddr or None
+    if not sockaddr:
+        return None
+    text = os.fsdecode(sockaddr)
+    return "@" + text[1:] if text.startswith("\0") else text
+
+
+def address_url(scheme: str, family: int, sockaddr: SockAddr) -> str:
+    """Return `scheme://target` for a peer's `sockaddr`; the target of an unnamed unix peer is empty."""
+    if family == _socket.AF_UNIX:
+        return f"{scheme}://{public_address(family, sockaddr) or ''}"
+    host, port = sockaddr[0], sockaddr[1]
+    if ":" not in host:
+        return f"{scheme}://{host}:{port}"
+    if "%" not in host and len(sockaddr) > 3 and sockaddr[3]:
+        try:
+            host = f"{host}%{socket.if_indextoname(sockaddr[3])}"
+        except OSError:  # the interface went away
+            host = f"{host}%{sockaddr[3]}"
+    return f"{scheme}://[{host}]:{port}"

@@ -1,0 +1,187 @@
+"""The directory `serve` shows: files and listings, and never anything outside it."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import stat
+import time
+from dataclasses import dataclass
+from html import escape
+from http import HTTPStatus
+from urllib.parse import quote
+
+from .common import human_bytes
+from .http import HttpError
+
+_STYLE = """
+:root { color-scheme: light dark; font-family: system-ui, sans-serif; }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8884; }
+td:not(:first-child), th:not(:first-child) { text-align: right; white-space: nowrap; }
+td:first-child { overflow-wrap: anywhere; }
+a { text-decoration: none; } a:hover { text-decoration: underline; }
+footer { margin-top: 1rem; opacity: .6; font-size: .85rem; }
+"""
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """A regular file open for reading. Its owner closes `descriptor`."""
+
+    descriptor: int
+    size: int
+    modified: float
+    tag: str
+    content_type: str
+
+
+@dataclass(slots=True)
+class Listing:
+    """A directory, as a page of HTML."""
+
+    page: bytes
+
+
+@dataclass(slots=True)
+class Redirect:
+    """A directory asked for without its final slash; `location` is where it is."""
+
+    location: str
+
+
+class Directory:
+    """A directory whose files are shown; `root` is its path. NotADirectoryError if it is none."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.realpath(os.fsencode(root))
+        if not os.path.isdir(self.root):
+            raise NotADirectoryError(root)
+
+    def open(self, path: bytes) -> OpenFile | Listing | Redirect:
+        """Return what the decoded absolute URL path `path` names; HttpError if there is nothing to show.
+
+        Symbolic links are followed as long as they stay inside. A link that leads out, like "..", is
+        answered as if it were not there.
+        """
+        names = [name for name in path.split(b"/") if name not in (b"", b".")]
+        if b".." in names:
+            raise HttpError(HTTPStatus.NOT_FOUND, "nothing here")
+        try:
+            descriptor = self._descriptor(names)
+        except PermissionError:
+            raise HttpError(HTTPStatus.FORBIDDEN, "no permission") from None
+        except (OSError, ValueError):
+            raise HttpError(HTTPStatus.NOT_FOUND, "nothing here") from None
+        try:
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                if path.endswith(b"/"):
+                    return self._listing_or_index(names)
+                return Redirect("/" + "".join(quote(name) + "/" for name in names))
+            if not stat.S_ISREG(status.st_mode) or path.endswith(b"/"):
+                raise HttpError(HTTPStatus.NOT_FOUND, "nothing here")
+            found = _describe(descriptor, names[-1], status)
+            descriptor = -1
+            return found
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _descriptor(self, names: list[bytes]) -> int:
+        """Open what `names` lead to, read-only.
+
+        The links are resolved first; then each step is taken from the directory before it, refusing
+        links, so that nobody who swaps a directory for a link meanwhile gets out.
+        """
+        real = os.path.realpath(os.path.join(self.root, *names), strict=True)
+        if real == self.root:
+            steps = []
+        elif real.startswith(self.root.rstrip(b"/") + b"/"):
+            steps = real[len(self.root.rstrip(b"/")) + 1 :].split(b"/")
+        else:
+            raise FileNotFoundError
+        # O_NONBLOCK: opening a FIFO must not wait for its writer.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+        here = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for step in steps:
+            try:
+                there = os.open(step, flags, dir_fd=here)
+            finally:
+                os.close(here)
+            here = there
+        return here
+
+    def _listing_or_index(self, names: list[bytes]) -> OpenFile | Listing:
+        try:
+            index = self._descriptor([*names, b"index.html"])
+        except OSError:
+            return Listing(self._page(names))
+        status = os.fstat(index)
+        if stat.S_ISREG(status.st_mode):
+            return _describe(index, b"index.html", status)
+        os.close(index)
+        return Listing(self._page(names))
+
+    def _page(self, names: list[bytes]) -> bytes:
+        """The HTML page which lists a directory; what would not be shown when asked for is left out."""
+        title = "/" + "".join(os.fsdecode(name) + "/" for name in names)
+        rows = []
+        if names:
+            rows.append('<tr><td><a href="../">../</a></td><td></td><td></td></tr>')
+        place = os.path.join(self.root, *names)
+        try:
+            with os.scandir(place) as entries:
+                found = [item for entry in entries if (item := self._item(entry)) is not None]
+        except OSError:
+            raise HttpError(HTTPStatus.FORBIDDEN, "no permission") from None
+        for is_file, name, size, modified in sorted(found):
+            slash = "" if is_file else "/"
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(modified))
+            # "./" keeps a name such as "a:b" from being taken for a scheme.
+            rows.append(
+                f'<tr><td><a href="./{quote(name)}{slash}">{_text(os.fsdecode(name))}{slash}</a></td>'
+                f"<td>{human_bytes(size) if is_file else ''}</td><td>{when}</td></tr>"
+            )
+        page = (
+            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width">\n'
+            f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{_text(title)}</h1>\n"
+            "<table>\n<thead><tr><th>Name</th><th>Size</th><th>Modified</th></tr></thead>\n<tbody>\n"
+            + "\n".join(rows)
+            + f"\n</tbody>\n</table>\n<footer>{len(found)} entries, served by evsockets</footer>\n"
+            + "</body>\n</html>\n"
+        )
+        return page.encode("utf-8")
+
+    def _item(self, entry: os.DirEntry[bytes]) -> tuple[bool, bytes, int, float] | None:
+        """One entry as `(is_file, name, size, modified)`, None if it is not to be shown."""
+        try:
+            if entry.is_symlink():
+                real = os.path.realpath(entry.path, strict=True)
+                if not (real + b"/").startswith(self.root.rstrip(b"/") + b"/"):
+                    return None
+            status = entry.stat()
+        except OSError:  # gone meanwhile, or a link to nothing
+            return None
+        if stat.S_ISDIR(status.st_mode):
+            return False, entry.name, 0, status.st_mtime
+        return (True, entry.name, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
+
+
+def _describe(descriptor: int, name: bytes, status: os.stat_result) -> OpenFile:
+    kind, encoding = mimetypes.guess_type(os.fsdecode(name))
+    if encoding is not None:
+        # The file itself is what is asked for, not what it would unpack to.
+        kind = {"gzip": "application/gzip"}.get(encoding, "application/octet-stream")
+    kind = kind or "application/octet-stream"
+    if kind.startswith("text/") or kind in ("application/json", "application/javascript"):
+        kind += "; charset=utf-8"
+    tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    return OpenFile(descriptor, status.st_size, status.st_mtime, tag, kind)
+
+
+def _text(text: str) -> str:
+    """`text` for HTML; bytes of a file name that are no UTF-8 show as the replacement sign."""
+    return escape(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))

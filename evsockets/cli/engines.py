@@ -1,0 +1,102 @@
+"""`evsockets engines`: which engines can be used here, and what the others need."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+from typing import Any
+
+from .. import EngineError, available_engines, create_engine
+from .common import one_line
+from .table import print_table
+
+GROUP = "evsockets.engines"
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "engines", help="list the engines: which are usable, and what the others need"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the engines; 1 if none can be used."""
+    found = available_engines()
+    chosen = _default_name()
+    entries = [
+        {
+            "name": name,
+            "usable": problem is None,
+            "default": problem is None and name == chosen,
+            "version": _version(name),
+            "runs_on": _runs_on(name) if problem is None else None,
+            "problem": None if problem is None else one_line(problem),
+        }
+        for name, problem in found.items()
+    ]
+    if arguments.json:
+        print(json.dumps({"default": chosen, "engines": entries}, indent=2))
+    else:
+        _print(entries)
+    return 0 if any(entry["usable"] for entry in entries) else 1
+
+
+def _print(entries: list[dict[str, Any]]) -> None:
+    rows = []
+    tones = []
+    for entry in entries:
+        state = "usable" if entry["usable"] else "not usable"
+        note = entry["problem"] or entry["runs_on"] or ""
+        if entry["default"]:
+            note = f"{note} (the default here)".strip()
+        rows.append([entry["name"], state, entry["version"] or "-", note])
+        tones.append("good" if entry["usable"] else "off")
+    print_table(["engine", "state", "version", "notes"], rows, tones=tones, left=4)
+
+
+def _default_name() -> str | None:
+    """The name of the engine that is chosen when nobody says which, None if that fails."""
+    try:
+        engine = create_engine()
+    except EngineError:
+        return None
+    try:
+        return engine.name
+    finally:
+        engine.close()
+
+
+def _version(name: str) -> str | None:
+    """The version of the distribution which brings engine `name`."""
+    base = name.partition(":")[0]
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        if entry.name == base and entry.dist is not None:
+            return entry.dist.version
+    if base == "selectors":
+        from .. import __version__
+
+        return __version__
+    return None
+
+
+def _runs_on(name: str) -> str | None:
+    """What a usable engine stands on: its binding, or the module and its version."""
+    try:
+        engine = create_engine(name)
+    except EngineError as error:
+        return one_line(str(error))
+    try:
+        binding = getattr(engine, "binding", None)
+        if binding:
+            return str(binding)
+        try:
+            return f"{engine.name} {importlib.metadata.version(engine.name)}"
+        except importlib.metadata.PackageNotFoundError:
+            return f"Python {platform.python_version()}"
+    finally:
+        engine.close()

@@ -1,0 +1,241 @@
+"""`evsockets fetch ADDRESS...`: ask many peers at once, and say what became of each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from .. import (
+    AddressError,
+    ConstantLimitationSolver,
+    FixedLengthFramePicker,
+    FramePicker,
+    MarkerFramePicker,
+    StreamContext,
+)
+from .common import (
+    CommandError,
+    add_engine_option,
+    count,
+    escaped_bytes,
+    human_bytes,
+    human_seconds,
+    make_executor,
+    one_line,
+    seconds,
+)
+from .gathering import Gathering, Request, configuration
+from .phases import PHASE_COLOURS
+from .progress import Progress
+from .table import print_table
+from .timeline import draw_timeline
+
+_EPILOG = r"""
+Addresses are scheme://target: tcp://host:port, tls://host:port (tlsv1.2, tlsv1.3 pin the version),
+udp://host:port, unix:///path, unix://@abstract, udg:///path.
+
+  evsockets fetch --http / tcp://localhost:80 tls://example.org:443
+  evsockets fetch --send 'PING\r\n' --until '\r\n' tcp://localhost:6379
+
+The exit status is 0 if all succeeded, 1 if any failed, 2 if the command line was wrong.
+"""
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "fetch",
+        help="ask many addresses at once and print a table of what became of each",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "addresses", nargs="+", metavar="ADDRESS", help="whom to ask; may be given repeatedly"
+    )
+    what = parser.add_argument_group("what to send and to read")
+    send = what.add_mutually_exclusive_group()
+    send.add_argument(
+        "--send",
+        type=escaped_bytes,
+        metavar="TEXT",
+        help=r"bytes to send first; \r \n \t \0 \\ and \xHH are understood (default: nothing)",
+    )
+    send.add_argument(
+        "--http", metavar="PATH", help="send an HTTP/1.1 GET for this path, with each address' own host name"
+    )
+    until = what.add_mutually_exclusive_group()
+    until.add_argument(
+        "--until", type=escaped_bytes, metavar="MARKER", help="read up to these bytes (escapes as in --send)"
+    )
+    until.add_argument("--length", type=count, metavar="N", help="read exactly N bytes")
+    what.add_argument(
+        "--data",
+        action="store_true",
+        help="write what was received to standard output, and the table to standard error "
+        "(with --json: as the member 'data' of each result)",
+    )
+    how = parser.add_argument_group("how")
+    add_engine_option(how)
+    how.add_argument("--limit", type=count, metavar="N", help="at most N at a time (default: all at once)")
+    how.add_argument("--connection-timeout", type=seconds, default=60.0, metavar="SECONDS", help="default 60")
+    how.add_argument(
+        "--io-timeout",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="without a byte moving; default 60",
+    )
+    how.add_argument("--request-timeout", type=seconds, metavar="SECONDS", help="for all of it; default none")
+    how.add_argument("--ca", metavar="FILE", help="PEM file with the certificate authorities to trust")
+    out = parser.add_argument_group("output")
+    out.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
+    out.add_argument("--timeline", metavar="FILE.svg", help="draw what each request did when")
+    out.add_argument("--no-progress", action="store_true", help="show no live progress on a terminal")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fetch from all addresses; 0 if all succeeded, 1 if any failed, 130 if interrupted."""
+    context = StreamContext(ca_file=_readable(arguments.ca)) if arguments.ca else None
+    settings = configuration(arguments.connection_timeout, arguments.io_timeout, arguments.request_timeout)
+    picker = _picker(arguments)
+    with make_executor(arguments.engine, settings) as executor:
+        if arguments.limit:
+            executor.with_limitation_solver(ConstantLimitationSolver(arguments.limit))
+        gathering = Gathering(executor, keep_data=arguments.data)
+        for address in arguments.addresses:
+            try:
+                gathering.add(
+                    address, send=_request(arguments, address), picker=picker, stream_context=context
+                )
+            except AddressError as error:
+                raise CommandError(f"wrong address {address!r}: {one_line(str(error))}") from error
+        engine = executor.engine.name
+        with _output(arguments.timeline) as picture:
+            with Progress(gathering, shown=not arguments.no_progress) as progress:
+                gathering.run(progress.update)
+            if arguments.timeline:
+                picture.write(draw_timeline(gathering.requests, gathering.seconds, engine))
+    if arguments.json:
+        print(json.dumps(_document(gathering, engine, arguments.data), indent=2))
+    else:
+        report(gathering, engine, arguments.data)
+    if gathering.interrupted:
+        return 130
+    return 1 if gathering.failed else 0
+
+
+def report(gathering: Gathering, engine: str, data: bool = False) -> None:
+    """Print the table, the reasons of failures, and one line of sums; with `data` what came, too."""
+    out = sys.stderr if data else sys.stdout
+    if data:
+        for request in gathering.requests:
+            sys.stdout.buffer.writelines(request.chunks)
+        sys.stdout.buffer.flush()
+    print_requests(gathering.requests, out)
+    failures = [request for request in gathering.requests if not request.ok]
+    for request in failures:
+        print(f"  {request.address}: {one_line(request.error or request.outcome)}", file=out)
+    received = sum(request.received for request in gathering.requests)
+    print(
+        f"{len(gathering.requests) - len(failures)} complete, {len(failures)} failed, "
+        f"{human_bytes(received)} received in {human_seconds(gathering.seconds)} on engine {engine}",
+        file=out,
+    )
+
+
+def print_requests(requests: Sequence[Request], out: Any = None) -> None:
+    """Print the table of requests: address, outcome, bytes, the time in all and in each phase there was."""
+    names = [name for name in PHASE_COLOURS if any(one.log.seconds(name) is not None for one in requests)]
+    rows = [
+        [
+            one.address,
+            one.outcome,
+            human_bytes(one.sent),
+            human_bytes(one.received),
+            human_seconds(one.log.seconds()),
+            *(human_seconds(one.log.seconds(name)) for name in names),
+        ]
+        for one in requests
+    ]
+    tones = ["good" if one.ok else "bad" for one in requests]
+    print_table(["address", "outcome", "sent", "received", "time", *names], rows, tones=tones, stream=out)
+
+
+def _document(gathering: Gathering, engine: str, data: bool) -> dict[str, Any]:
+    """The JSON document; times are in seconds since the run began."""
+    results = []
+    for request in gathering.requests:
+        result: dict[str, Any] = {
+            "address": request.address,
+            "ok": request.ok,
+            "outcome": request.outcome,
+            "error": request.error,
+            "remote_address": request.remote,
+            "tls": {"version": request.tls[0], "cipher": request.tls[1]} if request.tls else None,
+            "bytes_sent": request.sent,
+            "bytes_received": request.received,
+            "start": request.log.start,
+            "seconds": request.log.seconds(),
+            "phases": [
+                {"phase": phase.name, "start": phase.start, "end": phase.end} for phase in request.log.phases
+            ],
+        }
+        if data:
+            result["data"] = b"".join(request.chunks).decode("utf-8", "backslashreplace")
+        results.append(result)
+    return {
+        "engine": engine,
+        "seconds": gathering.seconds,
+        "succeeded": len(results) - gathering.failed,
+        "failed": gathering.failed,
+        "results": results,
+    }
+
+
+def _picker(arguments: argparse.Namespace) -> FramePicker | None:
+    """The picker asked for; one serves all sockets. None reads up to the end."""
+    if arguments.until is not None:
+        if not arguments.until:
+            raise CommandError("--until needs at least one byte to look for")
+        return MarkerFramePicker(None, arguments.until)
+    return FixedLengthFramePicker(arguments.length) if arguments.length else None
+
+
+def _request(arguments: argparse.Namespace, address: str) -> bytes:
+    """The bytes to send to `address`."""
+    if arguments.http is None:
+        return arguments.send or b""
+    path = arguments.http if arguments.http.startswith("/") else f"/{arguments.http}"
+    try:
+        host = urlsplit(address).netloc
+        return (
+            f"GET {path} HTTP/1.1\r\nHost: {host or 'localhost'}\r\nUser-Agent: evsockets\r\n"
+            "Accept: */*\r\nConnection: close\r\n\r\n"
+        ).encode("ascii")
+    except ValueError as error:  # UnicodeEncodeError is one
+        raise CommandError(f"--http {path!r} for {address!r}: {error}; write it percent-encoded") from error
+
+
+def _readable(path: str) -> str:
+    """`path`, if it can be read."""
+    try:
+        with open(path, "rb"):
+            return path
+    except OSError as error:
+        raise CommandError(f"--ca: cannot read {path}: {error.strerror}; give a PEM file") from error
+
+
+def _output(path: str | None) -> Any:
+    """The file to write the picture to, opened first: better now than after a long run."""
+    try:
+        return open(path if path is not None else os.devnull, "w", encoding="utf-8")
+    except OSError as error:
+        raise CommandError(
+            f"--timeline: cannot write {path}: {error.strerror}; give another place"
+        ) from error

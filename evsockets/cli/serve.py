@@ -1,0 +1,98 @@
+"""`evsockets serve DIRECTORY`: its files and listings over HTTP/1.1."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from typing import Any
+
+from .. import Configuration
+from .common import CommandError, delay
+from .directory import Directory
+from .file_service import FileService
+from .serving import Server, add_server_options, tls_context
+
+_DEFAULT = "tcp://127.0.0.1:8000"
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "serve",
+        help="serve a directory's files and listings over HTTP/1.1",
+        description="GET and HEAD, single ranges, keep-alive, TLS; never anything outside the directory.",
+    )
+    parser.add_argument("directory", metavar="DIRECTORY")
+    parser.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help=f"where to listen: tcp://host:port, unix:///path, fd://3, or with --certificate tls://host:port "
+        f"(default {_DEFAULT}; port 0 takes a free one)",
+    )
+    parser.add_argument(
+        "-p", "--port", type=int, metavar="PORT", help="short for the default address with this port"
+    )
+    parser.add_argument(
+        "--idle-timeout",
+        type=delay,
+        default=60.0,
+        metavar="SECONDS",
+        help="keep idle clients so long (default 60)",
+    )
+    parser.add_argument("--log", action="store_true", help="print a line for every request on standard error")
+    add_server_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal; 0 after an orderly end."""
+    try:
+        directory = Directory(arguments.directory)
+    except OSError as error:
+        raise CommandError(
+            f"{arguments.directory!r} is no directory; name one whose files to serve"
+        ) from error
+    address = _address(arguments)
+    context = tls_context(arguments, address)
+    _raise_descriptor_limit()
+    service = FileService(directory, log=arguments.log, idle_timeout=arguments.idle_timeout)
+
+    def banner(url: str) -> str:
+        web = (
+            url.replace("tcp://", "http://", 1)
+            if url.startswith("tcp:")
+            else f"https://{url.partition('://')[2]}"
+        )
+        shown = "" if url.startswith("unix") else f" as {web}/"
+        return f"{url} serves {arguments.directory}{shown} on engine {server.executor.engine.name}"
+
+    # A client's mistake, or a bug that it brings out, ends that client and nobody else.
+    settings = Configuration(isolate_handler_errors=True)
+    server = Server(arguments, address, service.accept, banner, settings, stream_context=context)
+    return server.run()
+
+
+def _address(arguments: argparse.Namespace) -> str:
+    """The address to listen on, from --address or --port."""
+    if arguments.address is not None:
+        if arguments.port is not None:
+            raise CommandError("--port is short for an address; give it inside --address instead")
+        text: str = arguments.address
+        if text.startswith(("udp:", "udg:")):
+            raise CommandError(f"{text} is for datagrams; HTTP needs tcp://, tls:// or unix://")
+        return text
+    default = _DEFAULT if arguments.certificate is None else _DEFAULT.replace("tcp:", "tls:")
+    if arguments.port is None:
+        return default
+    return f"{default.rpartition(':')[0]}:{arguments.port}"
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many descriptors as the system does: each client takes one, and its file another."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,73 @@
+"""Tables: with rich where it is installed and somebody is looking, in plain text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from .common import shorten, terminal_width
+
+#: Colours by the tone of a row.
+_COLOURS = {"good": "green", "bad": "red", "off": "yellow", "": ""}
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    tones: Sequence[str] = (),
+    left: int = 2,
+    stream: TextIO | None = None,
+) -> None:
+    """Print `rows` of text under `columns`.
+
+    The first `left` columns are aligned to the left, the others to the right. `tones` ("good", "bad",
+    "off" or "", one for each row) colour the second column on a terminal with rich installed.
+    """
+    out = stream if stream is not None else sys.stdout
+    if not (out.isatty() and _print_rich(columns, rows, tones, left, out)):
+        print("\n".join(plain_table(columns, rows, left=left)), file=out)
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 2) -> list[str]:
+    """Return the table's lines, cells padded with spaces; a long first column is cut in its middle."""
+    others = [max(len(row[index]) for row in [columns, *rows]) for index in range(1, len(columns))]
+    room = max(24, terminal_width() - sum(others) - 2 * len(others))
+    texts = [[shorten(row[0], room), *row[1:]] for row in [columns, *rows]]
+    widths = [max(len(row[0]) for row in texts), *others]
+    lines = []
+    for row in texts:
+        cells = [
+            cell.ljust(width) if index < left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return lines
+
+
+def _print_rich(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], tones: Sequence[str], left: int, out: TextIO
+) -> bool:
+    """Print with rich; False when it is not installed."""
+    try:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        table.add_column(
+            name,
+            justify="left" if index < left else "right",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for number, row in enumerate(rows):
+        tone = _COLOURS[tones[number]] if number < len(tones) else ""
+        table.add_row(*(Text(cell, style=tone if index == 1 else "") for index, cell in enumerate(row)))
+    Console(file=out).print(table)
+    return True

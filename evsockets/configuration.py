@@ -1,0 +1,209 @@
+"""Settings: time-outs and engines of an executor (Configuration), socket and TLS settings (StreamContext)."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from .address import check_host
+from .checks import (
+    check_duration,
+    check_flag,
+    check_group,
+    check_int,
+    check_keepalive,
+    check_names,
+    check_speed,
+    check_timeout,
+    nearest,
+    parse_bind,
+)
+from .errors import AddressError
+
+__all__ = ["WAIT_FOREVER", "Configuration", "StreamContext", "check_timeout"]
+
+WAIT_FOREVER = None
+
+Path = str | os.PathLike[str]
+
+
+_TLS_FIELDS = ("alpn_protocols", "verify", "ca_file", "certificate", "private_key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamContext:
+    """Socket and TLS settings. Immutable and hashable; every name is a keyword of the constructor.
+
+    Sockets: `bind_to` is a client's own address: `(host, port)`, `"host:port"`, `"[ipv6]:port"`, `"host"`
+    (any port) with a numeric host, "localhost" or "", or a unix path (`@name`: abstract). `backlog` is a
+    listener's queue. `reuse_address` (SO_REUSEADDR): None is yes for stream servers and multicast, else no.
+    `reuse_port` lets several processes listen on one port. `tcp_keepalive`: True, the seconds of silence
+    before the first probe, or `(seconds before, seconds between, probes)`. `ipv6_only`: None leaves the
+    system's default. Buffer sizes are in bytes, None leaves the system's.
+
+    Datagrams: `broadcast`, `multicast_groups` to join (numeric addresses), `multicast_interface` (name, index
+    or, for IPv4, its address), `multicast_ttl` in hops, `multicast_loop`.
+
+    TLS: `tls` is a ready `ssl.SSLContext` and excludes `alpn_protocols`, `verify`, `ca_file`, `certificate`
+    and `private_key`. `verify`: None is True for clients and False for servers, which also take "optional".
+    `ca_file` (a PEM file, or a directory of hashed ones) replaces the system's authorities. `certificate` and
+    `private_key` are PEM files; the key may be in the certificate's file. `server_hostname` is the name sent
+    and verified, None takes the address's host. `require_close_notify=False` takes a connection that ends
+    without TLS's own end as a proper end.
+
+    `unlink_socket=False` leaves a unix server's socket file in place when it closes.
+
+    Raises TypeError or ValueError naming the setting.
+    """
+
+    bind_to: tuple[str, int] | str | None = None
+    backlog: int = 1024
+    reuse_address: bool | None = None
+    reuse_port: bool = False
+    broadcast: bool = False
+    multicast_groups: tuple[str, ...] = ()
+    multicast_interface: str | int | None = None
+    multicast_ttl: int | None = None
+    multicast_loop: bool | None = None
+    no_delay: bool = True
+    tcp_keepalive: bool | float | tuple[float, float, int] = False
+    ipv6_only: bool | None = None
+    receive_buffer_size: int | None = None
+    send_buffer_size: int | None = None
+    tls: ssl.SSLContext | None = None
+    server_hostname: str | None = None
+    alpn_protocols: tuple[str, ...] = ()
+    verify: bool | Literal["optional"] | None = None
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+    require_close_notify: bool = True
+    unlink_socket: bool = True
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for name in ("reuse_port", "broadcast", "no_delay", "require_close_notify", "unlink_socket"):
+            check_flag(name, getattr(self, name))
+        for name in ("reuse_address", "multicast_loop", "ipv6_only"):
+            if getattr(self, name) is not None:
+                check_flag(name, getattr(self, name))
+        check_int("backlog", self.backlog, 0, 2**31 - 1)
+        for name in ("receive_buffer_size", "send_buffer_size"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), 1, 2**30)
+        if self.multicast_ttl is not None:
+            check_int("multicast_ttl", self.multicast_ttl, 0, 255)
+        bind_to: Any = self.bind_to
+        if isinstance(bind_to, list):
+            bind_to = tuple(bind_to)
+            put(self, "bind_to", bind_to)
+        if bind_to is not None:
+            parse_bind(bind_to)
+        put(self, "multicast_groups", check_names("multicast_groups", self.multicast_groups))
+        for group in self.multicast_groups:
+            check_group(group)
+        if isinstance(self.multicast_interface, bool) or not isinstance(
+            self.multicast_interface, (str, int, type(None))
+        ):
+            raise TypeError("multicast_interface must be a name, an index or an IPv4 address")
+        check_keepalive(self.tcp_keepalive)
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        object.__setattr__(self, "alpn_protocols", check_names("alpn_protocols", self.alpn_protocols))
+        for protocol in self.alpn_protocols:
+            if not protocol.isascii() or not 0 < len(protocol) < 256:
+                raise ValueError(f"alpn_protocols: {protocol!r} must have 1 to 255 ASCII characters")
+        for name in ("ca_file", "certificate", "private_key"):
+            value = getattr(self, name)
+            if value is not None:
+                if not isinstance(value, (str, os.PathLike)):
+                    raise TypeError(f"{name} must be a path (str or PathLike), not {type(value).__name__}")
+                object.__setattr__(self, name, os.fspath(value))
+        if self.server_hostname is not None:
+            if not isinstance(self.server_hostname, str):
+                raise TypeError("server_hostname must be a str or None")
+            try:
+                check_host(self.server_hostname)
+            except AddressError as error:
+                raise ValueError(f"server_hostname: {error}") from None
+        if self.verify not in (None, True, False, "optional") or isinstance(self.verify, (int, float)) != (
+            isinstance(self.verify, bool)
+        ):
+            raise ValueError(f"verify must be True, False, 'optional' or None, not {self.verify!r}")
+        if self.private_key is not None and self.certificate is None:
+            raise ValueError("private_key needs the certificate it belongs to: set certificate too")
+        if self.tls is not None:
+            # After a monkey patch there are two SSLContext classes; both have what is used here.
+            if not hasattr(self.tls, "wrap_bio"):
+                raise TypeError(f"tls must be an ssl.SSLContext, not {type(self.tls).__name__}")
+            for name in _TLS_FIELDS:
+                if getattr(self, name) not in (None, ()):
+                    raise ValueError(f"tls= and {name}= exclude each other: set {name} in the SSLContext")
+
+    @classmethod
+    def of(cls, value: StreamContext | Mapping[str, Any] | None) -> StreamContext:
+        """Return `value` as a StreamContext: itself, a mapping of its names, or None for the defaults.
+
+        Raises TypeError for anything else, naming the nearest name to an unknown one.
+        """
+        if isinstance(value, cls):
+            return value
+        if value is None:
+            return _DEFAULT
+        if not isinstance(value, Mapping):
+            raise TypeError(f"a stream context is a StreamContext or a mapping, not {type(value).__name__}")
+        known = [entry.name for entry in fields(cls)]
+        for name in value:
+            if name not in known:
+                raise TypeError(f"unknown stream context setting {name!r}{nearest(str(name), known)}")
+        return cls(**value)
+
+    @property
+    def tls_settings(self) -> tuple[Any, ...]:
+        """Everything here that TLS depends on, hashable: equal tuples may share a connection."""
+        settings = [getattr(self, name) for name in _TLS_FIELDS]
+        return (self.tls, self.server_hostname, self.require_close_notify, *settings)
+
+
+_DEFAULT = StreamContext()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """An executor's defaults. Immutable; times in seconds (None: no limit), speeds in bytes/s.
+
+    `preferred_engines` are tried in order where no engine is named. `stream_context` (a StreamContext, a
+    mapping of its names, or None for the defaults) and the other values are what sockets start with.
+    `isolate_handler_errors` makes an error in a handler that socket's affair alone.
+
+    Raises TypeError or ValueError naming the option.
+    """
+
+    connection_timeout: float | None = 60.0
+    io_timeout: float | None = 60.0
+    idle_timeout: float | None = None
+    request_timeout: float | None = None
+    preferred_engines: tuple[str, ...] = ("libev", "selectors")
+    stream_context: StreamContext | None = None
+    min_receive_speed: float | None = None
+    min_receive_speed_duration: float | None = None
+    min_send_speed: float | None = None
+    min_send_speed_duration: float | None = None
+    isolate_handler_errors: bool = False
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for name in ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout"):
+            put(self, name, check_timeout(name, getattr(self, name)))
+        for name in ("min_receive_speed", "min_send_speed"):
+            put(self, name, check_speed(name, getattr(self, name)))
+            name += "_duration"
+            put(self, name, check_duration(name, getattr(self, name)))
+        put(self, "preferred_engines", check_names("preferred_engines", self.preferred_engines))
+        if self.stream_context is not None:
+            put(self, "stream_context", StreamContext.of(self.stream_context))
+        check_flag("isolate_handler_errors", self.isolate_handler_errors)

@@ -1,0 +1,19 @@
+"""Engines: the contract, the standard library's one, and how others are found."""
+
+from __future__ import annotations
+
+from .base import CONTRACT, READ, WRITE, Engine
+from .discovery import available_engines, create_engine
+from .stdlib import SelectorsEngine
+from .tracing import TracingEngine
+
+__all__ = [
+    "CONTRACT",
+    "READ",
+    "WRITE",
+    "Engine",
+    "SelectorsEngine",
+    "TracingEngine",
+    "available_engines",
+    "create_engine",
+]

@@ -1,0 +1,175 @@
+"""From names to engines: what is installed, what can be used, and which one to take.
+
+Engines are found by the entry point group `evsockets.engines` and loaded only when asked for. The
+standard library's engine is there without any installed metadata.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from ..errors import EngineUnavailableError
+from .base import CONTRACT, Engine
+from .stdlib import SelectorsEngine
+
+GROUP = "evsockets.engines"
+"""The entry point group engines are announced in."""
+PREFERRED = ("libev", "selectors")
+"""What is tried, in order, when nothing is asked for."""
+
+_BUILT_IN: dict[str, type[Engine]] = {"selectors": SelectorsEngine}
+_OFFICIAL = ("gevent", "libev")
+_VERBS = ("watch", "poll", "close")
+
+
+class _Unusable(Exception):
+    """Carries the reason why one candidate cannot be used."""
+
+
+def available_engines() -> dict[str, str | None]:
+    """Return every known `name` and `name:variant`, with None if usable, else why not and what to do.
+
+    Loads every installed engine. A broken one gets its reason and harms no other.
+    """
+    found: dict[str, str | None] = {}
+    for name in _known():
+        try:
+            kind = _load(name)
+        except _Unusable as reason:
+            found[name] = str(reason)
+            continue
+        found[name] = None
+        for variant in _variants(kind):
+            found[f"{name}:{variant}"] = _why_not(name, kind, variant)
+    return found
+
+
+def create_engine(name: str | None = None, *, preferred: Sequence[str] = PREFERRED) -> Engine:
+    """Return a new engine.
+
+    `name` is a name or `name:variant`. With None it is taken from the environment's `EVSOCKETS_ENGINE`;
+    else it is gevent's if gevent has monkey-patched `socket`; else the first usable one of `preferred`.
+    EngineUnavailableError lists every candidate tried, why it failed, and what to install.
+    """
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"an engine's name must be a str, not {name!r}")
+    candidates, why = _candidates(name, preferred)
+    failures: list[str] = []
+    for candidate in candidates:
+        try:
+            return _make(candidate)
+        except _Unusable as reason:
+            failures.append(f"{candidate}: {reason}")
+            cause = reason.__cause__
+    if not failures:
+        raise EngineUnavailableError("no engine to try: the list of preferred engines is empty")
+    raise EngineUnavailableError("\n  ".join([f"no engine can be used ({why}):", *failures])) from cause
+
+
+def _candidates(name: str | None, preferred: Sequence[str]) -> tuple[Sequence[str], str]:
+    if name is not None:
+        return [name], "asked for by name"
+    wanted = os.environ.get("EVSOCKETS_ENGINE", "").strip()
+    if wanted:
+        return [wanted], "asked for by EVSOCKETS_ENGINE"
+    monkey: Any = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("socket"):
+        return ["gevent"], "gevent has monkey-patched socket"
+    return list(preferred), "by preference"
+
+
+def _announced() -> dict[str, EntryPoint]:
+    """Entry points by name; of two with one name, the distribution that sorts first wins."""
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=GROUP), key=_distribution, reverse=True):
+        found[entry.name] = entry
+    return found
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value
+
+
+def _known() -> list[str]:
+    return sorted({*_BUILT_IN, *_OFFICIAL, *_announced()})
+
+
+def _make(candidate: str) -> Engine:
+    name, colon, variant = candidate.partition(":")
+    kind = _load(name)
+    try:
+        return kind(variant) if colon else kind()  # type: ignore[call-arg]
+    except Exception as error:
+        reason = str(error) if isinstance(error, EngineUnavailableError | ValueError) else repr(error)
+        if colon and isinstance(error, TypeError) and not _variants(kind):
+            reason = f"the engine {name!r} has no variants"
+        elif colon and variant not in _variants(kind):
+            reason = _with_known(f"the engine {name!r} has no variant {variant!r}", variant, _variants(kind))
+        raise _Unusable(reason) from error
+
+
+def _why_not(name: str, kind: type[Engine], variant: str) -> str | None:
+    try:
+        _make(f"{name}:{variant}").close()
+    except _Unusable as reason:
+        return str(reason)
+    return None
+
+
+def _variants(kind: type[Engine]) -> Sequence[str]:
+    try:
+        return list(getattr(kind, "variants", Engine.variants)())
+    except Exception:
+        return []
+
+
+def _load(name: str) -> type[Engine]:
+    """Return the engine class, checked for being one and for being usable here."""
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    entry = _announced().get(name)
+    if entry is None:
+        if name in _OFFICIAL:
+            raise _Unusable(f'not installed; install it with: pip install "evsockets[{name}]"')
+        raise _Unusable(_with_known(f"no engine is named {name!r}", name, _known()))
+    source = f"{_distribution(entry)} ({entry.value})"
+    cure = f"upgrade, reinstall or remove the distribution {_distribution(entry)}"
+    try:
+        kind = entry.load()
+    except Exception as error:
+        raise _Unusable(f"{source} cannot be loaded: {error!r}; {cure}") from error
+    flaw = _flaw(kind)
+    if flaw is not None:
+        raise _Unusable(f"{source} {flaw}; {cure}")
+    try:
+        reason = kind.available() if hasattr(kind, "available") else None
+    except Exception as error:
+        raise _Unusable(f"{source} fails when asked whether it is available: {error!r}; {cure}") from error
+    if reason is not None:
+        raise _Unusable(f"{reason} (distribution {_distribution(entry)})")
+    return kind  # type: ignore[no-any-return]
+
+
+def _flaw(kind: Any) -> str | None:
+    if not isinstance(kind, type):
+        return f"is not a class but {kind!r}"
+    contract = getattr(kind, "contract", CONTRACT)
+    if contract != CONTRACT:
+        return f"is written for engine contract {contract!r}, and this is evsockets with contract {CONTRACT}"
+    abstract: frozenset[str] = getattr(kind, "__abstractmethods__", frozenset())
+    missing = {verb for verb in _VERBS if not callable(getattr(kind, verb, None))} | abstract
+    if missing:
+        return f"lacks {', '.join(sorted(missing))}"
+    return None
+
+
+def _with_known(complaint: str, given: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(given, names, 1)
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    return f"{complaint}{hint or ';'} known: {', '.join(names)}"

@@ -1,0 +1,129 @@
+"""The `selectors` engine: what the standard library's `select` module offers, taken directly.
+
+`selectors` itself is left out on purpose: its `modify` compares the data it holds (tokens are opaque
+here) and its bookkeeping costs more than the system call. The `select` functions are the originals
+also after gevent has monkey-patched them, and are looked up when an engine is made.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from .base import READ, WRITE, Engine
+from .facilities import FACILITIES, IN, OUT, Events, exists
+
+_BITS = (0, IN, OUT, IN | OUT)
+_BOTH = READ | WRITE
+
+
+def _closed(timeout: float | None) -> Events:
+    raise RuntimeError("this engine is closed")
+
+
+class SelectorsEngine(Engine):
+    """Readiness straight from epoll, kqueue, poll or select.
+
+    `variant` names one of them; None takes the best this system has. ValueError for an unknown one.
+    `binding` tells which it is.
+    """
+
+    name = "selectors"
+
+    @classmethod
+    def variants(cls) -> Sequence[str]:
+        """The facilities of this system, the best one first."""
+        return [variant for variant in FACILITIES if exists(variant)]
+
+    def __init__(self, variant: str | None = None) -> None:
+        known = self.variants()
+        if variant is None:
+            variant = known[0]
+        elif variant not in known:
+            raise ValueError(f"no variant {variant!r} on this system; there are {', '.join(known)}")
+        self.binding = variant
+        self._facility = FACILITIES[variant]()
+        self._wait = self._facility.wait
+        self._watched: dict[int, tuple[Any, int]] = {}
+        self._duplex: set[int] = set()
+        # Numbers the kernel refused to drop: closed before being forgotten, perhaps alive in a copy.
+        self._suspects: set[int] = set()
+
+    def watch(self, fd: int, interest: int, token: Any) -> None:
+        """See `Engine.watch`."""
+        if fd < 0:
+            raise OSError(errno.EBADF, f"not a descriptor: {fd}")
+        if self._wait is _closed:
+            raise RuntimeError("this engine is closed")
+        if interest == 0:
+            if self._watched.pop(fd, None) is not None:
+                self._duplex.discard(fd)
+                if not self._facility.drop(fd):
+                    self._suspects.add(fd)
+            return
+        if not 0 < interest <= _BOTH:
+            raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
+        if fd in self._watched:
+            self._facility.change(fd, _BITS[interest])
+        else:
+            if fd in self._suspects:
+                self._rebuild()
+            self._facility.add(fd, _BITS[interest])
+        self._watched[fd] = token, interest
+        if interest == _BOTH:
+            self._duplex.add(fd)
+        else:
+            self._duplex.discard(fd)
+
+    def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
+        """See `Engine.poll`."""
+        events = self._wait(timeout)
+        watched = self._watched
+        try:
+            if not self._duplex:  # the one thing asked for is what any event means
+                return [watched[fd] for fd, _ in events]
+            batch = []
+            for fd, bits in events:
+                pair = watched[fd]
+                if pair[1] == _BOTH:
+                    if bits == IN:
+                        pair = pair[0], READ
+                    elif bits == OUT:
+                        pair = pair[0], WRITE
+                batch.append(pair)
+            return batch
+        except KeyError:
+            # A number forgotten too late: its file lives on in a copy, and the kernel still reports it.
+            self._rebuild()
+            return []
+
+    def _rebuild(self) -> None:
+        """Start over with a fresh kernel object under the same descriptor, if it has one."""
+        old, self._facility = self._facility, FACILITIES[self.binding]()
+        number, fresh = old.fileno(), self._facility.fileno()
+        if number is not None and fresh is not None:
+            os.dup2(fresh, number, inheritable=False)
+            self._facility.close()
+            self._facility = old
+        self._wait = self._facility.wait
+        self._suspects.clear()
+        for fd, (_, interest) in self._watched.items():
+            try:
+                self._facility.add(fd, _BITS[interest])
+            except OSError:
+                pass  # closed without being forgotten
+
+    def fileno(self) -> int:
+        """The descriptor of the epoll or kqueue; UnsupportedOperationError with the other variants."""
+        number = self._facility.fileno()
+        return super().fileno() if number is None else number
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        if self._wait is not _closed:
+            self._wait = _closed
+            self._facility.close()
+            self._watched.clear()
+            self._duplex.clear()

@@ -1,0 +1,214 @@
+"""What handlers are told: the event types and one small class for each shape of event.
+
+An event carries the next move: an I/O event's `next_operation` decides what its socket does next.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from .channel import Channel
+    from .context import ExecutionContext
+    from .executor import RequestExecutor
+    from .frames.base import AcceptedFrame, Frame, FramePicker
+    from .metadata import SocketMetadata
+    from .operations.base import Operation
+    from .operations.write import WriteOperation
+    from .sockets import AcceptedSocket, DatagramClientSocket, Socket
+
+
+class EventType(enum.Enum):
+    """Every kind of event; the values serve as names in other event systems."""
+
+    INITIALIZE = "socket.event.initialize"
+    CONNECTED = "socket.event.connected"
+    ACCEPT = "socket.event.accept"
+    READ = "socket.event.read"
+    OOB = "socket.event.oob"
+    WRITE = "socket.event.write"
+    DATA_ALERT = "socket.event.data_alert"
+    DISCONNECTED = "socket.event.disconnected"
+    FINALIZE = "socket.event.finalize"
+    TIMEOUT = "socket.event.timeout"
+    EXCEPTION = "socket.event.exception"
+
+    # Members are singletons: the identity hash saves a Python call in every look-up.
+    __hash__ = object.__hash__
+
+
+class TimeoutStage(enum.Enum):
+    """Which time-out has passed."""
+
+    CONNECTION = "connection"
+    IO = "io"
+    IDLE = "idle"
+    REQUEST = "request"
+
+
+class Event:
+    """Something happened on one socket."""
+
+    __slots__ = ("_channel", "is_cancelled", "type")
+
+    def __init__(self, type: EventType, channel: Channel) -> None:
+        self.type = type
+        self._channel = channel
+        self.is_cancelled = False
+
+    @property
+    def socket(self) -> Socket:
+        """The socket it happened on."""
+        return self._channel.socket
+
+    @property
+    def executor(self) -> RequestExecutor:
+        """The executor running the socket."""
+        return self._channel.executor
+
+    @property
+    def metadata(self) -> SocketMetadata:
+        """The socket's settings and counters; usable after the socket's end, too."""
+        return self._channel.metadata
+
+    @property
+    def user_context(self) -> Any:
+        """`metadata.user_context`, as it is now."""
+        return self._channel.metadata.user_context
+
+    @property
+    def context(self) -> ExecutionContext:
+        """The context of this run."""
+        return self._channel.executor.context
+
+    def cancel_operation(self) -> None:
+        """End this socket once the event's other handlers have run; nothing else is sent or reported
+        but DISCONNECTED (if it was connected) and FINALIZE."""
+        self.is_cancelled = True
+        self._channel.cancel()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.type.name} {self._channel.socket!r}>"
+
+
+class IoEvent(Event):
+    """An event whose handler decides what the socket does next."""
+
+    __slots__ = ("next_operation",)
+
+    # Set by the operations package: an arrow from here to there would be the wrong way round.
+    _read_operation: ClassVar[Any]
+    _write_operation: ClassVar[Any]
+
+    def __init__(self, type: EventType, channel: Channel) -> None:
+        self.type = type
+        self._channel = channel
+        self.is_cancelled = False
+        self.next_operation: Operation | None = None
+
+    def next_is_read(self, picker: FramePicker | None = None) -> None:
+        """Read a frame next; without a picker whatever arrives first."""
+        self.next_operation = self._read_operation(picker)
+
+    def next_is_write(self, data: Any = None, then: Operation | None = None) -> None:
+        """Write `data` (bytes-like or an iterable of bytes-like) next, and after it do `then`."""
+        self.next_operation = self._write_operation(data, then=then)
+
+    def next_is(self, operation: Operation) -> None:
+        """Do `operation` next."""
+        self.next_operation = operation
+
+    def next_operation_not_required(self) -> None:
+        """Forget what was set: the request ends, or the connection idles."""
+        self.next_operation = None
+
+
+class ReadEvent(IoEvent):
+    """READ: a whole frame arrived. OOB: an urgent byte did."""
+
+    __slots__ = ("frame", "operation")
+
+    def __init__(
+        self,
+        channel: Channel,
+        frame: Frame,
+        operation: Operation | None,
+        type: EventType = EventType.READ,
+    ) -> None:
+        self.type = type
+        self._channel = channel
+        self.is_cancelled = False
+        self.next_operation = None
+        self.frame = frame
+        self.operation = operation
+
+
+class WriteEvent(IoEvent):
+    """WRITE: a write is about to begin; `operation.data` may still be set."""
+
+    __slots__ = ("operation",)
+
+    def __init__(self, channel: Channel, operation: WriteOperation) -> None:
+        self.type = EventType.WRITE
+        self._channel = channel
+        self.is_cancelled = False
+        self.next_operation = operation.then
+        self.operation = operation
+
+
+class AcceptEvent(IoEvent):
+    """ACCEPT: a client came (or a datagram); add `client_socket` to the bag to keep it."""
+
+    __slots__ = ("frame",)
+
+    def __init__(self, channel: Channel, frame: AcceptedFrame) -> None:
+        super().__init__(EventType.ACCEPT, channel)
+        self.frame = frame
+
+    @property
+    def client_socket(self) -> AcceptedSocket | DatagramClientSocket:
+        """The client, not in the bag yet."""
+        return self.frame.client_socket  # type: ignore[no-any-return]
+
+    @property
+    def remote_address(self) -> Any:
+        """The client's address as `socket` gives it."""
+        return self.frame.remote_address
+
+
+class DataAlertEvent(IoEvent):
+    """DATA_ALERT: bytes lie unread on an idle connection; alert `attempt` of `total_attempts`."""
+
+    __slots__ = ("attempt", "total_attempts")
+
+    def __init__(self, channel: Channel, attempt: int, total_attempts: int) -> None:
+        super().__init__(EventType.DATA_ALERT, channel)
+        self.attempt = attempt
+        self.total_attempts = total_attempts
+
+
+class TimeoutEvent(Event):
+    """TIMEOUT: the time-out `when` passed while the socket was `phase`."""
+
+    __slots__ = ("_one_more", "phase", "when")
+
+    def __init__(self, channel: Channel, when: TimeoutStage, phase: str) -> None:
+        super().__init__(EventType.TIMEOUT, channel)
+        self.when = when
+        self.phase = phase
+        self._one_more = False
+
+    def enable_one_more_attempt(self) -> None:
+        """Go on: a connection is tried again from INITIALIZE, any other clock starts anew."""
+        self._one_more = True
+
+
+class SocketExceptionEvent(Event):
+    """EXCEPTION: `exception` ends the socket (on a server: it goes on)."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, channel: Channel, exception: Exception) -> None:
+        super().__init__(EventType.EXCEPTION, channel)
+        self.exception = exception

@@ -1,0 +1,19 @@
+"""Notices that something is there, and takes nothing."""
+
+from __future__ import annotations
+
+from .base import EmptyFrame, Frame, FramePicker
+from .inbox import Inbox
+
+
+class EmptyFramePicker(FramePicker):
+    """Gives an empty frame as soon as a byte or the end is there; the bytes stay for the next picker."""
+
+    __slots__ = ()
+
+    def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
+        """An empty frame, or None while nothing has arrived."""
+        return EmptyFrame(inbox.remote_address) if ended or inbox._chunk else None
+
+    def __repr__(self) -> str:
+        return "EmptyFramePicker()"

@@ -1,0 +1,179 @@
+"""The received bytes of one socket that nobody has taken yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .base import RemoteAddress
+
+_FAR = 1024
+"""A marker found this near to where the search began is cheaper to find again than to remember."""
+
+_MOST_REMEMBERED = 16
+"""Searches remembered at once; a picker repeats the same few, so more would only hold memory."""
+
+_FIRST_WINDOW = 256
+_LARGEST_WINDOW = 65536
+
+
+class Inbox:
+    """Received bytes, oldest first.
+
+    A frame picker looks with `len`, `find` and `peek`, and takes with `take` and `drop`. Positions count
+    from the oldest byte still here. However the bytes arrived cut, the inbox shows one run of them; it
+    remembers how far each marker was searched for, so a picker may ask again from the start at every
+    chunk. `remote_address` is the sender's address, for the frames.
+    """
+
+    # What is left is _chunk[_offset:]; _chunk is empty exactly if the inbox is. It is the received object
+    # itself as long as that can be, so that it can become a frame without a copy. Pickers of this package
+    # use these attributes directly: a small message spends much of its time here.
+    __slots__ = ("_chunk", "_offset", "_searched", "remote_address")
+
+    def __init__(self, data: bytes = b"", remote_address: RemoteAddress = None) -> None:
+        self._chunk: bytes | bytearray = bytes(data)
+        self._offset = 0
+        # (marker, start, ignoring case) -> where to go on; all counted from _offset, so void when it moves.
+        self._searched: dict[tuple[bytes, int, bool], int] | None = None
+        self.remote_address = remote_address
+
+    def __len__(self) -> int:
+        return len(self._chunk) - self._offset
+
+    def __repr__(self) -> str:
+        return f"<Inbox of {len(self)} bytes from {self.remote_address!r}>"
+
+    def append(self, data: bytes) -> None:
+        """Add received bytes at the end. The object is kept, not copied, when the inbox was empty."""
+        chunk = self._chunk
+        if not chunk:
+            self._chunk = data
+            return
+        offset = self._offset
+        left = len(chunk) - offset
+        if left <= len(data):
+            # Joining costs no more than twice the new bytes, and what comes out is bytes again.
+            self._chunk = bytes(chunk[offset:]) + data
+            self._offset = 0
+        elif isinstance(chunk, bytes):
+            self._chunk = bytearray(chunk[offset:])
+            self._chunk += data
+            self._offset = 0
+        else:
+            chunk += data
+
+    def find(self, marker: bytes | bytearray | memoryview, start: int = 0) -> int:
+        """The position of the first `marker` at or after `start`, or -1.
+
+        Asking again with the same arguments after more has arrived goes on where the last search ended.
+        A negative `start` is a ValueError.
+        """
+        return self._find(bytes(memoryview(marker)), start, False)
+
+    def find_ignoring_case(self, marker: bytes | bytearray | memoryview, start: int = 0) -> int:
+        """As `find`, taking ASCII letters of either case as equal."""
+        return self._find(bytes(memoryview(marker)).lower(), start, True)
+
+    def peek(self, n: int) -> bytes:
+        """The oldest `n` bytes, or all if there are fewer; they stay here. Negative: ValueError."""
+        if n < 0:
+            raise ValueError(f"cannot look at {n} bytes")
+        chunk = self._chunk
+        offset = self._offset
+        if isinstance(chunk, bytes):
+            return chunk[offset : offset + n]  # the same object, if that is all of it
+        with memoryview(chunk) as view:
+            return bytes(view[offset : offset + n])
+
+    def take(self, n: int) -> bytes:
+        """The oldest `n` bytes, or all if there are fewer; they are gone from here. Negative: ValueError."""
+        chunk = self._chunk
+        if n < 0 or not isinstance(chunk, bytes):
+            data = self.peek(n)
+            self.drop(n)
+            return data
+        offset = self._offset
+        stop = offset + n
+        self._searched = None
+        if stop < len(chunk):
+            self._offset = stop
+            return chunk[offset:stop]
+        self._chunk = b""
+        self._offset = 0
+        return chunk[offset:]
+
+    def take_all(self) -> bytes:
+        """Everything, leaving the inbox empty."""
+        chunk = self._chunk
+        data = chunk if isinstance(chunk, bytes) and not self._offset else self.peek(len(chunk))
+        self._clear()
+        return data
+
+    def drop(self, n: int) -> None:
+        """Forget the oldest `n` bytes, or all if there are fewer. Negative: ValueError."""
+        if n < 0:
+            raise ValueError(f"cannot drop {n} bytes")
+        offset = self._offset + n
+        if offset >= len(self._chunk):
+            self._clear()
+        elif n:
+            self._offset = offset
+            self._searched = None
+            chunk = self._chunk
+            if isinstance(chunk, bytearray) and offset > len(chunk) - offset:
+                # More is gone than left: give the memory back (each byte moves at most once on average).
+                del chunk[:offset]
+                self._offset = 0
+
+    def _clear(self) -> None:
+        self._chunk = b""
+        self._offset = 0
+        self._searched = None
+
+    def _find(self, marker: bytes, start: int, folded: bool) -> int:
+        # A `folded` marker is lower-case already.
+        if start < 0:
+            raise ValueError(f"cannot search from {start}")
+        chunk = self._chunk
+        offset = self._offset
+        key = (marker, start, folded)
+        searched = self._searched
+        reached = start if searched is None else searched.get(key, start)
+        begin = offset + reached
+        index = (_find_folded(chunk, marker, begin) if folded else chunk.find(marker, begin)) - offset
+        if index >= 0:
+            if index - reached > _FAR:
+                self._remember(key, index)
+            return index
+        # A marker may have begun in the last bytes and end in those to come.
+        stop = len(chunk) - offset - len(marker) + 1
+        if stop > reached:
+            self._remember(key, stop)
+        return -1
+
+    def _remember(self, key: tuple[bytes, int, bool], reached: int) -> None:
+        searched = self._searched
+        if searched is None:
+            searched = self._searched = {}
+        elif len(searched) >= _MOST_REMEMBERED and key not in searched:
+            searched.clear()
+        searched[key] = reached
+
+
+def _find_folded(chunk: bytes | bytearray, marker: bytes, begin: int) -> int:
+    """The first lower-case `marker` in the lower-cased `chunk` from `begin` on, or -1.
+
+    Lower-casing goes window by growing window, so that many small frames in one chunk do not each pay
+    for all of it.
+    """
+    size = len(chunk)
+    overlap = len(marker) - 1
+    window = max(_FIRST_WINDOW, 2 * len(marker))
+    while begin + overlap < size:
+        index = chunk[begin : begin + window + overlap].lower().find(marker)
+        if index >= 0:
+            return begin + index
+        begin += window
+        window = max(window, min(2 * window, _LARGEST_WINDOW))
+    return -1

@@ -1,0 +1,109 @@
+"""The operations between a user's: taking turns, sending the rest, beginning, being idle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..engines.base import READ, WRITE
+from ..errors import DisconnectedError, UnmanagedSocketError
+from ..events import DataAlertEvent, Event, EventType
+from ..frames.empty import EmptyFramePicker
+from .base import Operation
+from .read import ReadOperation
+
+if TYPE_CHECKING:
+    from ..channel import Channel
+
+DATA_ALERTS = 25
+
+
+class Flush(Operation):
+    """Nothing but sending until the kernel has taken the last byte; then the operation held back."""
+
+    __slots__ = ()
+
+    interest = WRITE
+    phase = "writing"
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        return channel.release_held() if channel.flush() else self
+
+
+class Resume(Operation):
+    """The socket has had its share of this turn: its next operation starts in the next one."""
+
+    __slots__ = ()
+
+    interest = 0
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        return channel.release_held()
+
+
+class Begin(Operation):
+    """The transport is usable: CONNECTED, then the first operation."""
+
+    __slots__ = ()
+
+    def start(self, channel: Channel) -> Operation | None:
+        channel.connected_now()
+        handler = channel.dispatch.connected
+        if handler is not None:
+            channel.note_activity()
+            handler(Event(EventType.CONNECTED, channel))
+        return channel.release_held()
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        return self
+
+
+class Idle(Operation):
+    """A kept-alive connection without an operation: unread bytes raise DATA_ALERT, the end ends it."""
+
+    __slots__ = ()
+
+    interest = READ
+    phase = "idle"
+    timed = False
+
+    def start(self, channel: Channel) -> Operation | None:
+        if channel.inbox or channel.ended:
+            channel.again()
+        return self
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        if channel.queued:  # once per turn, and that is still to come
+            return self
+        if not channel.inbox:
+            try:
+                channel.recv()
+            except DisconnectedError:
+                channel.ended = True
+            if not channel.inbox:
+                return None if channel.ended else self
+        if channel.alerts == DATA_ALERTS:
+            raise UnmanagedSocketError(
+                f"{channel.metadata.address}: {len(channel.inbox)} bytes lie unread on an idle connection "
+                f"and no handler answered {DATA_ALERTS} alerts",
+                address=channel.metadata.address,
+            )
+        channel.alerts += 1
+        handler = channel.dispatch.data_alert
+        following: Operation | None = None
+        if handler is not None:
+            channel.note_activity()
+            event = DataAlertEvent(channel, channel.alerts, DATA_ALERTS)
+            handler(event)
+            following = event.next_operation
+        if following is None:
+            channel.again()
+            return self
+        if not (isinstance(following, ReadOperation) and isinstance(following.picker, EmptyFramePicker)):
+            channel.alerts = 0
+        return following
+
+
+FLUSH = Flush()
+RESUME = Resume()
+BEGIN = Begin()
+IDLE = Idle()

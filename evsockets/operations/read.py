@@ -1,0 +1,136 @@
+"""Read one frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..engines.base import READ
+from ..errors import DisconnectedError, FrameError
+from ..events import ReadEvent
+from ..frames.base import Frame, FramePicker, PartialFrame
+from ..frames.empty import EmptyFramePicker
+from ..frames.end import EndOfStreamFramePicker
+from ..frames.fixed import FixedLengthFramePicker
+from ..frames.length import LengthPrefixedFramePicker
+from ..frames.marker import MarkerFramePicker
+from ..frames.raw import RawFramePicker
+from .base import Operation
+
+if TYPE_CHECKING:
+    from ..channel import Channel
+
+# These need a byte (or the end) before they can answer; others are asked at once.
+_WAITING = (
+    RawFramePicker, EmptyFramePicker, MarkerFramePicker, LengthPrefixedFramePicker, EndOfStreamFramePicker,
+)  # fmt: skip
+
+
+class ReadOperation(Operation):
+    """READ fires once, when `picker` (default: RawFramePicker, whatever comes first) has its frame.
+
+    Bytes beyond the frame stay and are offered to the next picker before anything is read.
+    """
+
+    __slots__ = ("_ask_at_once", "picker")
+
+    interest = READ
+    phase = "reading"
+    runs_ahead = True
+
+    def __init__(self, picker: FramePicker | None = None) -> None:
+        if picker is None:
+            self.picker: FramePicker = _RAW
+            self._ask_at_once = False
+            return
+        if not isinstance(picker, FramePicker):
+            raise TypeError(f"ReadOperation takes a frame picker, got {picker!r}")
+        self.picker = picker
+        kind = type(picker)
+        self._ask_at_once = kind not in _WAITING and not (
+            kind is FixedLengthFramePicker and picker.length > 0  # type: ignore[attr-defined]
+        )
+
+    def start(self, channel: Channel) -> Operation | None:
+        if channel.inbox or channel.ended or self._ask_at_once:
+            if channel.transport.datagram:
+                return self._datagram(channel) if channel.datagrams or channel.ended else self
+            return self._pick(channel)
+        return self
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        if channel.recv() is None:
+            return self
+        if channel.transport.datagram:
+            return self._datagram(channel)
+        return self._pick(channel)
+
+    def _pick(self, channel: Channel) -> Operation | None:
+        frame = self.picker.pick(channel.inbox, channel.ended)
+        if frame is None:
+            return self._end(channel) if channel.ended else self
+        handler = channel.dispatch.read
+        if channel.executor.delayed:
+            channel.executor.actors.add(channel)
+        if handler is None:
+            return None
+        event = ReadEvent(channel, frame, self)
+        handler(event)
+        return event.next_operation
+
+    def _datagram(self, channel: Channel) -> Operation | None:
+        """One READ is one datagram; a frame never spans two."""
+        if not channel.datagrams:  # a datagram client's only one has been read
+            return self._end(channel)
+        channel.datagrams = 0
+        inbox = channel.inbox
+        frame: Frame | None
+        if inbox:
+            frame = self.picker.pick(inbox, True)
+            if frame is None:
+                partial = PartialFrame(Frame(inbox.take(len(inbox)), inbox.remote_address))
+                raise FrameError(
+                    f"the datagram from {inbox.remote_address} does not hold a whole frame for {self.picker!r}",
+                    picker=self.picker,
+                    partial=partial,
+                    address=channel.metadata.address,
+                )
+            inbox.drop(len(inbox))
+        else:
+            frame = Frame(b"", inbox.remote_address)
+        return self.deliver(channel, frame)
+
+    def deliver(self, channel: Channel, frame: Frame) -> Operation | None:
+        """Tell the handlers; what they want next."""
+        if channel.executor.delayed:
+            channel.executor.actors.add(channel)
+        handler = channel.dispatch.read
+        if handler is None:
+            return None
+        event = ReadEvent(channel, frame, self)
+        handler(event)
+        return event.next_operation
+
+    def _end(self, channel: Channel) -> Operation | None:
+        """The stream has ended and there is no frame (spec: end of stream while a read is pending)."""
+        inbox = channel.inbox
+        address = channel.metadata.address
+        how = "without close_notify " if channel.truncated else ""
+        if isinstance(self.picker, RawFramePicker) and not channel.truncated:
+            return None
+        if inbox or (channel.truncated and isinstance(self.picker, EndOfStreamFramePicker)):
+            data = inbox.take(len(inbox))
+            raise FrameError(
+                f"{address}: the stream ended {how}inside a frame, after {len(data)} bytes, while reading",
+                picker=self.picker,
+                partial=PartialFrame(Frame(data, inbox.remote_address)),
+                address=address,
+            )
+        raise DisconnectedError(
+            f"{address}: the peer closed the connection {how}while reading", address=address
+        )
+
+    def __repr__(self) -> str:
+        return f"<ReadOperation {type(self.picker).__name__}>"
+
+
+_RAW = RawFramePicker()

@@ -1,0 +1,164 @@
+"""Write bytes, or whatever an iterable gives as the peer accepts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..engines.base import WRITE
+from ..errors import UnsupportedOperationError
+from ..events import WriteEvent
+from .base import Operation
+
+if TYPE_CHECKING:
+    from ..channel import Channel
+
+# What one turn sends of an iterable before the others have their turn.
+_CHUNKS_PER_TURN = 64
+_BYTES_PER_TURN = 256 * 1024
+
+
+def check_data(data: Any) -> Any:
+    """`data` if it can be written; TypeError otherwise."""
+    if data is None or isinstance(data, bytes | bytearray | memoryview):
+        return data
+    if isinstance(data, str):
+        raise TypeError(f"data must be bytes, got the str {data[:40]!r}: encode it, as in data.encode()")
+    try:
+        memoryview(data)
+    except TypeError:
+        if isinstance(data, Iterable):
+            return data
+        raise TypeError(
+            f"data must be bytes-like or an iterable of bytes-like, got {type(data).__name__}"
+        ) from None
+    return data
+
+
+class WriteOperation(Operation):
+    """WRITE fires once, before the first byte; its handler may set `data`.
+
+    `data`: bytes-like, or any iterable of bytes-like, pulled as the peer accepts. `out_of_band`: send
+    one urgent byte (TCP). `then`: what comes next unless a handler says otherwise.
+    """
+
+    __slots__ = ("_data", "out_of_band", "then")
+
+    interest = WRITE
+    phase = "writing"
+    runs_ahead = True
+
+    def __init__(
+        self, data: Any = None, *, out_of_band: bool = False, then: Operation | None = None
+    ) -> None:
+        self._data = data if type(data) is bytes else check_data(data)
+        if then is not None and not isinstance(then, Operation):
+            raise TypeError(f"then must be an operation, got {then!r}")
+        self.out_of_band = out_of_band
+        self.then = then
+
+    @property
+    def data(self) -> Any:
+        """What is (to be) written; None for nothing."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self._data = check_data(value)
+
+    def start(self, channel: Channel) -> Operation | None:
+        handler = channel.dispatch.write
+        following = self.then
+        if channel.executor.delayed:
+            channel.executor.actors.add(channel)
+        if handler is not None:
+            event = WriteEvent(channel, self)
+            handler(event)
+            following = event.next_operation
+            if channel.cancelled or channel.executor.stopping:
+                return None
+        data = self._data
+        if type(data) is bytes:
+            if self.out_of_band:
+                return self._urgent(channel, data, following)
+            if data or channel.transport.datagram:
+                channel.put(data)
+            return following
+        if data is None:
+            return following
+        try:
+            view: Any = memoryview(data).cast("B")
+        except TypeError:
+            channel.source = iter(data)
+            channel.after = following
+            return self.pump(channel)
+        if self.out_of_band:
+            return self._urgent(channel, bytes(view), following)
+        if view.nbytes or channel.transport.datagram:
+            channel.put(view)
+        return following
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        if channel.unsent is not None and not channel.flush():
+            return self
+        return self.pump(channel)
+
+    def pump(self, channel: Channel) -> Operation | None:
+        """Pull from the iterable while the peer accepts and this turn's share lasts."""
+        source = channel.source
+        if source is None:
+            return self
+        limit = channel.bytes_sent + _BYTES_PER_TURN
+        for _ in range(_CHUNKS_PER_TURN):
+            if channel.unsent is not None:
+                return self
+            if channel.bytes_sent > limit:
+                break
+            try:
+                chunk = next(source)
+            except StopIteration:
+                following = channel.after
+                channel.source = channel.after = None
+                return following
+            if isinstance(chunk, str) or not isinstance(chunk, bytes):
+                try:
+                    chunk = bytes(memoryview(chunk).cast("B"))
+                except TypeError:
+                    raise TypeError(
+                        f"the iterable must yield bytes-like, got {type(chunk).__name__}"
+                    ) from None
+            if chunk or channel.transport.datagram:
+                channel.put(chunk)
+            if channel.cancelled or channel.executor.stopping:
+                return self
+        channel.again()
+        return self
+
+    def _urgent(self, channel: Channel, data: bytes, following: Operation | None) -> Operation | None:
+        transport = channel.transport
+        if transport.datagram or channel.tls is not None or not transport.supports_urgent:
+            raise UnsupportedOperationError(
+                f"{channel.metadata.address}: out-of-band data needs a plain TCP connection",
+                address=channel.metadata.address,
+            )
+        if len(data) != 1:
+            raise UnsupportedOperationError(
+                f"{channel.metadata.address}: TCP sends one out-of-band byte at a time, got {len(data)}",
+                address=channel.metadata.address,
+            )
+        channel.source = _urgent_byte(channel, data)
+        channel.after = following
+        return self.pump(channel)
+
+    def abandon(self, channel: Channel) -> None:
+        channel.source = channel.after = None
+
+    def __repr__(self) -> str:
+        size = f"{len(self._data)} bytes" if isinstance(self._data, bytes) else type(self._data).__name__
+        return f"<WriteOperation {size}>"
+
+
+def _urgent_byte(channel: Channel, data: bytes) -> Iterable[bytes]:
+    """Yields nothing to send: the byte goes past the queue, once what was queued before has left."""
+    while not channel.send_urgent(data):
+        yield b""

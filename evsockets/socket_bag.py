@@ -1,0 +1,143 @@
+"""The sockets an executor runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from .channel import Channel
+from .errors import UnknownSocketError
+from .handlers import check_handler
+from .metadata import SocketMetadata, check_names
+from .operations.base import Operation
+from .operations.read import ReadOperation
+from .sockets import AcceptedSocket, DatagramClientSocket, Socket
+
+if TYPE_CHECKING:
+    from .executor import RequestExecutor
+
+
+class SocketBag:
+    """Sockets with their operations, metadata and handlers. Membership is by identity.
+
+    While the executor runs, everything here belongs to its thread (RuntimeError elsewhere).
+    """
+
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
+        self._channels: dict[int, Channel] = {}
+
+    def add_socket(
+        self, socket: Socket, operation: Operation, *, handler: Any = None, **metadata: Any
+    ) -> SocketMetadata:
+        """Add a socket with its first operation.
+
+        `handler`: a callable taking the event, or a mapping of EventType to callables. `metadata`: any
+        writable name of SocketMetadata. ValueError while the socket's life is not complete; TypeError
+        for a wrong operation, handler or metadata name; AddressError for a malformed address.
+        """
+        executor = self._executor
+        executor.check_thread()
+        if executor.closed:
+            raise RuntimeError("the executor is closed: make a new one")
+        if not isinstance(socket, Socket):
+            raise TypeError(f"add_socket() takes a socket of this library first, got {socket!r}")
+        if not isinstance(operation, Operation):
+            raise TypeError(
+                f"add_socket() takes an operation second, such as ReadOperation(), got {operation!r}"
+            )
+        if socket.is_server and type(operation) is not ReadOperation:
+            raise TypeError(f"a server is added with ReadOperation(), got {operation!r}")
+        check_names(metadata)
+        former = socket._channel
+        if former is not None and not former.complete:
+            raise ValueError(f"{socket!r} is in a bag already and its life is not complete")
+        if isinstance(socket, AcceptedSocket | DatagramClientSocket) and (
+            former is not None or socket._listener is None
+        ):
+            raise ValueError(f"{socket!r} has lived already: an accepted socket cannot be opened again")
+        channel = Channel(executor, socket, operation, executor.dispatch_for(handler))
+        socket._channel = channel  # repr in error messages
+        try:
+            for name, value in metadata.items():
+                setattr(channel.metadata, name, value)
+        except BaseException:
+            socket._channel = former
+            raise
+        if former is not None:
+            former.executor.socket_bag._channels.pop(id(socket), None)
+        self._channels[id(socket)] = channel
+        executor.enqueue(channel)
+        return channel.metadata
+
+    def remove_socket(self, socket: Socket) -> None:
+        """Take a socket out. RuntimeError if it is unfinished while executing; unknown: nothing."""
+        self._executor.check_thread()
+        channel = self._channels.get(id(socket))
+        if channel is None or channel.socket is not socket:
+            return
+        if self._executor.is_executing and not channel.complete:
+            raise RuntimeError(
+                f"{socket!r} is not finished: cancel_operation() or close() ends it, forget_socket() lets go"
+            )
+        del self._channels[id(socket)]
+        self._executor.dequeue(channel)
+        channel.discarded()
+
+    def forget_socket(self, socket: Socket) -> None:
+        """End the request when the current operation is done, and leave its connection open. Ignored on
+        servers and without keep-alive; unknown: nothing."""
+        self._executor.check_thread()
+        channel = self._channels.get(id(socket))
+        if channel is not None and not socket.is_server and channel.metadata.keep_alive:
+            channel.forget()
+
+    def has_socket(self, socket: Socket) -> bool:
+        """Whether this very object is in the bag."""
+        return id(socket) in self._channels
+
+    def __contains__(self, socket: object) -> bool:
+        return id(socket) in self._channels
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def __iter__(self) -> Iterator[Socket]:
+        return iter([channel.socket for channel in self._channels.values()])
+
+    def _channel(self, socket: Socket) -> Channel:
+        channel = self._channels.get(id(socket))
+        if channel is None:
+            raise UnknownSocketError(f"{socket!r} is not in this bag: add_socket() first")
+        return channel
+
+    def get_operation(self, socket: Socket) -> Operation | None:
+        """The socket's operation: the first one before its start, the current one later, None when it is
+        idle or complete. UnknownSocketError if it is not in the bag."""
+        return self._channel(socket).current_operation()
+
+    def set_operation(self, socket: Socket, operation: Operation) -> None:
+        """Give the socket another operation. Before the start it replaces the first one; idle: it starts
+        at once; reading: it replaces the read and received bytes stay; otherwise it comes next; inside
+        the socket's own handler it is `event.next_is`."""
+        self._executor.check_thread()
+        if not isinstance(operation, Operation):
+            raise TypeError(f"set_operation() takes an operation, got {operation!r}")
+        self._channel(socket).set_operation(operation)
+
+    def get_metadata(self, socket: Socket) -> SocketMetadata:
+        """The socket's metadata. UnknownSocketError if it is not in the bag."""
+        return self._channel(socket).metadata
+
+    def set_metadata(self, socket: Socket, **values: Any) -> None:
+        """Set writable metadata by name. TypeError names the closest one for an unknown name."""
+        self._executor.check_thread()
+        metadata = self._channel(socket).metadata
+        check_names(values)
+        for name, value in values.items():
+            setattr(metadata, name, value)
+
+    def reset_transfer_rate_counters(self, socket: Socket) -> None:
+        """Start measuring both speeds anew."""
+        self._executor.check_thread()
+        self._channel(socket).reset_speed()

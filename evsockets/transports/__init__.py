@@ -1,0 +1,1 @@
+"""Movers of bytes: non-blocking transports over one socket each, and how those sockets are made."""

@@ -1,0 +1,200 @@
+"""Sockets from nothing: clients' and servers' own, adopted and accepted ones, and unix servers' files."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import socket
+import sys
+from typing import Any, cast
+
+from ..address import Address, SockAddr, numeric_address, sockaddr_of
+from ..checks import parse_bind
+from ..configuration import StreamContext
+from .options import join_groups, set_options
+from .unix_file import UnixSocketFile, remove_stale
+
+# Spares the system call that would make a new socket non-blocking; where missing, one is made.
+_NONBLOCK = getattr(_socket, "SOCK_NONBLOCK", 0)
+
+
+def open_client_socket(
+    family: int, type: int, context: StreamContext, remote_sockaddr: SockAddr = None
+) -> _socket.socket:
+    """Return a new non-blocking client socket with the options of `context`, bound if it asks for that.
+
+    Unix datagram sockets are always bound, so that they can be answered. `remote_sockaddr` tells the
+    family a `bind_to` without an address of its own is meant for. Raises OSError.
+    """
+    sock = _new(family, type)
+    try:
+        set_options(sock, context, server=False)
+        if context.bind_to is not None:
+            sock.bind(_bind_address(family, context))
+        elif family == _socket.AF_UNIX and type == _socket.SOCK_DGRAM and sys.platform == "linux":
+            sock.bind("")  # the system chooses an abstract name
+        if type == _socket.SOCK_DGRAM:
+            join_groups(sock, context)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def open_server(address: Address, family: int, sockaddr: SockAddr, context: StreamContext) -> _socket.socket:
+    """Return a non-blocking socket bound to `sockaddr`, listening if `address` is a stream's.
+
+    A unix path's stale socket file is replaced; one in use and any other kind of file are not. Closing the
+    socket removes the file if it is still the same, unless `unlink_socket` is off. For `fd://N`, `family` and
+    `sockaddr` mean nothing: the descriptor, which must be listening or a datagram socket, is taken over.
+    Raises OSError.
+    """
+    if address.scheme == "fd":
+        return _open_descriptor(address.port or 0)
+    type = _socket.SOCK_STREAM if address.is_stream else _socket.SOCK_DGRAM
+    path = None if address.path is None or address.path.startswith("@") else address.path
+    if path is not None:
+        remove_stale(path)
+    sock = _UnixServer(family, type | _NONBLOCK) if path is not None else _new(family, type)
+    try:
+        if not _NONBLOCK:
+            sock.setblocking(False)
+        set_options(sock, context, server=True)
+        sock.bind(sockaddr)
+        if isinstance(sock, _UnixServer) and path is not None and context.unlink_socket:
+            sock.file = UnixSocketFile(path)
+        if address.is_stream:
+            sock.listen(context.backlog)
+        else:
+            join_groups(sock, context)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def adopt(sock: socket.socket | _socket.socket | int) -> _socket.socket:
+    """Take over a socket object (which is detached) or a descriptor; return it non-blocking.
+
+    Raises OSError for what is no open socket; a socket object then stays as it was.
+    """
+    descriptor = sock if isinstance(sock, int) else sock.fileno()
+    if descriptor < 0:
+        raise OSError(errno.EBADF, "the socket is closed")
+    taken = _socket.socket(-1, -1, -1, descriptor)
+    try:
+        taken.setblocking(False)
+    except BaseException:
+        taken.detach()
+        raise
+    if not isinstance(sock, int):
+        sock.detach()
+    return taken
+
+
+def _open_descriptor(number: int) -> _socket.socket:
+    sock = adopt(number)
+    if sock.type == _socket.SOCK_STREAM and not is_listening(sock):
+        sock.detach()
+        raise OSError(errno.EINVAL, f"descriptor {number} is no listening socket")
+    return sock
+
+
+def is_listening(sock: _socket.socket) -> bool:
+    """Return whether `sock` is a stream socket that listens."""
+    return sock.type == _socket.SOCK_STREAM and bool(
+        sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN)
+    )
+
+
+class _UnixServer(_socket.socket):
+    """A unix server's socket; closing it removes its file."""
+
+    file: UnixSocketFile | None = None
+
+    def close(self) -> None:
+        """Remove the file first: a server that takes the path over meanwhile must keep its own."""
+        file, self.file = self.file, None
+        if file is not None:
+            file.remove()
+        super().close()
+
+
+class Listener:
+    """Accept connections on a listening, non-blocking socket."""
+
+    __slots__ = ("sock",)
+
+    datagram = False
+    shared = False
+    at_end = False
+    supports_urgent = False
+    wants = 0
+    pending = False
+    unflushed = 0
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock = sock
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once closed."""
+        return self.sock.fileno()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the descriptor is closed."""
+        return self.sock.fileno() < 0
+
+    def accept(self) -> tuple[_socket.socket, SockAddr] | None:
+        """Return the next client's non-blocking socket and raw address, None if nobody waits.
+
+        Where the system does so (Linux), the client starts with the listener's options. Raises OSError.
+        """
+        try:
+            fd, sockaddr = cast(Any, self.sock)._accept()
+        except BlockingIOError:
+            return None
+        try:
+            sock = _socket.socket(self.sock.family, _socket.SOCK_STREAM, self.sock.proto, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        try:
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        return sock, sockaddr
+
+    def close(self) -> None:
+        """Close the socket. Never raises; again does nothing."""
+        try:
+            self.sock.close()
+        except OSError:  # the descriptor is gone all the same
+            pass
+
+    abort = close
+
+
+def _new(family: int, type: int) -> _socket.socket:
+    sock = _socket.socket(family, type | _NONBLOCK)
+    if not _NONBLOCK:
+        sock.setblocking(False)
+    return sock
+
+
+def _bind_address(family: int, context: StreamContext) -> SockAddr:
+    wanted = parse_bind(context.bind_to)
+    if isinstance(wanted, str):
+        if family != _socket.AF_UNIX:
+            raise OSError(errno.EAFNOSUPPORT, f"bind_to {wanted!r} is for unix sockets")
+        return sockaddr_of(wanted)
+    host, port = wanted
+    if host in ("", "localhost"):
+        local = {("", 4): "0.0.0.0", ("", 6): "::", ("localhost", 4): "127.0.0.1", ("localhost", 6): "::1"}
+        host = local[host, 6 if family == _socket.AF_INET6 else 4]
+    found = numeric_address(host, port)
+    if found is None or found[0] != family:
+        raise OSError(errno.EAFNOSUPPORT, f"bind_to {host!r} is of another address family")
+    return found[1]

@@ -1,0 +1,335 @@
+"""TLS over a connected stream socket, driven through memory buffers.
+
+The TLS engine never touches the socket: what it wants to send is read from one buffer and given to the
+kernel, what the kernel has received is written to another. So received bytes can be fed to the handshake
+from elsewhere (STARTTLS), a partial send needs no repeated buffer, and waiting has two reasons only: the
+kernel has nothing for us (wait to read), or it takes no more of what TLS produced (wait to write). Either
+can happen in any call: a read may have to answer a key update, a write may have to wait for the peer's part
+of a handshake.
+"""
+
+from __future__ import annotations
+
+import _socket
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+from ..engines.base import READ, WRITE
+from .stream import RECEIVE_SIZE, Data, StreamTransport
+
+_RECORD_SIZE = 16384
+# One call of send() encrypts no more than this, in slices, so that a large write does not hold up a turn.
+_SEND_LIMIT = 262144
+_SEND_SLICE = 65536
+# A handshake has a few flights; a peer that sends more without end waits for the next turn.
+_HANDSHAKE_READS = 16
+_EMPTY_READS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInfo:
+    """What was agreed: protocol `version`, `cipher` name, `alpn_protocol` or None, and `peer_certificate`: as
+    `ssl.SSLSocket.getpeercert()` gives it ({} if it was not verified), None if the peer sent none."""
+
+    version: str
+    cipher: str
+    alpn_protocol: str | None
+    peer_certificate: dict[str, Any] | None
+
+
+class TlsTransport(StreamTransport):
+    """Move bytes through TLS: `handshake` until it returns True, then as a StreamTransport.
+
+    `received` are bytes from the network that were read before TLS began. With `require_close_notify` a
+    connection that ends without TLS's own end makes `recv` raise ssl.SSLEOFError, else it is an end.
+
+    `wants` is READ or WRITE where a call has to wait for another direction than its own, else 0. While
+    `unflushed`, wait for writability too and call `flush`; while `pending`, `recv` has more without waiting.
+
+    Raises ValueError for a context that verifies the host name and no `server_hostname`.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_ended",
+        "_established",
+        "_failure",
+        "_incoming",
+        "_outgoing",
+        "_require_end",
+        "_shut",
+        "_stash",
+        "_tls",
+        "pending",
+        "unflushed",
+        "wants",
+    )
+
+    def __init__(
+        self,
+        sock: _socket.socket,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_hostname: str | None = None,
+        require_close_notify: bool = True,
+        received: bytes = b"",
+    ) -> None:
+        super().__init__(sock)
+        if not server_side and context.check_hostname and not server_hostname:
+            raise ValueError("verifying the host name needs one: set server_hostname, or verify=False")
+        self.wants = 0
+        self.pending = False
+        self.unflushed = 0
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
+        )
+        self._backlog = memoryview(b"")
+        self._stash = b""
+        self._require_end = require_close_notify
+        self._established = False
+        self._ended = False
+        self._shut = False
+        self._failure: ssl.SSLError | None = None
+        if received:
+            self._incoming.write(received)
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True when it is done and all of ours has reached the kernel.
+
+        When False, `wants` tells the direction to wait for. Raises OSError: ssl.SSLError for a failed
+        handshake (after an attempt to send the alert), ssl.SSLEOFError when the peer ended the connection.
+        """
+        for _ in range(_HANDSHAKE_READS):
+            if not self._established:
+                try:
+                    self._tls.do_handshake()
+                except ssl.SSLWantReadError:
+                    pass
+                except ssl.SSLError:
+                    self._flush_quietly()
+                    raise
+                else:
+                    self._established = True
+            try:
+                flushed = self.flush()
+            except (BrokenPipeError, ConnectionResetError):
+                self._find_alert()
+                raise
+            if not flushed:
+                self.wants = WRITE
+                return False
+            if self._established:
+                self.wants = 0
+                self._note_pending()
+                return True
+            if not self._fill():
+                break
+        self.wants = READ
+        return False
+
+    def _find_alert(self) -> None:
+        """The peer has hung up: raise ssl.SSLError if it said why before."""
+        if not self._established and self._fill():
+            try:
+                self._tls.do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLEOFError):
+                pass
+
+    @property
+    def supports_urgent(self) -> bool:
+        """False: TLS has no out-of-band data."""
+        return False
+
+    def info(self) -> TlsInfo:
+        """Return what the finished handshake agreed on."""
+        cipher = self._tls.cipher()
+        return TlsInfo(
+            self._tls.version() or "",
+            cipher[0] if cipher else "",
+            self._tls.selected_alpn_protocol(),
+            self._tls.getpeercert(),
+        )
+
+    def recv(self) -> bytes | None:
+        """Return up to 64 KiB of plaintext; b"" at the end of the stream, None if there is nothing now.
+
+        Reads from the kernel until there is plaintext, a few times at most. Raises ssl.SSLEOFError for a
+        truncated stream, ssl.SSLError for bytes that are no TLS, and OSError.
+        """
+        data = b""
+        if self._stash:
+            data, self._stash = self._stash, b""
+            self._note_pending()
+        elif self.pending and not self._ended:
+            data = self._decrypt()
+        if not data and not self._ended:
+            # Records without data (session tickets) may lie before data or the end.
+            for _ in range(_EMPTY_READS):
+                if not self._fill():
+                    break
+                data = self._decrypt()
+                if data or self._ended:
+                    break
+        if self._outgoing.pending:
+            self._flush_quietly()
+        if data:
+            return data
+        if self._ended:
+            self.pending = False
+            return b""
+        return None
+
+    def _decrypt(self) -> bytes:
+        """Return the plaintext at hand, at most 64 KiB; sets `pending`, and `_ended` at the end."""
+        if self._failure is not None:
+            raise self._failure
+        incoming, read = self._incoming, self._tls.read
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while size <= RECEIVE_SIZE - _RECORD_SIZE:
+                chunk = read(_RECORD_SIZE)
+                if not chunk:
+                    self._ended = True
+                    break
+                chunks.append(chunk)
+                size += len(chunk)
+                if not incoming.pending and not self._tls.pending():
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._ended = True
+        except ssl.SSLEOFError as error:
+            if self._require_end:
+                self._fail(error, chunks)
+            else:
+                self._ended = True
+        except ssl.SSLError as error:
+            self._fail(error, chunks)
+        self._note_pending()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _fail(self, error: ssl.SSLError, chunks: list[bytes]) -> None:
+        """Keep `error`, for what came before it is delivered first; without that, raise it."""
+        self._failure = error
+        if not chunks:
+            self.pending = False
+            self._flush_quietly()
+            raise error
+
+    def _note_pending(self) -> None:
+        # The end and a failure are news, too, and the kernel may announce nothing for them.
+        self.pending = bool(
+            self._ended or self._failure or self._stash or self._incoming.pending or self._tls.pending()
+        )
+
+    def _fill(self) -> bool:
+        """Take from the kernel what is there; return whether it was anything (the end included)."""
+        try:
+            data = self._recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return False
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+        return True
+
+    def send(self, data: Data) -> int:
+        """Encrypt and send; return how many bytes of `data` were taken, 0 if none can be now.
+
+        Bytes taken may be left for `flush`: see `unflushed`. Raises ssl.SSLError and OSError.
+        """
+        self.wants = 0
+        if self.unflushed and not self.flush():
+            return 0
+        view = memoryview(data).cast("B")
+        total = min(len(view), _SEND_LIMIT)
+        sent = 0
+        while sent < total and not self.unflushed:
+            try:
+                sent += self._tls.write(view[sent : min(sent + _SEND_SLICE, total)])
+            except ssl.SSLWantReadError:
+                # A handshake within the connection: its bytes come in by the way of recv(), too.
+                self.flush()
+                if self._fill():
+                    self._note_pending()
+                    continue
+                if not sent:
+                    self.wants = READ
+                break
+            self.flush()
+        return sent
+
+    def flush(self) -> bool:
+        """Pass on what TLS has produced; return whether nothing is left. Raises OSError."""
+        while True:
+            if not self._backlog:
+                if not self._outgoing.pending:
+                    self.unflushed = 0
+                    return True
+                self._backlog = memoryview(self._outgoing.read())
+            try:
+                count = self._send(self._backlog)
+            except BlockingIOError:
+                self.unflushed = len(self._backlog)
+                return False
+            except OSError:
+                # Nothing of it can ever be sent; whoever sends next is told again.
+                self._backlog = memoryview(b"")
+                self.unflushed = 0
+                raise
+            self._backlog = self._backlog[count:]
+
+    def _flush_quietly(self) -> None:
+        """Flush where a failure must not hide received bytes or an earlier error."""
+        try:
+            self.flush()
+        except OSError:
+            pass
+
+    def shutdown_write(self) -> bool:
+        """Send a close_notify; the TCP connection stays as it is. Return False if that cannot be done now."""
+        if not self._shut:
+            # The engine looks for the peer's answer as well, and takes data for an error: drain it first.
+            chunks = [self._stash]
+            while self.pending and not self._ended and self._failure is None:
+                try:
+                    chunks.append(self._decrypt())
+                except ssl.SSLError:  # recv() raises it again
+                    break
+            self._stash = b"".join(chunks)
+            self._end_writing()
+            self._note_pending()
+        if self.flush():
+            self.wants = 0
+            return True
+        self.wants = WRITE
+        return False
+
+    def _end_writing(self) -> None:
+        self._shut = True
+        try:
+            self._tls.unwrap()
+        except (ssl.SSLError, ValueError):  # the peer has not answered, or never got as far as TLS
+            pass
+
+    def close(self) -> None:
+        """Send a close_notify as far as that goes without waiting, and close. Never raises."""
+        if self.sock.fileno() < 0:
+            return
+        if self._established and not self._shut:
+            self._end_writing()
+        if self._established and not self._ended:
+            # Unread session tickets would make a reset of the close, and cost the peer our last bytes.
+            try:
+                self._recv(RECEIVE_SIZE)
+            except OSError:
+                pass
+        self._flush_quietly()
+        self.abort()

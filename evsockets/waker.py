@@ -1,0 +1,52 @@
+"""Wakes a waiting engine from another thread or a signal handler: a descriptor others write to."""
+
+from __future__ import annotations
+
+import _socket
+from typing import Any
+
+from .engines.base import READ, Engine
+
+
+class Waker:
+    """`wake()` may be called from anywhere, takes no lock, and coalesces."""
+
+    __slots__ = ("_reader", "_writer", "engine", "operation", "signalled")
+
+    def __init__(self, engine: Engine) -> None:
+        self._reader, self._writer = _socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self.engine = engine
+        self.operation = self  # the engine's tokens all have an operation to step
+        self.signalled = False
+        engine.watch(self._reader.fileno(), READ, self)
+
+    def wake(self) -> None:
+        """Make a waiting (or the next) poll return."""
+        if not self.signalled:
+            self.signalled = True
+            try:
+                self._writer.send(b"\0")
+            except (BlockingIOError, InterruptedError):
+                pass  # a full pipe wakes as well
+            except OSError:
+                if self._writer.fileno() >= 0:
+                    raise
+
+    def step(self, token: Any, mask: int) -> Waker:
+        """Take the wake-up. The flag falls first: a wake-up in between costs one spare turn, no loss."""
+        self.signalled = False
+        try:
+            while len(self._reader.recv(256)) == 256:
+                pass
+        except (BlockingIOError, InterruptedError):
+            pass
+        return self
+
+    def close(self) -> None:
+        """Forget and close both ends."""
+        if self._reader.fileno() >= 0:
+            self.engine.watch(self._reader.fileno(), 0, self)
+        self._reader.close()
+        self._writer.close()

@@ -1,0 +1,133 @@
+"""Run the benchmarks: `python -m tests.bench [--quick] [section...]` prints one table a measurement.
+
+Every peer runs once a round, in turn, as a process pinned to one processor with its load on another; what is
+printed is the median of the rounds with its least and greatest, and the median of the rounds' ratios to the
+hand-written epoll loop of the same round. Needs Linux, gcc, OpenSSL's headers, trustme, and strace for the
+counts of system calls; peers that are not installed are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+from .kinds import Kind, Peer, Sample
+from .lab import ROOT, BenchError, Lab
+from .sections import SECTIONS
+
+DISTURBED = 1.25  # on the noise gauge
+TRIES = 5
+
+
+def missing(peers: list[Peer]) -> dict[str, str]:
+    """The names of those peers that cannot run here, and why."""
+    probe = "import json, evsockets; print(json.dumps(evsockets.available_engines()))"
+    asked = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
+    engines: dict[str, str | None] = json.loads(asked.stdout) if asked.returncode == 0 else {}
+    reasons = {}
+    for peer in peers:
+        if peer.needs.startswith("engine:"):
+            why = engines.get(peer.needs[7:], "no such engine")
+            if why is not None:
+                reasons[peer.name] = why
+        elif peer.needs and find_spec(peer.needs) is None:
+            reasons[peer.name] = f"{peer.needs} is not installed"
+    return reasons
+
+
+def take(lab: Lab, kind: Kind, peer: Peer) -> Sample:
+    """One sample, in a quiet moment if the lab is patient."""
+    for _ in range(TRIES if lab.patient else 1):
+        before = lab.gauge() if lab.patient else 0
+        sample = kind.sample(lab, peer)
+        if not lab.patient or max(before, lab.gauge()) < DISTURBED:
+            break
+    return sample
+
+
+def spread(values: list[float], digits: int) -> list[str]:
+    """Median, and least and greatest, as text."""
+    texts = [f"{value:,.{digits}f}" for value in (median(values), min(values), max(values))]
+    return [texts[0], f"{texts[1]} - {texts[2]}"]
+
+
+def table(kind: Kind, samples: dict[str, list[Sample]]) -> list[list[str]]:
+    """The rows of a measurement's table, headings first."""
+    rows = [["peer", kind.unit, "min - max", f"x {kind.base}", "min - max", "CPU us each"]]
+    base = samples.get(kind.base, [])
+    for name, taken in samples.items():
+        if not taken:
+            continue
+        values = [sample.value for sample in taken]
+        row = [name, *spread(values, 0 if median(values) >= 1000 else 2)]
+        ratios = [value / reference.value for value, reference in zip(values, base, strict=False) if reference.value]
+        row += spread(ratios, 2) if ratios else ["-", "-"]
+        used = [sample.cpu for sample in taken if sample.cpu is not None]
+        rows.append([*row, f"{median(used):.2f}" if used else "-"])
+    return rows
+
+
+def show(rows: list[list[str]]) -> None:
+    """Print a table that is Markdown as well."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        print("| " + " | ".join(cells) + " |")
+        if number == 0:
+            print("|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|")
+    print(flush=True)
+
+
+def measure(lab: Lab, kind: Kind, rounds: int, only: list[str]) -> dict[str, list[Sample]]:
+    """Every peer once a round, those that fail or are absent reported and left out."""
+    peers = [peer for peer in kind.peers if not only or peer.name == kind.base or any(o in peer.name for o in only)]
+    absent = missing(peers)
+    for name, why in absent.items():
+        print(f"({name} left out: {why})")
+    peers = [peer for peer in peers if peer.name not in absent]
+    samples: dict[str, list[Sample]] = {peer.name: [] for peer in peers}
+    failed = set()
+    for _ in range(rounds):
+        for peer in peers:
+            if peer.name in failed:
+                continue
+            try:
+                samples[peer.name].append(take(lab, kind, peer))
+            except BenchError as error:
+                failed.add(peer.name)
+                print(f"({peer.name} failed: {error})")
+    return samples
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work and one round")
+    parser.add_argument("--rounds", type=int, help="rounds (default: 5, or 1 with --quick)")
+    parser.add_argument("--peers", nargs="+", default=[], help="only peers whose name holds one of these, and the base")
+    parser.add_argument("--patient", action="store_true", help="repeat runs disturbed by other work on the machine")
+    parser.add_argument("--json", type=Path, help="write the samples to this file as well")
+    options = parser.parse_args()
+    unknown = set(options.section) - set(SECTIONS)
+    if unknown:
+        parser.error(f"unknown section {', '.join(sorted(unknown))}")
+    record: dict[str, dict[str, list[float]]] = {}
+    with Lab.open(quick=options.quick, patient=options.patient) as lab:
+        for section in options.section or SECTIONS:
+            for kind in SECTIONS[section]:
+                print(f"### {kind.title}\n", flush=True)
+                samples = measure(lab, kind, options.rounds or (1 if options.quick else 5), options.peers)
+                show(table(kind, samples))
+                record[kind.title] = {name: [sample.value for sample in taken] for name, taken in samples.items()}
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The kinds of measurement: each takes one sample of one peer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from .lab import Lab, total_calls
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A program under test: a module of `peers` and its flavour, or the C helper (module "").
+
+    `needs` is the module it cannot run without, or `engine:NAME` for one of the library's engines.
+    """
+
+    name: str
+    client: str
+    server: str = ""
+    flavour: str = ""
+    needs: str = ""
+    events: bool = False
+
+    def options(self) -> list[str]:
+        """The part of its command line that says which peer it is."""
+        return ["--flavour", self.flavour, *(["--events"] if self.events else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One figure, and the processor microseconds per unit of work where that means something."""
+
+    value: float
+    cpu: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(ABC):
+    """A row of a section: what is measured, in which unit, on whom."""
+
+    title: str
+    unit: str
+    peers: list[Peer] = field(repr=False)
+    base: str = "raw epoll"
+
+    @abstractmethod
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        """Run `peer` once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client(Kind):
+    """A client job against the C server: work per second."""
+
+    work: str
+    count: int
+    concurrency: int = 50
+    depth: int = 1
+    tls: bool = False
+    unit: str = "per second"
+
+    def server_command(self, lab: Lab) -> list[str]:
+        mode = {"fanout": "reply", "source": "source", "sink": "sink"}.get(self.work, "echo")
+        extra = list(lab.certificates[1:]) if self.tls else []
+        if self.work == "source":
+            extra = [str(lab.scale(self.count))]
+        return [lab.native["server"], mode, *extra]
+
+    def command(self, lab: Lab, peer: Peer, port: int, count: int) -> list[str]:
+        if not peer.client:
+            if self.work == "fanout":
+                arguments = ["fanout", port, count, self.concurrency]
+            else:
+                arguments = ["lines", port, self.concurrency, self.depth, 64, 0, count]
+            return [lab.native["generator"], *map(str, arguments)]
+        options = [*peer.options(), "--port", str(port), "--count", str(count)]
+        options += ["--concurrency", str(self.concurrency), "--depth", str(self.depth)]
+        if self.tls:
+            options += ["--ca", lab.certificates[0]]
+        return lab.python(peer.client, self.work, *options)
+
+    def result(self, lab: Lab, peer: Peer) -> dict[str, float]:
+        with lab.serving(self.server_command(lab), load=True) as server:
+            return lab.run(self.command(lab, peer, server.port, lab.scale(self.count)))
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        result = self.result(lab, peer)
+        return Sample(result["count"] / result["seconds"], result["cpu"] / result["count"] * 1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientBulk(Client):
+    """One connection, much data: processor seconds per GiB."""
+
+    unit: str = "CPU s per GiB"
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        result = self.result(lab, peer)
+        if result["count"] != lab.scale(self.count):
+            raise ValueError(f"{peer.name} moved {result['count']} bytes")
+        return Sample(result["cpu"] * 2**30 / result["count"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientMemory(Client):
+    """Connected sockets at rest, one round trip done on each: bytes of memory for each."""
+
+    unit: str = "bytes each"
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        return Sample(self.result(lab, peer)["bytes"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn(Client):
+    """A pair of busy sockets beside `idle` idle ones: microseconds a turn. Peers are names of crowds."""
+
+    work: str = "turn"
+    unit: str = "us a turn"
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        crowd = int(peer.name.rpartition(" ")[2])
+        with lab.serving(self.server_command(lab), load=True) as server:
+            command = self.command(lab, peer, server.port, lab.scale(self.count))
+            result = lab.run([*command, "--concurrency", str(crowd)])
+        return Sample(result["seconds"] / result["count"] * 1e6, result["cpu"] / result["count"] * 1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientCalls(Client):
+    """System calls per request: the difference of a long and a short run."""
+
+    unit: str = "system calls"
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        totals = []
+        short = lab.scale(self.count)
+        for count in (short, short * 5):
+            summary = lab.folder / "calls"
+            with lab.serving(self.server_command(lab), load=True) as server:
+                command = self.command(lab, peer, server.port, count)
+                lab.run(["strace", "-f", "-c", "-o", str(summary), *command])
+            totals.append(total_calls(summary))
+        return Sample((totals[1] - totals[0]) / (short * 4))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve(Kind):
+    """A server job under the C generator: messages per second."""
+
+    work: str
+    connections: int = 50
+    depth: int = 1
+    tls: bool = False
+    seconds: float = 1.5
+    unit: str = "messages/s"
+
+    def command(self, lab: Lab, peer: Peer) -> list[str]:
+        secrets = list(lab.certificates[1:]) if self.tls else []
+        if not peer.server:
+            return [lab.native["server"], "udp" if self.work == "udp" else "echo", *secrets]
+        if secrets:
+            secrets = ["--certificate", secrets[0], "--key", secrets[1]]
+        return lab.python(peer.server, self.work, *peer.options(), *secrets)
+
+    def load(self, lab: Lab, port: int, connections: int, seconds: float, messages: int = 0) -> dict[str, float]:
+        mode = "udp" if self.work == "udp" else "tls" if self.tls else "lines"
+        arguments = [mode, port, connections, self.depth, 64, seconds, messages]
+        return lab.run([lab.native["generator"], *map(str, arguments)], load=True)
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        seconds = self.seconds / (5 if lab.quick else 1)
+        with lab.serving(self.command(lab, peer)) as server:
+            # Ends with an end of stream, after which asyncio's large receive buffers cost it less.
+            self.load(lab, server.port, 1, 0.1)
+            before = server.cpu()
+            result = self.load(lab, server.port, self.connections, seconds)
+            used = server.cpu() - before
+        return Sample(result["count"] / result["seconds"], used / (result["count"] + result["warmed"]) * 1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeMemory(Serve):
+    """Idle accepted connections, one round trip done on each: bytes of memory for each."""
+
+    work: str = "echo"
+    unit: str = "bytes each"
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        count = lab.scale(self.connections)
+        with lab.serving(self.command(lab, peer)) as server:
+            with lab.idling(server.port, 20):
+                pass
+            before = server.resident()
+            with lab.idling(server.port, count):
+                return Sample((server.resident() - before) / count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeCalls(Serve):
+    """System calls per message: the difference of a long and a short run."""
+
+    unit: str = "system calls"
+    messages: int = 2000
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        totals, done = [], []
+        for messages in (self.messages, self.messages * 6):
+            summary = lab.folder / "calls"
+            with lab.traced(self.command(lab, peer), summary) as server:
+                self.load(lab, server.port, 1, 0, 100)
+                done.append(self.load(lab, server.port, self.connections, 0, messages)["count"])
+            totals.append(total_calls(summary))
+        return Sample((totals[1] - totals[0]) / (done[1] - done[0]))

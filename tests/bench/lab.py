@@ -1,0 +1,191 @@
+"""Where the measuring happens: compiled helpers, a certificate, pinned processes, a noise gauge."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+TICK = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+LIMIT = 60.0  # seconds after which a program under test is considered hung
+
+
+class BenchError(Exception):
+    """A program under test failed; the message holds what it wrote to its standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server process that has announced itself."""
+
+    port: int
+    pid: int
+
+    def cpu(self) -> float:
+        """Processor seconds used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def resident(self) -> int:
+        """Bytes of memory held now."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE
+
+
+class Lab:
+    """Runs programs under test on one processor and their load on another.
+
+    `quick` divides the amount of work by ten; `patient` repeats a run that a noise gauge finds disturbed.
+    """
+
+    def __init__(self, folder: Path, *, quick: bool = False, patient: bool = False) -> None:
+        processors = sorted(os.sched_getaffinity(0))
+        self.folder = folder
+        self.quick = quick
+        self.patient = patient
+        self.test_cpu = processors[0]
+        self.load_cpu = processors[-1]
+        self.best_gauge = float("inf")
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, *, quick: bool, patient: bool) -> Iterator[Lab]:
+        """A lab with a folder of its own, removed at the end."""
+        with tempfile.TemporaryDirectory(prefix="evsockets-bench-") as folder:
+            yield cls(Path(folder), quick=quick, patient=patient)
+
+    def scale(self, amount: int) -> int:
+        """`amount`, or a tenth of it in quick mode."""
+        return amount // 10 if self.quick else amount
+
+    @cached_property
+    def native(self) -> dict[str, str]:
+        """The paths of the compiled `server` and `generator`."""
+        paths = {}
+        for name in ("server", "generator"):
+            paths[name] = str(self.folder / name)
+            source = HERE / "native" / f"{name}.c"
+            subprocess.run(["gcc", "-O2", "-o", paths[name], source, "-lssl", "-lcrypto"], check=True)
+        return paths
+
+    @cached_property
+    def certificates(self) -> tuple[str, str, str]:
+        """Paths of a certificate authority, a certificate for localhost and its key (ECDSA P-256)."""
+        import trustme
+
+        authority = trustme.CA()
+        leaf = authority.issue_cert("localhost", "127.0.0.1")
+        paths = tuple(str(self.folder / name) for name in ("ca.pem", "certificate.pem", "key.pem"))
+        authority.cert_pem.write_to_path(paths[0])
+        Path(paths[1]).write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+        leaf.private_key_pem.write_to_path(paths[2])
+        return paths[0], paths[1], paths[2]
+
+    def python(self, module: str, *arguments: str) -> list[str]:
+        """The command that runs a peer's program."""
+        return [sys.executable, "-m", f"tests.bench.peers.{module}", *arguments]
+
+    def _start(self, command: list[str], cpu: int, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            **options,
+        )
+
+    def run(self, command: list[str], *, load: bool = False) -> dict[str, float]:
+        """Run a program to its end; the JSON object it printed. `load`: on the load's processor."""
+        process = self._start(command, self.load_cpu if load else self.test_cpu, stdin=subprocess.DEVNULL)
+        try:
+            output, errors = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise BenchError(f"{command} did not end within {LIMIT:.0f} s") from None
+        if process.returncode or not output.strip():
+            raise BenchError(f"{command} ended with {process.returncode}: {errors.strip()[-2000:]}")
+        result: dict[str, float] = json.loads(output)
+        return result
+
+    @contextlib.contextmanager
+    def serving(self, command: list[str], *, load: bool = False) -> Iterator[Server]:
+        """Run a server while the block runs, then end it."""
+        process = self._start(command, self.load_cpu if load else self.test_cpu, stdin=subprocess.DEVNULL)
+        try:
+            yield Server(*_announcement(process))
+        finally:
+            process.kill()
+            process.communicate()
+
+    @contextlib.contextmanager
+    def traced(self, command: list[str], summary: Path) -> Iterator[Server]:
+        """Run a server under strace, which leaves the number of its system calls in `summary`."""
+        process = self._start(["strace", "-f", "-c", "-o", str(summary), *command], self.test_cpu)
+        server = Server(*_announcement(process))
+        try:
+            yield server
+        finally:
+            os.kill(server.pid, 15)
+            process.communicate(timeout=LIMIT)
+
+    @contextlib.contextmanager
+    def idling(self, port: int, connections: int) -> Iterator[None]:
+        """Keep `connections` connections open, one round trip done on each, while the block runs."""
+        command = [self.native["generator"], "idle", str(port), str(connections)]
+        process = self._start(command, self.load_cpu, stdin=subprocess.PIPE)
+        assert process.stdout is not None
+        if not _line(process.stdout):
+            raise BenchError(f"{command}: {process.communicate()[1]}")
+        try:
+            yield
+        finally:
+            process.communicate("")
+
+    def gauge(self) -> float:
+        """How much slower than ever seen the quieter of this machine's moments is now (1.0: undisturbed)."""
+        usual = os.sched_getaffinity(0)
+        worst = 0.0
+        for cpu in {self.test_cpu, self.load_cpu}:
+            os.sched_setaffinity(0, {cpu})
+            start = time.perf_counter()
+            for _ in range(400_000):
+                pass
+            worst = max(worst, time.perf_counter() - start)
+        os.sched_setaffinity(0, usual)
+        self.best_gauge = min(self.best_gauge, worst)
+        return worst / self.best_gauge
+
+
+def _line(stream: IO[str]) -> str:
+    return stream.readline().strip()
+
+
+def _announcement(process: subprocess.Popen[str]) -> tuple[int, int]:
+    assert process.stdout is not None
+    words = _line(process.stdout).split()
+    if not words:
+        raise BenchError(f"{process.args} did not start: {process.communicate()[1].strip()[-2000:]}")
+    return int(words[0]), int(words[1]) if len(words) > 1 else process.pid
+
+
+def total_calls(summary: Path) -> int:
+    """The number of system calls in a summary by `strace -c`."""
+    for line in summary.read_text().splitlines():
+        if line.endswith(" total"):
+            return int(line.split()[3])
+    raise BenchError(f"no total in {summary}")

@@ -1,0 +1,67 @@
+"""The server jobs on evsockets; the flavour is the engine's name.
+
+With `--events` a global handler listens to every event of every socket, so that each one is built and delivered.
+"""
+
+from __future__ import annotations
+
+from evsockets import (
+    AcceptEvent,
+    Event,
+    EventType,
+    MarkerFramePicker,
+    ReadEvent,
+    ReadOperation,
+    RequestExecutor,
+    ServerSocket,
+    StreamContext,
+)
+
+from .job import HOST, announce, parse_job
+
+seen = 0
+
+
+def count_event(event: Event) -> None:
+    """Take note of an event, whatever it is."""
+    global seen
+    seen += 1
+
+
+def main() -> None:
+    """Serve for ever."""
+    job = parse_job()
+    datagrams = job.work == "udp"
+    read = ReadOperation(MarkerFramePicker(None, b"\n") if job.work == "lines" else None)
+    again = None if datagrams else read
+
+    def on_read(event: ReadEvent) -> None:
+        event.next_is_write(event.frame.data, again)
+
+    handler = {EventType.READ: on_read}
+
+    def on_accept(event: AcceptEvent) -> None:
+        event.executor.socket_bag.add_socket(event.client_socket, read, handler=handler)
+
+    def on_connected(event: Event) -> None:
+        announce(event.metadata.local_address[1])
+
+    context = StreamContext(backlog=4096)
+    if job.certificate:
+        context = StreamContext(backlog=4096, certificate=job.certificate, private_key=job.key)
+    scheme = "udp" if datagrams else "tls" if job.certificate else "tcp"
+    with RequestExecutor(job.flavour or None) as executor:
+        if job.events:
+            executor.with_event_handler(count_event)
+        executor.socket_bag.add_socket(
+            ServerSocket(),
+            ReadOperation(),
+            handler={EventType.ACCEPT: on_accept, EventType.CONNECTED: on_connected},
+            address=f"{scheme}://{HOST}:0",
+            stream_context=context,
+        )
+        executor.execute_request()
+
+
+if __name__ == "__main__":
+    main()

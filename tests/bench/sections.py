@@ -1,0 +1,122 @@
+"""What is measured, section by section."""
+
+from __future__ import annotations
+
+from .kinds import Client, ClientBulk, ClientCalls, ClientMemory, Kind, Peer, Serve, ServeCalls, ServeMemory, Turn
+
+C = Peer("C epoll", "", "")
+RAW = Peer("raw epoll", "raw_client", "raw_server")
+INTO = Peer("raw epoll, 256 KiB", "raw_client", flavour="into")
+DRAIN = Peer("raw epoll, drained", "", "raw_server", "drain")
+EV = Peer("raw libev", "ev_client", needs="gevent")
+UV_PROTOCOL = Peer("uvloop Protocol", "aio_client", "aio_server", "uvloop-protocol", "uvloop")
+UV_STREAMS = Peer("uvloop streams", "aio_client", "aio_server", "uvloop-streams", "uvloop")
+AIO_PROTOCOL = Peer("asyncio Protocol", "aio_client", "aio_server", "asyncio-protocol")
+AIO_STREAMS = Peer("asyncio streams", "aio_client", "aio_server", "asyncio-streams")
+GEVENT = Peer("gevent", "green_client", "green_server", needs="gevent")
+TWISTED = Peer("Twisted", "", "twisted_server", needs="twisted")
+
+
+def ours(engine: str, label: str = "", *, events: bool = False) -> Peer:
+    """The library on `engine`."""
+    name = "evsockets" + (f" ({label})" if label else "")
+    return Peer(name, "our_client", "our_server", engine, f"engine:{engine}", events)
+
+
+OURS = ours("selectors")
+EVENTS = ours("selectors", "all events", events=True)
+ENGINES = [ours(engine, engine, events=True) for engine in ("selectors", "libev", "gevent")]
+MAIN = [RAW, EVENTS, OURS]
+LOOPS = [UV_PROTOCOL, UV_STREAMS, AIO_PROTOCOL, AIO_STREAMS, GEVENT]
+SERVERS = [*MAIN, C, *LOOPS, TWISTED]
+CROWDS = [
+    Peer(f"{name} {crowd}", module, flavour=flavour, needs=needs)
+    for name, module, flavour, needs in (
+        ("raw epoll, idle:", "raw_client", "", ""),
+        ("evsockets, idle:", "our_client", "selectors", "engine:selectors"),
+    )
+    for crowd in (0, 10_000)
+]
+ENGINE_CROWDS = [
+    Peer(f"{engine}, idle: {crowd}", "our_client", flavour=engine, needs=f"engine:{engine}")
+    for engine in ("selectors", "libev", "gevent")
+    for crowd in (0, 10_000)
+]
+
+GIB = 2**30
+FANOUT = {"work": "fanout", "unit": "requests/s"}
+LINES = {"work": "lines", "unit": "lines/s"}
+
+
+def fanout(title: str, peers: list[Peer], count: int, at_a_time: int, tls: bool = False, base: str = RAW.name) -> Client:
+    """Short requests, each a connection of its own."""
+    return Client(
+        title=f"{title}: {count:,} requests, {at_a_time} at a time",
+        work="fanout",
+        unit="requests/s",
+        count=count,
+        concurrency=at_a_time,
+        tls=tls,
+        peers=peers,
+        base=base,
+    )
+
+
+def lines(title: str, peers: list[Peer], count: int, depth: int = 1) -> Client:
+    """Newline-framed request/response on 50 connections."""
+    full = f"{title}, 50 connections, {depth} outstanding on each"
+    return Client(title=full, work="lines", unit="lines/s", count=count, depth=depth, peers=peers)
+
+
+def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: bool = False) -> Serve:
+    """A server job under load."""
+    peers = [DRAIN if peer is UV_STREAMS else peer for peer in SERVERS if peer not in (AIO_STREAMS, TWISTED)]
+    if work != "udp":
+        peers = [peer for peer in SERVERS if not (peer is C and work == "lines")]
+    return Serve(title=title, work=work, connections=connections, depth=depth, tls=tls, peers=peers)
+
+
+SECTIONS: dict[str, list[Kind]] = {
+    "fanout": [fanout("Client fan-out", [*MAIN, C, *LOOPS], 5000, 100)],
+    "tls-fanout": [fanout("TLS fan-out, verified", [*MAIN, *LOOPS], 300, 50, tls=True)],
+    "lines": [lines("Lines as a client", [*MAIN, C, *LOOPS], 100_000)],
+    "lines16": [lines("Lines as a client", [*MAIN, C, *LOOPS], 400_000, 16)],
+    "bulk": [
+        ClientBulk(title=title, work=work, count=GIB, peers=[*MAIN, INTO, *LOOPS])
+        for title, work in (("Receive 1 GiB over one connection", "source"), ("Send 1 GiB", "sink"))
+    ],
+    "memory": [
+        ClientMemory(title="A connected idle client socket, of 5,000", work="hold", count=5000, peers=[*MAIN, *LOOPS])
+    ],
+    "idle": [Turn(title="A turn beside idle sockets", count=100_000, peers=CROWDS, base=CROWDS[2].name)],
+    "calls": [
+        ClientCalls(title="Fan-out, per request", work="fanout", count=500, concurrency=100, peers=[*MAIN, C, *LOOPS]),
+        ClientCalls(title="Lines as a client, per line", work="lines", count=2000, peers=[*MAIN, C, *LOOPS]),
+    ],
+    "echo": [echo("TCP echo server, 64 bytes, 50 connections", "echo")],
+    "echo500": [echo("TCP echo server, 64 bytes, 500 connections", "echo", 500)],
+    "line-echo": [echo("Line echo server, 50 connections", "lines")],
+    "line-echo16": [echo("Line echo server, 50 connections, 16 outstanding on each", "lines", depth=16)],
+    "tls-echo": [echo("TLS echo server, 64 bytes, 50 connections", "echo", tls=True)],
+    "udp-echo": [echo("UDP echo server, 64 bytes, 50 sockets", "udp")],
+    "server-memory": [
+        ServeMemory(title="An idle accepted connection, of 5,000", connections=5000, peers=[*MAIN, *LOOPS, TWISTED])
+    ],
+    "server-calls": [ServeCalls(title="TCP echo server, per message", work="echo", peers=SERVERS)],
+    "engines": [
+        fanout("Client fan-out", [RAW, EV, *ENGINES], 5000, 100),
+        lines("Lines as a client", [RAW, EV, *ENGINES], 100_000),
+        Turn(title="A turn beside idle sockets", count=50_000, peers=ENGINE_CROWDS, base=ENGINE_CROWDS[0].name),
+    ],
+    "gevent": [
+        fanout("In a gevent program", [GEVENT, ENGINES[2]], 5000, 1000, base=GEVENT.name),
+        lines("In a gevent program", [GEVENT, ENGINES[2]], 100_000),
+        ClientMemory(
+            title="In a gevent program, a connected idle socket, of 1,000",
+            work="hold",
+            count=1000,
+            peers=[GEVENT, ENGINES[2]],
+            base=GEVENT.name,
+        ),
+    ],
+}

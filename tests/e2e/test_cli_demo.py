@@ -1,0 +1,65 @@
+"""`evsockets demo`: what it promises, on every engine, with and without the extra."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+from support.command import HANGS, environment, run_command
+
+# An interpreter in which the extra `cli` is not installed.
+WITHOUT_EXTRA = """
+import sys
+sys.modules["rich"] = sys.modules["trustme"] = None
+from evsockets.cli import main
+sys.exit(main(["demo"]))
+"""
+
+
+def test_demo_shows_every_outcome_and_the_proof(engine: str, tmp_path: Path) -> None:
+    picture = tmp_path / "demo.svg"
+    done = run_command("demo", "--engine", engine, "--timeline", str(picture))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert f"on engine {engine}" in done.stdout
+    for kind, outcome, times in [
+        ("fast", "complete", 4),
+        ("slow", "complete", 3),
+        ("TLS", "complete", 2),
+        ("silent", r"timed out \(reading\)", 2),
+        ("closed", "no connection", 1),
+    ]:
+        assert len(re.findall(rf"\({kind}\) +{outcome}", done.stdout)) == times
+    proof = re.search(r"would have taken ([\d.]+) s.*: ([\d.]+) s,\nas long as", done.stdout, re.DOTALL)
+    assert proof is not None
+    alone, together = map(float, proof.groups())
+    assert together >= 1.5
+    assert alone >= 3 * 1.0 + 2 * 1.5
+    assert together < alone
+    texts = " ".join(xml.etree.ElementTree.parse(picture).getroot().itertext())
+    assert "handshaking" in texts
+
+
+def test_demo_without_the_extra_says_what_it_left_out() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRA],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Left out: the TLS server" in done.stdout
+    assert "evsockets[cli]" in done.stdout
+    assert "(TLS)" not in done.stdout
+
+
+def test_demo_with_an_unknown_engine_says_which_there_are() -> None:
+    done = run_command("demo", "--engine", "steam")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "selectors" in done.stderr

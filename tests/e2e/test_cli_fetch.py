@@ -1,0 +1,241 @@
+"""`evsockets fetch`, `engines` and the command line itself, each in a process of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import threading
+import xml.etree.ElementTree
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.certificates import Authority
+from support.command import run_command, serving
+
+ANSWER = b"HTTP/1.0 200 OK\r\n\r\n<html>\xff" + b"x" * 5000 + b"</html>"
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[[bytes], str]]:
+    """`peer(answer)`: the address of a plain server that reads once, answers, and closes."""
+    listeners: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def answering(listener: socket.socket, answer: bytes) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                if client.recv(65536):
+                    client.sendall(answer)
+
+    def start(answer: bytes = ANSWER) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+        thread = threading.Thread(target=answering, args=(listener, answer))
+        thread.start()
+        threads.append(thread)
+        return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+    for thread in threads:
+        thread.join(10)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that accepts and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def document(*arguments: str) -> tuple[int, dict[str, Any]]:
+    done = run_command("fetch", "--json", *arguments)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_many_at_once_all_complete(engine: str, peer: Callable[..., str]) -> None:
+    address = peer()
+    done = run_command("fetch", "--engine", engine, "--send", r"GET /\r\n\r\n", *[address] * 20)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.count("complete") == 21
+    assert f"on engine {engine}" in done.stdout
+
+
+def test_one_failure_makes_the_exit_status(peer: Callable[..., str], unused_port: int) -> None:
+    refused = f"tcp://127.0.0.1:{unused_port}"
+    status, found = document("--http", "/", peer(), refused)
+    assert status == 1
+    good, bad = found["results"]
+    assert (good["ok"], good["outcome"], good["bytes_received"]) == (True, "complete", len(ANSWER))
+    assert (bad["ok"], bad["outcome"]) == (False, "no connection")
+    assert refused in bad["error"]
+    assert (found["succeeded"], found["failed"]) == (1, 1)
+
+
+def test_phases_follow_each_other_on_one_axis(peer: Callable[..., str]) -> None:
+    _, found = document("--send", "x", peer().replace("127.0.0.1", "localhost"))
+    phases = found["results"][0]["phases"]
+    names = [phase["phase"] for phase in phases]
+    assert names[0] == "resolving"
+    assert names[-1] == "reading"
+    for before, after in itertools.pairwise(phases):
+        assert before["start"] <= before["end"] == after["start"]
+    assert phases[-1]["end"] <= found["seconds"]
+
+
+def test_data_goes_to_standard_output_and_the_table_to_standard_error(peer: Callable[..., str]) -> None:
+    done = run_command("fetch", "--data", "--send", "x", peer(b"first\n"), peer(b"second\n"))
+    assert done.stdout == "first\nsecond\n"
+    assert "2 complete" in done.stderr
+
+
+def test_data_in_json_keeps_what_is_no_text(peer: Callable[..., str]) -> None:
+    _, found = document("--data", "--send", "x", peer(b"\xff\xc3\xa9"))
+    assert found["results"][0]["data"] == "\\xff\xe9"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kept"), [("--until", "</html>", len(ANSWER)), ("--length", "19", 19)]
+)
+def test_reads_a_frame(peer: Callable[..., str], option: str, value: str, kept: int) -> None:
+    status, found = document("--data", "--send", "x", option, value, peer())
+    assert status == 0
+    assert found["results"][0]["data"] == ANSWER[:kept].decode("utf-8", "backslashreplace")
+
+
+def test_an_answer_that_ends_too_early_fails(peer: Callable[..., str]) -> None:
+    status, found = document("--send", "x", "--length", "99", peer(b"short"))
+    assert status == 1
+    assert found["results"][0]["outcome"] == "bad answer"
+
+
+def test_time_outs(silent: str) -> None:
+    status, found = document("--send", "x", "--io-timeout", "0.2", silent, silent)
+    assert status == 1
+    assert {result["outcome"] for result in found["results"]} == {"timed out (reading)"}
+    assert found["seconds"] >= 0.2
+    status, found = document("--request-timeout", "0.1", silent)
+    assert "request time-out 0.1 s" in found["results"][0]["error"]
+
+
+def test_limit_is_kept(peer: Callable[..., str]) -> None:
+    status, found = document("--limit", "1", "--send", "x", *[peer()] * 5)
+    assert status == 0
+    spans = sorted((one["start"], one["start"] + one["seconds"]) for one in found["results"])
+    for before, after in itertools.pairwise(spans):
+        assert before[1] <= after[0] + 1e-6
+
+
+def test_udp_asks_and_hears_one_datagram() -> None:
+    with serving("echo", "udp://127.0.0.1:0") as echo:
+        status, found = document("--data", "--send", r"ask\x21", echo.url)
+    assert status == 0
+    assert found["results"][0]["data"] == "ask!"
+
+
+def test_tls_trusts_the_given_authority_only(ca: Authority) -> None:
+    server = ca.server
+    with serving(
+        "echo", "tls://127.0.0.1:0", "--certificate", server.certificate, "--key", server.private_key
+    ) as echo:
+        status, found = document("--ca", ca.ca_file, "--send", "hello", "--length", "5", echo.url)
+        assert status == 0
+        assert found["results"][0]["tls"]["version"] == "TLSv1.3"
+        status, found = document("--send", "hello", "--length", "5", echo.url)
+        assert status == 1
+        assert found["results"][0]["outcome"] == "TLS failed"
+
+
+def test_timeline_is_a_picture(tmp_path: Path, peer: Callable[..., str], unused_port: int) -> None:
+    picture = tmp_path / "timeline.svg"
+    odd = 'unix:///no/such/<&">'
+    done = run_command(
+        "fetch", "--timeline", str(picture), "--send", "x", peer(), f"tcp://127.0.0.1:{unused_port}", odd
+    )
+    assert done.returncode == 1
+    tree = xml.etree.ElementTree.parse(picture)
+    texts = " ".join(tree.getroot().itertext())
+    assert odd in texts
+    assert "reading" in texts
+    assert "1 complete, 2 failed" in texts
+
+
+def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str) -> None:
+    done = run_command("fetch", "--timeline", "/no/such/place.svg", silent)
+    assert done.returncode == 2
+    assert "/no/such/place.svg" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        (["localhost:80"], "://"),
+        (["gopher://localhost:70"], "tcp"),
+        (["tcp://localhost:99999"], "99999"),
+        (["--engine", "steam", "tcp://localhost:1"], "usable here: "),
+        (["--ca", "/no/such.pem", "tcp://localhost:1"], "/no/such.pem"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_its_cure(arguments: list[str], cure: str) -> None:
+    done = run_command("fetch", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert cure in done.stderr
+    assert done.stderr.startswith("evsockets: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["fetch"], "ADDRESS"),
+        (["fetch", "--limit", "0", "tcp://localhost:1"], "whole number"),
+        (["fetch", "--io-timeout", "-1", "tcp://localhost:1"], "seconds"),
+        (["fetch", "--io-timeout", "nan", "tcp://localhost:1"], "seconds"),
+        (["fetch", "--send", r"\q", "tcp://localhost:1"], "escape"),
+        (["fetch", "--until", "a", "--length", "1", "tcp://localhost:1"], "not allowed"),
+        (["echo"], "ADDRESS"),
+    ],
+)
+def test_usage_errors(arguments: list[str], says: str) -> None:
+    done = run_command(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_engines_lists_what_is_usable(engine: str) -> None:
+    done = run_command("engines", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {entry["name"]: entry for entry in json.loads(done.stdout)["engines"]}
+    assert found[engine]["usable"]
+    assert found[engine]["version"]
+    assert all(entry["usable"] or entry["problem"] for entry in found.values())
+    assert found["selectors"]["usable"]
+
+
+def test_engines_as_a_table_names_the_default() -> None:
+    done = run_command("engines")
+    assert done.returncode == 0, done.stderr
+    assert "selectors:epoll" in done.stdout
+    assert done.stdout.count("(the default here)") == 1
+
+
+@pytest.mark.parametrize("command", ["fetch", "serve", "echo", "engines", "demo"])
+def test_every_command_explains_itself(command: str) -> None:
+    done = run_command(command, "--help")
+    assert done.returncode == 0
+    assert f"evsockets {command}" in done.stdout

@@ -1,0 +1,243 @@
+"""HTTP from nginx, with and without TLS: many at once, kept alive, big and slow."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+
+from evsockets import (
+    ClientSocket,
+    ConstantLimitationSolver,
+    EndOfStreamFramePicker,
+    Event,
+    EventType,
+    PersistentClientSocket,
+    ReadOperation,
+    RequestExecutor,
+    StreamContext,
+    TimeoutStage,
+    TlsHandshakeError,
+    WriteOperation,
+)
+from support.certificates import Authority
+from support.clients import Get, Recorder
+from support.servers import BIG_FILE, Nginx
+
+
+def address_of(nginx: Nginx, scheme: str) -> str:
+    return f"{scheme}://localhost:{nginx.http if scheme == 'tcp' else nginx.https}"
+
+
+def trusting(ca: Authority) -> StreamContext:
+    return StreamContext(ca_file=ca.ca_file)
+
+
+def forget(event: Event) -> None:
+    """Keeps the connection of a finished request for the next one."""
+    event.executor.socket_bag.forget_socket(event.socket)
+
+
+def test_many_pages_at_once_over_tcp_and_tls(executor: RequestExecutor, nginx: Nginx, ca: Authority) -> None:
+    schemes = ["tcp", "tls", "tlsv1.2", "tlsv1.3"] * 10
+    gets = [Get() for _ in schemes]
+    for scheme, get in zip(schemes, gets, strict=True):
+        executor.socket_bag.add_socket(
+            ClientSocket(),
+            get.operation,
+            handler=get.handler,
+            address=address_of(nginx, scheme),
+            stream_context=trusting(ca) if scheme != "tcp" else None,
+        )
+    executor.execute_request()
+    assert [get.failure for get in gets] == [None] * len(gets)
+    assert {get.status for get in gets} == {200}
+    assert all(get.body == nginx.page for get in gets)
+    assert {get.finished for get in gets} == {1}
+
+
+def test_two_thousand_connections_never_more_than_a_hundred(executor: RequestExecutor, nginx: Nginx) -> None:
+    running = most = 0
+
+    def count(event: object) -> None:
+        nonlocal running, most
+        running += 1 if event.type is EventType.INITIALIZE else -1  # type: ignore[attr-defined]
+        most = max(most, running)
+
+    executor.with_limitation_solver(ConstantLimitationSolver(100))
+    executor.with_event_handler({EventType.INITIALIZE: count, EventType.FINALIZE: count})
+    gets = [Get() for _ in range(2000)]
+    for get in gets:
+        executor.socket_bag.add_socket(
+            ClientSocket(), get.operation, handler=get.handler, address=f"tcp://127.0.0.1:{nginx.http}"
+        )
+    executor.execute_request()
+    assert [get.failure for get in gets if get.failure] == []
+    assert sum(get.body == nginx.page for get in gets) == 2000
+    assert (running, most) == (0, 100)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_a_hundred_megabytes(executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str) -> None:
+    digest = hashlib.sha256()
+    pages: list[int] = []
+
+    def resident() -> int:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def consume(data: bytes) -> None:
+        digest.update(data)
+        pages.append(resident())
+
+    get = Get("/big", consume=consume)
+    metadata = executor.socket_bag.add_socket(
+        ClientSocket(),
+        get.operation,
+        handler=get.handler,
+        address=address_of(nginx, scheme),
+        stream_context=trusting(ca) if scheme == "tls" else None,
+    )
+    executor.execute_request()
+    assert get.failure is None
+    assert digest.hexdigest() == nginx.big_digest
+    assert metadata.bytes_received > BIG_FILE
+    assert max(pages) - pages[0] < BIG_FILE // 4, "the body is kept somewhere"
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_a_hundred_megabytes_as_one_frame(
+    executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str
+) -> None:
+    get = Get("/big")
+    executor.socket_bag.add_socket(
+        ClientSocket(),
+        get.operation,
+        handler=get.handler,
+        address=address_of(nginx, scheme),
+        stream_context=trusting(ca) if scheme == "tls" else None,
+    )
+    executor.execute_request()
+    assert get.failure is None
+    assert len(get.body) == BIG_FILE
+    assert hashlib.sha256(get.body).hexdigest() == nginx.big_digest
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_kept_alive_for_the_next_life(
+    executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str
+) -> None:
+    socket = ClientSocket()
+    recorder = Recorder()
+    executor.with_event_handler(recorder)
+    answers = []
+    for _ in range(3):
+        get = Get("/who", done=forget)
+        executor.socket_bag.add_socket(
+            socket,
+            get.operation,
+            handler=get.handler,
+            address=address_of(nginx, scheme),
+            stream_context=trusting(ca) if scheme == "tls" else None,
+            keep_alive=True,
+        )
+        executor.execute_request()
+        assert get.failure is None
+        answers.append(get.body)
+    assert len(set(answers)) == 1, "the server saw more than one connection"
+    first_life = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "READ", "FINALIZE"]
+    assert recorder.names() == first_life + [name for name in first_life if name != "CONNECTED"] * 2
+
+
+def test_persistent_sockets_share_a_connection(engine: str, nginx: Nginx) -> None:
+    answers = []
+    for life in range(4):
+        with RequestExecutor(engine) as executor:
+            # The last one ends it for good, so that nothing stays in the pool.
+            get = Get("/who", done=forget if life < 3 else lambda event: event.cancel_operation())
+            executor.socket_bag.add_socket(
+                PersistentClientSocket(key="house"),
+                get.operation,
+                handler=get.handler,
+                address=address_of(nginx, "tcp"),
+            )
+            executor.execute_request()
+            assert get.failure is None
+            answers.append(get.body)
+    assert len(answers) == 4
+    assert len(set(answers)) == 1
+
+
+def test_idle_connection_times_out(executor: RequestExecutor, nginx: Nginx) -> None:
+    recorder = Recorder()
+    executor.with_event_handler(recorder)
+    get = Get()
+    executor.socket_bag.add_socket(
+        ClientSocket(),
+        get.operation,
+        handler=get.handler,
+        address=address_of(nginx, "tcp"),
+        keep_alive=True,
+        idle_timeout=0.1,
+    )
+    executor.execute_request()
+    assert get.body == nginx.page
+    (timeout,) = recorder.of(EventType.TIMEOUT)
+    assert (timeout.when, timeout.phase) == (TimeoutStage.IDLE, "idle")
+    assert recorder.names()[-3:] == ["TIMEOUT", "DISCONNECTED", "FINALIZE"]
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_until_the_end_of_the_stream(
+    executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str
+) -> None:
+    frames = []
+    recorder = Recorder()
+    executor.with_event_handler(recorder)
+    executor.socket_bag.add_socket(
+        ClientSocket(),
+        WriteOperation(b"GET / HTTP/1.0\r\n\r\n", then=ReadOperation(EndOfStreamFramePicker())),
+        handler={EventType.READ: lambda event: frames.append(event.frame.data)},
+        address=address_of(nginx, scheme),
+        stream_context=trusting(ca) if scheme == "tls" else None,
+    )
+    executor.execute_request()
+    assert recorder.exceptions() == []
+    (answer,) = frames
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(nginx.page)
+
+
+def test_a_stranger_is_not_trusted(executor: RequestExecutor, nginx: Nginx, ca: Authority) -> None:
+    recorder = Recorder()
+    executor.with_event_handler(recorder)
+    get = Get()
+    executor.socket_bag.add_socket(
+        ClientSocket(),
+        get.operation,
+        handler=get.handler,
+        address=address_of(nginx, "tls"),
+        stream_context={"ca_file": ca.stranger.ca_file},
+    )
+    executor.execute_request()
+    assert isinstance(get.failure, TlsHandshakeError)
+    assert "certificate" in str(get.failure).lower()
+    assert recorder.names() == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+
+
+def test_one_bad_address_leaves_the_others_alone(
+    executor: RequestExecutor, nginx: Nginx, unused_port: int
+) -> None:
+    good, bad = [Get() for _ in range(5)], Get()
+    for get in good:
+        executor.socket_bag.add_socket(
+            ClientSocket(), get.operation, handler=get.handler, address=address_of(nginx, "tcp")
+        )
+    executor.socket_bag.add_socket(
+        ClientSocket(), bad.operation, handler=bad.handler, address=f"tcp://127.0.0.1:{unused_port}"
+    )
+    executor.execute_request()
+    assert [get.body for get in good] == [nginx.page] * 5
+    assert bad.failure is not None
+    assert bad.finished == 1

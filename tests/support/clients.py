@@ -1,0 +1,148 @@
+"""Small protocol clients made of operations and handlers, as a user of the library would write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from evsockets import (
+    Event,
+    EventType,
+    FixedLengthFramePicker,
+    MarkerFramePicker,
+    ReadEvent,
+    ReadOperation,
+    WriteOperation,
+)
+
+LINE = MarkerFramePicker(None, b"\r\n")
+HEADERS = MarkerFramePicker(None, b"\r\n\r\n")
+
+
+class Recorder:
+    """A handler that keeps every event; `names()` are what a test compares."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: EventType, socket: object = None) -> list[Any]:
+        return [e for e in self.events if e.type is kind and (socket is None or e.socket is socket)]
+
+    def names(self, socket: object = None) -> list[str]:
+        return [e.type.name for e in self.events if socket is None or e.socket is socket]
+
+    def exceptions(self) -> list[Exception]:
+        return [e.exception for e in self.of(EventType.EXCEPTION)]
+
+
+class Get:
+    """One HTTP/1.1 GET: the header block is read by its marker, the body by its Content-Length.
+
+    Give `operation` and `handler` to `add_socket`. Afterwards `status` and `body` are set, or `failure`
+    is the exception or "timeout". A `consume` callable gets the body in pieces as they come instead;
+    `done` is called in the READ that completes it.
+    """
+
+    def __init__(
+        self,
+        path: str = "/",
+        *,
+        host: str = "localhost",
+        consume: Callable[[bytes], None] | None = None,
+        done: Callable[[ReadEvent], object] | None = None,
+    ) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.failure: object = None
+        self.finished = 0
+        self._consume = consume
+        self._done = done
+        self._missing = 0
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        self.operation = WriteOperation(request, then=ReadOperation(HEADERS))
+        self.handler = {
+            EventType.READ: self._on_read,
+            EventType.EXCEPTION: self._on_exception,
+            EventType.TIMEOUT: self._on_timeout,
+            EventType.FINALIZE: self._on_finalize,
+        }
+
+    def _on_read(self, event: ReadEvent) -> None:
+        data = event.frame.data
+        if not self.status:
+            first, *fields = data.decode("latin-1").split("\r\n")
+            self.status = int(first.split()[1])
+            pairs = (field.split(":", 1) for field in fields if field)
+            self.headers = {name.lower(): value.strip() for name, value in pairs}
+            self._missing = int(self.headers["content-length"])
+            if self._consume is None:
+                event.next_is_read(FixedLengthFramePicker(self._missing))
+            else:
+                event.next_is_read()
+            return
+        if self._consume is None:
+            self.body = data
+        else:
+            self._consume(data)
+        self._missing -= len(data)
+        if self._missing > 0:
+            event.next_is_read()
+        elif self._done is not None:
+            self._done(event)
+
+    def _on_exception(self, event: Any) -> None:
+        self.failure = event.exception
+
+    def _on_timeout(self, event: Any) -> None:
+        self.failure = "timeout"
+
+    def _on_finalize(self, event: Any) -> None:
+        self.finished += 1
+
+
+class Resp:
+    """A Redis conversation: sends all commands at once and reads as many replies.
+
+    `replies` holds bytes for strings and status lines, int for numbers, None for nil, and an
+    `Exception` for an error reply; arrays are flattened.
+    """
+
+    def __init__(self, *commands: tuple[bytes, ...]) -> None:
+        self.replies: list[Any] = []
+        self._missing = len(commands)
+        self._bulk = False
+        self.operation = WriteOperation(map(self._encode, commands), then=ReadOperation(LINE))
+        self.handler = {EventType.READ: self._on_read}
+
+    @staticmethod
+    def _encode(command: tuple[bytes, ...]) -> bytes:
+        parts = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in command)
+        return b"*%d\r\n%b" % (len(command), parts)
+
+    def _on_read(self, event: ReadEvent) -> None:
+        data = event.frame.data[:-2]
+        if self._bulk:
+            self._bulk = False
+            self._add(data)
+        else:
+            kind, rest = data[:1], data[1:]
+            if kind == b"$" and int(rest) >= 0:
+                self._bulk = True
+                event.next_is_read(FixedLengthFramePicker(int(rest) + 2))
+                return
+            if kind == b"*":
+                self._missing += int(rest) - 1
+            elif kind == b"-":
+                self._add(Exception(rest.decode()))
+            else:
+                self._add({b"+": rest, b"$": None}[kind] if kind != b":" else int(rest))
+        if self._missing > 0:
+            event.next_is_read(LINE)
+
+    def _add(self, reply: Any) -> None:
+        self.replies.append(reply)
+        self._missing -= 1

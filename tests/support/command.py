@@ -1,0 +1,78 @@
+"""The command line as its users have it: a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Seconds after which a command hangs, as far as the tests are concerned.
+HANGS = 60
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a command: ours, with the project importable and no engine prescribed."""
+    values = {name: value for name, value in os.environ.items() if name != "EVSOCKETS_ENGINE"}
+    path = os.pathsep.join(filter(None, [str(ROOT), values.get("PYTHONPATH", "")]))
+    return {**values, "PYTHONPATH": path, "PYTHONWARNINGS": "error", "COLUMNS": "160", **more}
+
+
+def run_command(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run `evsockets` with `arguments` to its end; `more` goes into its environment."""
+    command = [sys.executable, "-m", "evsockets", *arguments]
+    return subprocess.run(
+        command, env=environment(**more), capture_output=True, text=True, timeout=HANGS, check=False
+    )
+
+
+@dataclass
+class Serving:
+    """A serving command at work: `url` is what it is bound to, `banner` its first line."""
+
+    process: subprocess.Popen[str]
+    banner: str
+
+    @property
+    def url(self) -> str:
+        return self.banner.split()[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal and wait for the end; the exit status, and what went to standard error."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=HANGS)
+        return self.process.returncode, errors
+
+
+@contextlib.contextmanager
+def serving(*arguments: str, **more: str) -> Iterator[Serving]:
+    """`evsockets` with `arguments`, from its banner on; ended and waited for at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evsockets", *arguments],
+        env=environment(**more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            assert selector.select(HANGS), "no banner"
+        banner = process.stdout.readline()
+        if not banner:
+            raise AssertionError(f"ended at once: {process.communicate(timeout=HANGS)[1]}")
+        yield Serving(process, banner.strip())
+    finally:
+        process.kill() if process.poll() is None else None
+        process.communicate(timeout=HANGS)

@@ -1,0 +1,103 @@
+"""Every example in the README and the documentation runs as it stands.
+
+A ```` ```python ```` block is a script: run in a process of its own, warnings are errors. A ```` ```py ````
+block needs something a test must not touch (the internet) and is compiled only. The comment
+`<!-- needs: gevent -->` before a block names what has to be installed for it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(
+    r"(?:<!-- needs: (?P<needs>[\w ]+) -->\n+)?^```(?P<kind>python|py)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    page: Path
+    line: int
+    code: str
+    needs: tuple[str, ...]
+    runs: bool
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def examples() -> list[Example]:
+    pages = [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted((ROOT / "backends").rglob("*.md")),
+    ]
+    found = []
+    for page in pages:
+        if "_build" in page.parts:
+            continue
+        text = page.read_text()
+        for match in BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start("code")) + 1
+            needs = tuple((match["needs"] or "").split())
+            found.append(Example(page, line, match["code"], needs, match["kind"] == "python"))
+    return found
+
+
+@pytest.mark.parametrize("example", examples(), ids=str)
+def test_example(example: Example, tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    # Leading empty lines make a traceback's line numbers those of the page.
+    script.write_text("\n" * (example.line - 1) + example.code)
+    compile(script.read_text(), str(example), "exec")
+    if not example.runs:
+        return
+    for module in example.needs:
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed here; another environment runs this example")
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "faulthandler", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    # What an interpreter only prints, such as an unclosed socket met at its end, counts too.
+    assert answer.stderr == ""
+
+
+def test_there_are_examples() -> None:
+    pages = {example.page.name for example in examples() if example.runs}
+    assert {"README.md", "tutorial.md"} <= pages
+    assert {page.name for page in (ROOT / "docs" / "howto").glob("*.md")} - pages <= {"index.md"}
+
+
+def links() -> list[tuple[Path, str]]:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = []
+    for page in pages:
+        if "_build" not in page.parts:
+            prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+            found += [(page, target) for target in re.findall(r"\]\(([^)#\s]+)", prose)]
+    return found
+
+
+def test_links_lead_somewhere() -> None:
+    dead = [
+        f"{page.relative_to(ROOT)} -> {target}"
+        for page, target in links()
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert dead == []
