@@ -181,8 +181,6 @@ class Gathering:
     def _on_connected(self, event: Event) -> None:
         request: Request = event.user_context
         now = time.monotonic()
-        if not request.log.phases:  # it took no turn
-            self._enter(request, "connecting", now)
         self._enter(request, "writing" if request.send else "reading", now)
         request.connected = True
         request.remote = event.metadata.remote_address
@@ -219,8 +217,11 @@ class Gathering:
             self._settle(request, request.outcome, request.error)
 
     def _enter(self, request: Request, phase: str, now: float) -> None:
-        """Note that `request` is in `phase`; the first one has lasted since INITIALIZE."""
-        request.log.enter(phase, now if request.log.phases or request.began is None else request.began)
+        """Note that `request` is in `phase`. The first one has lasted since INITIALIZE, and is connecting
+        where nothing else was seen."""
+        if not request.log.phases and request.began is not None:
+            request.log.enter(phase if phase == "resolving" else "connecting", request.began)
+        request.log.enter(phase, now)
 
     def _settle(self, request: Request, outcome: str, error: str | None) -> None:
         if request.done:
@@ -229,8 +230,8 @@ class Gathering:
         request.ok = error is None
         request.error = error
         request.outcome = "complete" if error is None else outcome
-        if request.began is not None and not request.log.phases:  # failed within its first turn
-            self._enter(request, "connecting", request.began)
+        if not request.log.phases:  # it ended within its first turn, or never began
+            self._enter(request, "connecting", time.monotonic())
         request.log.finish()
         self._active.pop(id(request), None)
         self.finished += 1

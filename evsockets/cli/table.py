@@ -27,14 +27,22 @@ def print_table(
     """
     out = stream if stream is not None else sys.stdout
     if not (out.isatty() and _print_rich(columns, rows, tones, left, out)):
-        print("\n".join(plain_table(columns, rows, left=left)), file=out)
+        width = terminal_width() if out.isatty() else None
+        print("\n".join(plain_table(columns, rows, left=left, width=width)), file=out)
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 2) -> list[str]:
-    """Return the table's lines, cells padded with spaces; a long first column is cut in its middle."""
+def plain_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 2, width: int | None = None
+) -> list[str]:
+    """Return the table's lines, cells padded with spaces.
+
+    With a `width` to keep to, the first column is cut in its middle where it has to be."""
     others = [max(len(row[index]) for row in [columns, *rows]) for index in range(1, len(columns))]
-    room = max(24, terminal_width() - sum(others) - 2 * len(others))
-    texts = [[shorten(row[0], room), *row[1:]] for row in [columns, *rows]]
+    texts = [list(row) for row in [columns, *rows]]
+    if width is not None:
+        room = max(24, width - sum(others) - 2 * len(others))
+        for row in texts:
+            row[0] = shorten(row[0], room)
     widths = [max(len(row[0]) for row in texts), *others]
     lines = []
     for row in texts:

@@ -292,7 +292,7 @@ class Connect(Operation):
             won = self._try(attempt)
             if won is not None:
                 return won
-        if race.exhausted:
+        if race.exhausted and not race.pending:
             self._give_up()
         return self
 

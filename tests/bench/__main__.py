@@ -27,7 +27,8 @@ TRIES = 5
 def missing(peers: list[Peer]) -> dict[str, str]:
     """The names of those peers that cannot run here, and why."""
     probe = "import json, evsockets; print(json.dumps(evsockets.available_engines()))"
-    asked = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", probe]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     engines: dict[str, str | None] = json.loads(asked.stdout) if asked.returncode == 0 else {}
     reasons = {}
     for peer in peers:
@@ -65,7 +66,7 @@ def table(kind: Kind, samples: dict[str, list[Sample]]) -> list[list[str]]:
             continue
         values = [sample.value for sample in taken]
         row = [name, *spread(values, 0 if median(values) >= 1000 else 2)]
-        ratios = [value / reference.value for value, reference in zip(values, base, strict=False) if reference.value]
+        ratios = [value / reference.value for value, reference in zip(values, base, strict=False)]
         row += spread(ratios, 2) if ratios else ["-", "-"]
         used = [sample.cpu for sample in taken if sample.cpu is not None]
         rows.append([*row, f"{median(used):.2f}" if used else "-"])
@@ -76,16 +77,22 @@ def show(rows: list[list[str]]) -> None:
     """Print a table that is Markdown as well."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for number, row in enumerate(rows):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        padded = enumerate(zip(row, widths, strict=True))
+        cells = [cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in padded]
         print("| " + " | ".join(cells) + " |")
         if number == 0:
-            print("|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|")
+            rule = ["-" * (width + 1) + (":" if i else "-") for i, width in enumerate(widths)]
+            print("|" + "|".join(rule) + "|")
     print(flush=True)
 
 
 def measure(lab: Lab, kind: Kind, rounds: int, only: list[str]) -> dict[str, list[Sample]]:
     """Every peer once a round, those that fail or are absent reported and left out."""
-    peers = [peer for peer in kind.peers if not only or peer.name == kind.base or any(o in peer.name for o in only)]
+    peers = [
+        peer
+        for peer in kind.peers
+        if not only or peer.name == kind.base or any(part in peer.name for part in only)
+    ]
     absent = missing(peers)
     for name, why in absent.items():
         print(f"({name} left out: {why})")
@@ -110,8 +117,10 @@ def main() -> None:
     parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work and one round")
     parser.add_argument("--rounds", type=int, help="rounds (default: 5, or 1 with --quick)")
-    parser.add_argument("--peers", nargs="+", default=[], help="only peers whose name holds one of these, and the base")
-    parser.add_argument("--patient", action="store_true", help="repeat runs disturbed by other work on the machine")
+    parser.add_argument("--peers", nargs="+", default=[], help="only those named in part, and the base")
+    parser.add_argument(
+        "--patient", action="store_true", help="repeat runs that a noise gauge finds disturbed"
+    )
     parser.add_argument("--json", type=Path, help="write the samples to this file as well")
     options = parser.parse_args()
     unknown = set(options.section) - set(SECTIONS)
@@ -124,7 +133,7 @@ def main() -> None:
                 print(f"### {kind.title}\n", flush=True)
                 samples = measure(lab, kind, options.rounds or (1 if options.quick else 5), options.peers)
                 show(table(kind, samples))
-                record[kind.title] = {name: [sample.value for sample in taken] for name, taken in samples.items()}
+                record[kind.title] = {name: [one.value for one in taken] for name, taken in samples.items()}
     if options.json:
         options.json.write_text(json.dumps(record, indent=1) + "\n")
 

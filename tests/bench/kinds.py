@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from .lab import Lab, total_calls
+from .lab import BenchError, Lab, total_calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,10 @@ class Client(Kind):
 
     def result(self, lab: Lab, peer: Peer) -> dict[str, float]:
         with lab.serving(self.server_command(lab), load=True) as server:
-            return lab.run(self.command(lab, peer, server.port, lab.scale(self.count)))
+            result = lab.run(self.command(lab, peer, server.port, lab.scale(self.count)))
+        if result["count"] < lab.scale(self.count) - self.concurrency:
+            raise BenchError(f"{peer.name} did only {result['count']} of {lab.scale(self.count)}")
+        return result
 
     def sample(self, lab: Lab, peer: Peer) -> Sample:
         result = self.result(lab, peer)
@@ -97,8 +100,6 @@ class ClientBulk(Client):
 
     def sample(self, lab: Lab, peer: Peer) -> Sample:
         result = self.result(lab, peer)
-        if result["count"] != lab.scale(self.count):
-            raise ValueError(f"{peer.name} moved {result['count']} bytes")
         return Sample(result["cpu"] * 2**30 / result["count"])
 
 
@@ -164,7 +165,9 @@ class Serve(Kind):
             secrets = ["--certificate", secrets[0], "--key", secrets[1]]
         return lab.python(peer.server, self.work, *peer.options(), *secrets)
 
-    def load(self, lab: Lab, port: int, connections: int, seconds: float, messages: int = 0) -> dict[str, float]:
+    def load(
+        self, lab: Lab, port: int, connections: int, seconds: float, messages: int = 0
+    ) -> dict[str, float]:
         mode = "udp" if self.work == "udp" else "tls" if self.tls else "lines"
         arguments = [mode, port, connections, self.depth, 64, seconds, messages]
         return lab.run([lab.native["generator"], *map(str, arguments)], load=True)

@@ -179,7 +179,7 @@ def _announcement(process: subprocess.Popen[str]) -> tuple[int, int]:
     assert process.stdout is not None
     words = _line(process.stdout).split()
     if not words:
-        raise BenchError(f"{process.args} did not start: {process.communicate()[1].strip()[-2000:]}")
+        raise BenchError(f"{process.args!r} did not start: {process.communicate()[1].strip()[-2000:]}")
     return int(words[0]), int(words[1]) if len(words) > 1 else process.pid
 
 

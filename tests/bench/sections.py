@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from .kinds import Client, ClientBulk, ClientCalls, ClientMemory, Kind, Peer, Serve, ServeCalls, ServeMemory, Turn
+from .kinds import (
+    Client,
+    ClientBulk,
+    ClientCalls,
+    ClientMemory,
+    Kind,
+    Peer,
+    Serve,
+    ServeCalls,
+    ServeMemory,
+    Turn,
+)
 
 C = Peer("C epoll", "", "")
 RAW = Peer("raw epoll", "raw_client", "raw_server")
@@ -28,6 +39,7 @@ EVENTS = ours("selectors", "all events", events=True)
 ENGINES = [ours(engine, engine, events=True) for engine in ("selectors", "libev", "gevent")]
 MAIN = [RAW, EVENTS, OURS]
 LOOPS = [UV_PROTOCOL, UV_STREAMS, AIO_PROTOCOL, AIO_STREAMS, GEVENT]
+CLIENTS = [*MAIN, C, *LOOPS]
 SERVERS = [*MAIN, C, *LOOPS, TWISTED]
 CROWDS = [
     Peer(f"{name} {crowd}", module, flavour=flavour, needs=needs)
@@ -44,11 +56,11 @@ ENGINE_CROWDS = [
 ]
 
 GIB = 2**30
-FANOUT = {"work": "fanout", "unit": "requests/s"}
-LINES = {"work": "lines", "unit": "lines/s"}
 
 
-def fanout(title: str, peers: list[Peer], count: int, at_a_time: int, tls: bool = False, base: str = RAW.name) -> Client:
+def fanout(
+    title: str, peers: list[Peer], count: int, at_a_time: int, tls: bool = False, base: str = RAW.name
+) -> Client:
     """Short requests, each a connection of its own."""
     return Client(
         title=f"{title}: {count:,} requests, {at_a_time} at a time",
@@ -77,21 +89,23 @@ def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: b
 
 
 SECTIONS: dict[str, list[Kind]] = {
-    "fanout": [fanout("Client fan-out", [*MAIN, C, *LOOPS], 5000, 100)],
+    "fanout": [fanout("Client fan-out", CLIENTS, 5000, 100)],
     "tls-fanout": [fanout("TLS fan-out, verified", [*MAIN, *LOOPS], 300, 50, tls=True)],
-    "lines": [lines("Lines as a client", [*MAIN, C, *LOOPS], 100_000)],
-    "lines16": [lines("Lines as a client", [*MAIN, C, *LOOPS], 400_000, 16)],
+    "lines": [lines("Lines as a client", CLIENTS, 100_000)],
+    "lines16": [lines("Lines as a client", CLIENTS, 400_000, 16)],
     "bulk": [
         ClientBulk(title=title, work=work, count=GIB, peers=[*MAIN, INTO, *LOOPS])
         for title, work in (("Receive 1 GiB over one connection", "source"), ("Send 1 GiB", "sink"))
     ],
     "memory": [
-        ClientMemory(title="A connected idle client socket, of 5,000", work="hold", count=5000, peers=[*MAIN, *LOOPS])
+        ClientMemory(
+            title="A connected idle client socket, of 5,000", work="hold", count=5000, peers=[*MAIN, *LOOPS]
+        )
     ],
     "idle": [Turn(title="A turn beside idle sockets", count=100_000, peers=CROWDS, base=CROWDS[2].name)],
     "calls": [
-        ClientCalls(title="Fan-out, per request", work="fanout", count=500, concurrency=100, peers=[*MAIN, C, *LOOPS]),
-        ClientCalls(title="Lines as a client, per line", work="lines", count=2000, peers=[*MAIN, C, *LOOPS]),
+        ClientCalls(title="Fan-out, per request", work="fanout", count=500, concurrency=100, peers=CLIENTS),
+        ClientCalls(title="Lines as a client, per line", work="lines", count=2000, peers=CLIENTS),
     ],
     "echo": [echo("TCP echo server, 64 bytes, 50 connections", "echo")],
     "echo500": [echo("TCP echo server, 64 bytes, 500 connections", "echo", 500)],
@@ -100,13 +114,20 @@ SECTIONS: dict[str, list[Kind]] = {
     "tls-echo": [echo("TLS echo server, 64 bytes, 50 connections", "echo", tls=True)],
     "udp-echo": [echo("UDP echo server, 64 bytes, 50 sockets", "udp")],
     "server-memory": [
-        ServeMemory(title="An idle accepted connection, of 5,000", connections=5000, peers=[*MAIN, *LOOPS, TWISTED])
+        ServeMemory(
+            title="An idle accepted connection, of 5,000", connections=5000, peers=[*MAIN, *LOOPS, TWISTED]
+        )
     ],
     "server-calls": [ServeCalls(title="TCP echo server, per message", work="echo", peers=SERVERS)],
     "engines": [
         fanout("Client fan-out", [RAW, EV, *ENGINES], 5000, 100),
         lines("Lines as a client", [RAW, EV, *ENGINES], 100_000),
-        Turn(title="A turn beside idle sockets", count=50_000, peers=ENGINE_CROWDS, base=ENGINE_CROWDS[0].name),
+        Turn(
+            title="A turn beside idle sockets",
+            count=50_000,
+            peers=ENGINE_CROWDS,
+            base=ENGINE_CROWDS[0].name,
+        ),
     ],
     "gevent": [
         fanout("In a gevent program", [GEVENT, ENGINES[2]], 5000, 1000, base=GEVENT.name),

@@ -34,12 +34,13 @@ _SIGNALS_EVERY = 0.05
 class _Watch:
     """One descriptor: what is asked for, and its watcher once a poll needed one."""
 
-    __slots__ = ("fd", "interest", "token", "watcher")
+    __slots__ = ("fd", "interest", "note", "token", "watcher")
 
-    def __init__(self, fd: int, interest: int, token: Any) -> None:
+    def __init__(self, fd: int, interest: int, token: Any, fired: dict[_Watch, int]) -> None:
         self.fd = fd
         self.interest = interest
         self.token = token
+        self.note = partial(fired.__setitem__, self)
         self.watcher: Any = None
 
 
@@ -100,7 +101,7 @@ class GeventEngine(Engine):
             self._forget(known)
         if interest:
             # Always a new watcher: the number may be another file by now.
-            self._watches[fd] = watch = _Watch(fd, interest, token)
+            self._watches[fd] = watch = _Watch(fd, interest, token, self._fired)
             if self._waiting is None:
                 self._stopped[watch] = None
             else:  # another greenlet waits in poll just now
@@ -122,7 +123,7 @@ class GeventEngine(Engine):
                 watch.watcher = self._hub.loop.io(watch.fd, watch.interest, ref=False)
             except (OSError, ValueError):
                 return  # closed without being forgotten: vanishes, as it does with epoll
-        watch.watcher.start(partial(self._fired.__setitem__, watch), pass_events=True)
+        watch.watcher.start(watch.note, pass_events=True)
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`. Other greenlets run meanwhile, with `poll(0)` too."""
@@ -189,20 +190,20 @@ class GeventEngine(Engine):
     def _end_of_iteration(self) -> None:
         """Runs in the hub: stop what fired, and switch to the poller if there is something to tell."""
         fired = self._fired
-        if fired:
+        news = bool(fired)
+        if news:
             for watch, events in fired.items():
                 watch.watcher.stop()
-                # libuv tells an error as a negative number.
-                self._ready[watch] = events & watch.interest if events > 0 else watch.interest
+                # libuv tells errors by negative numbers and hang-ups by a bit of its own: everything.
+                self._ready[watch] = (events > 0 and events & watch.interest) or watch.interest
             fired.clear()
-        elif self._rounds < 0 and not self._expired:
-            return
-        if self._waiting is None:
+        poller = self._waiting
+        if poller is None:
             return
         if self._rounds > 0:
             self._rounds -= 1
-        if fired or self._rounds == 0 or self._expired or self._ready:
-            poller, self._waiting = self._waiting, None
+        if news or self._rounds == 0 or self._expired:
+            self._waiting = None
             poller.switch()
 
     def _move_to(self, hub: Any) -> None:
@@ -273,6 +274,8 @@ class GeventEngine(Engine):
         if self._closed:
             return
         self._closed = True
+        if self._waiting is not None:
+            self._hub.loop.run_callback(self._waiting.switch)
         if self._hub is not None:
             self._leave()
         for greenlet in list(self._greenlets):

@@ -106,7 +106,9 @@ def nothing() -> None:
     """What to do at the end when nobody asked for anything."""
 
 
-def run_client(job: Job, fanout: Fanout, lines: Lines, source: Bulk | None = None, sink: Bulk | None = None) -> None:
+def run_client(
+    job: Job, fanout: Fanout, lines: Lines, source: Bulk | None = None, sink: Bulk | None = None
+) -> None:
     """Run one client job with these implementations, after a short warm-up, and report it.
 
     `fanout(job, count)` makes `count` short requests; `lines(job, count, connections, finish)` exchanges

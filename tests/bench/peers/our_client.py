@@ -1,6 +1,6 @@
 """The client jobs on evsockets; the flavour is the engine's name.
 
-With `--events` a global handler listens to every event of every socket, so that each one is built and delivered.
+With `--events` a global handler listens to every event of every socket, so that each is built and delivered.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from evsockets import (
     ReadOperation,
     RequestExecutor,
     ShutdownWriteOperation,
+    SocketExceptionEvent,
     StreamContext,
     WriteOperation,
 )
@@ -44,6 +45,11 @@ def count_event(event: Event) -> None:
     seen += 1
 
 
+def fail(event: SocketExceptionEvent) -> None:
+    """End the run: nothing may go wrong in a benchmark."""
+    raise event.exception
+
+
 def fanout(job: Job, count: int) -> int:
     """Short requests, `job.concurrency` at a time, each read to its end."""
     finished = 0
@@ -55,7 +61,7 @@ def fanout(job: Job, count: int) -> int:
         finished += 1
 
     operation = WriteOperation(REQUEST, then=ReadOperation(EndOfStreamFramePicker()))
-    handler = {EventType.READ: on_read}
+    handler = {EventType.READ: on_read, EventType.EXCEPTION: fail}
     address = f"{'tls' if job.ca else 'tcp'}://{HOST}:{job.port}"
     context = StreamContext(ca_file=job.ca, server_hostname=NAME) if job.ca else None
     with make_executor(job) as executor:
@@ -90,7 +96,7 @@ def lines(job: Job, count: int, connections: int, finish: Finish) -> int:
 
     first = min(job.depth, quota)
     operation = WriteOperation(LINE * first, then=read)
-    handler = {EventType.READ: on_read}
+    handler = {EventType.READ: on_read, EventType.EXCEPTION: fail}
     with make_executor(job) as executor:
         for _ in range(connections):
             executor.socket_bag.add_socket(
@@ -117,7 +123,10 @@ def source(job: Job) -> int:
 
     with make_executor(job) as executor:
         executor.socket_bag.add_socket(
-            ClientSocket(), read, handler={EventType.READ: on_read}, address=f"tcp://{HOST}:{job.port}"
+            ClientSocket(),
+            read,
+            handler={EventType.READ: on_read, EventType.EXCEPTION: fail},
+            address=f"tcp://{HOST}:{job.port}",
         )
         executor.execute_request()
     return total
@@ -132,7 +141,10 @@ def sink(job: Job) -> int:
         executor.socket_bag.add_socket(
             ClientSocket(),
             WriteOperation(chunks, then=end),
-            handler={EventType.READ: lambda event: answers.append(event.frame.data)},
+            handler={
+                EventType.READ: lambda event: answers.append(event.frame.data),
+                EventType.EXCEPTION: fail,
+            },
             address=f"tcp://{HOST}:{job.port}",
         )
         executor.execute_request()
@@ -144,7 +156,7 @@ def sink(job: Job) -> int:
 def turn(job: Job) -> None:
     """A pair of sockets that keep each other busy, beside `job.concurrency` idle connections.
 
-    Both ends are in this process: each turn finds one socket ready, and no other processor's wake-up is timed.
+    Both ends are in this process: each turn finds one socket ready, and no other process is waited for.
     """
     idle = passed = 0
     watch: Stopwatch | None = None
@@ -171,15 +183,16 @@ def turn(job: Job) -> None:
             add(
                 ClientSocket(),
                 WriteOperation(LINE, then=read),
-                handler={EventType.READ: on_idle},
+                handler={EventType.READ: on_idle, EventType.EXCEPTION: fail},
                 address=f"tcp://{HOST}:{job.port}",
                 keep_alive=True,
                 connection_timeout=None,
                 io_timeout=None,
             )
         left, right = socket.socketpair()
-        add(ClientSocket.from_socket(left), WriteOperation(LINE, then=read), handler={EventType.READ: on_busy})
-        add(ClientSocket.from_socket(right), read, handler={EventType.READ: on_busy})
+        handler = {EventType.READ: on_busy, EventType.EXCEPTION: fail}
+        add(ClientSocket.from_socket(left), WriteOperation(LINE, then=read), handler=handler)
+        add(ClientSocket.from_socket(right), read, handler=handler)
         executor.execute_request()
 
 

@@ -1,6 +1,6 @@
 """The server jobs on evsockets; the flavour is the engine's name.
 
-With `--events` a global handler listens to every event of every socket, so that each one is built and delivered.
+With `--events` a global handler listens to every event of every socket, so that each is built and delivered.
 """
 
 from __future__ import annotations

@@ -6,7 +6,20 @@ import select
 import socket
 import ssl
 
-from .job import CHUNK, HOST, LINE, NAME, RECEIVE, REPLY_SIZE, REQUEST, Finish, Job, parse_job, run_client
+from .job import (
+    CHUNK,
+    HOST,
+    LINE,
+    NAME,
+    RECEIVE,
+    REPLY_SIZE,
+    REQUEST,
+    Finish,
+    Job,
+    Stopwatch,
+    parse_job,
+    run_client,
+)
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 
@@ -14,7 +27,7 @@ IN, OUT = select.EPOLLIN, select.EPOLLOUT
 class Link:
     """One connection."""
 
-    __slots__ = ("partial", "received", "sock", "sent", "stage")
+    __slots__ = ("partial", "received", "sent", "sock", "stage")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -53,7 +66,9 @@ def fanout(job: Job, count: int) -> int:
                     link.stage = 2
                     poller.modify(fd, IN)
                     continue
-                link.sock = context.wrap_socket(link.sock, server_hostname=NAME, do_handshake_on_connect=False)
+                link.sock = context.wrap_socket(
+                    link.sock, server_hostname=NAME, do_handshake_on_connect=False
+                )
                 link.stage = 1
                 poller.modify(fd, IN)
             if link.stage == 1:
@@ -164,8 +179,6 @@ def sink(job: Job) -> int:
 
 def turn(job: Job) -> None:
     """One pair of busy sockets beside `job.concurrency` idle ones; see the library's program."""
-    from .job import Stopwatch
-
     idle = [socket.create_connection((HOST, job.port)) for _ in range(job.concurrency)]
     poller = select.epoll()
     for sock in idle:

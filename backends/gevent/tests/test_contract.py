@@ -1,0 +1,30 @@
+"""The gevent engine keeps the contract, on the loop that gevent is configured for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from evsockets.testing import EngineContract
+from evsockets_gevent import GeventEngine
+
+
+class TestGevent(EngineContract):
+    def make_engine(self) -> GeventEngine:
+        return GeventEngine()
+
+
+@pytest.mark.skipif("GEVENT_LOOP" in os.environ, reason="this is the run with another loop")
+@pytest.mark.parametrize("loop", ["libuv-cffi", "libev-cffi", "libev-cext"])
+def test_the_other_loops_of_gevent(loop: str) -> None:
+    environment = {**os.environ, "GEVENT_LOOP": loop}
+    probe = "import gevent, sys; sys.exit(gevent.config.loop.__module__ + ' ' + str(gevent.get_hub().loop))"
+    found = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True)
+    if "loop" not in found.stderr or "Traceback" in found.stderr:
+        pytest.skip(f"this gevent has no {loop}")
+    tests = os.path.dirname(__file__)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110)
+    assert result.returncode == 0, result.stdout + result.stderr
