@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 import socket
+import string
 import sys
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ SockAddr = Any
 UNIX_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 HOST_LIMIT = 253
 LABEL_LIMIT = 63
+_NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
 
 
 class _Scheme(NamedTuple):
@@ -171,7 +173,7 @@ def check_host(host: str) -> str:
             raise AddressError(f"the host name {host!r} has an empty label")
         if len(label) > LABEL_LIMIT:
             raise AddressError(f"the host name has a label longer than {LABEL_LIMIT} characters: {label!r}")
-        if not label.replace("-", "").replace("_", "").isalnum():
+        if not set(label) <= _NAME_CHARACTERS:
             raise AddressError(f"the host name {host!r} has a character no host name can have")
     parts = labels.split(".")
     if len(parts) == 4 and all(part.isdigit() for part in parts):

@@ -13,16 +13,17 @@ from .address import public_address
 from .deadlines import INFINITY
 from .engines.base import READ, WRITE
 from .errors import DisconnectedError, HandlerError, NetworkSocketError, ReceiveError, SendError
-from .events import Event, EventType, ReadEvent, SocketExceptionEvent, TimeoutEvent, TimeoutStage
+from .events import Event, EventType, SocketExceptionEvent, TimeoutEvent, TimeoutStage, UrgentEvent
 from .frames.base import Frame
 from .frames.inbox import Inbox
-from .meters import Meter
 from .metadata import SocketMetadata
+from .meters import Meter
 from .operations.base import Operation
 from .operations.connect import begin_life
 from .operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from .persistence import Connection, put
 from .sockets import AcceptedSocket, DatagramClientSocket, PersistentClientSocket, Socket
+from .transports.stream import RECEIVE_SIZE, StreamTransport
 
 if TYPE_CHECKING:
     from .executor import RequestExecutor
@@ -64,9 +65,11 @@ class Channel:
 
     __slots__ = (
         "after", "alarm", "alerts", "armed", "bytes_received", "bytes_sent", "cancelled", "connected_at",
-        "datagrams", "dispatch", "ended", "executor", "forgotten", "gather", "gathered", "held", "held_started",
+        "datagrams", "dispatch", "ended", "executor", "forgotten", "gather", "gathered", "held",
+        "held_started",
         "inbox", "io_limit", "io_start", "local", "metadata", "meters", "opened_at", "operation", "override",
-        "phase", "queued", "remote", "request_start", "settings", "socket", "source", "tls", "transport",
+        "phase", "queued", "receive", "remote", "request_start", "send_now", "settings", "socket", "source",
+        "tls", "transport",
         "truncated", "unsent", "urgent", "watched",
     )  # fmt: skip
 
@@ -82,6 +85,8 @@ class Channel:
         self.override: Operation | None = None  # set from outside, comes next
         self.phase = Phase.WAITING
         self.transport: Any = None
+        self.receive: Any = None  # the descriptor's own calls, where nothing lies between: a plain stream
+        self.send_now: Any = None
         self.inbox = Inbox()
         self.ended = False
         self.truncated = False
@@ -123,16 +128,23 @@ class Channel:
         there now. DisconnectedError when the connection was lost, ReceiveError for other failures.
         """
         try:
-            data: bytes | None = self.transport.recv()
+            receive = self.receive
+            data: bytes | None = receive(RECEIVE_SIZE) if receive is not None else self.transport.recv()
+        except BlockingIOError:
+            return None
         except OSError as error:
             data = self._receive_failed(error)
         if data:
             self.bytes_received += len(data)
             self.io_start = self.executor.now
-            if self.transport.datagram:
-                self.datagrams = 1
-                self.inbox.drop(len(self.inbox))
-            self.inbox.append(data)
+            inbox = self.inbox
+            if inbox._chunk:
+                if self.transport.datagram:
+                    inbox.drop(len(inbox))
+                inbox.append(data)
+            else:
+                inbox._chunk = data  # what append() does, without the call
+            self.datagrams = 1
             if self.meters is not None:
                 self._sample()
         elif data is not None:
@@ -169,6 +181,13 @@ class Channel:
             self.note_activity()
             handler(event)
 
+    def use(self, transport: Any) -> None:
+        """Move bytes through `transport` from now on."""
+        self.transport = transport
+        plain = type(transport) is StreamTransport
+        self.receive = transport.sock.recv if plain else None
+        self.send_now = transport.sock.send if plain else None
+
     # ---- sending -------------------------------------------------------------------------------------
 
     def put(self, data: Any) -> None:
@@ -177,7 +196,7 @@ class Channel:
         if self.unsent is not None:
             self.unsent = b"".join((self.unsent, data))
             return
-        if (self.inbox or self.gather) and not self.transport.datagram:
+        if (self.inbox._chunk or self.gather) and not self.transport.datagram:
             if self.gather is None:
                 self.gather = []
             self.gather.append(data if type(data) is bytes else bytes(data))
@@ -188,7 +207,10 @@ class Channel:
         transport = self.transport
         size = len(data)
         try:
-            sent = transport.send(data)
+            send = self.send_now
+            sent = send(data) if send is not None else transport.send(data)
+        except BlockingIOError:
+            sent = 0
         except OSError as error:
             raise self._lost(error, SendError, "writing") from error
         if sent < 0:  # a datagram, which may be empty, was not taken
@@ -302,15 +324,16 @@ class Channel:
                     self.end()
                     return
                 following = IDLE
-            self.operation = following
+            self.operation = operation = following
             self.io_start = executor.now
-            operation = following
             following = operation.start(self)
             if following is operation:
-                if (
-                    self.unsent is not None or (self.gather and not self.flush())
-                ) and not operation.interest & WRITE:
-                    self._hold(operation, FLUSH, started=True)
+                if self.unsent is not None or self.gather:
+                    if not (self.gather and self.flush()) and not operation.interest & WRITE:
+                        self._hold(operation, FLUSH, started=True)
+                elif operation.interest == self.watched and self.receive is not None and not self.ended:
+                    executor.fresh.append(self)
+                    return
                 break
             starts += 1
             if starts == _STARTS:
@@ -546,7 +569,9 @@ class Channel:
 
     def _trouble(self, error: OSError) -> NetworkSocketError:
         made = DisconnectedError(
-            f"{self.metadata.address}: {error} while closing", address=self.metadata.address, errno=error.errno
+            f"{self.metadata.address}: {error} while closing",
+            address=self.metadata.address,
+            errno=error.errno,
         )
         made.__cause__ = error
         return made
@@ -594,6 +619,7 @@ class Channel:
         self.unsent = self.gather = None
         self.executor.deadlines.disarm(self)
         transport, self.transport = self.transport, None
+        self.receive = self.send_now = None
         if transport is None:
             return None
         self.unwatch(transport)
@@ -622,6 +648,7 @@ class Channel:
     def _detach(self) -> None:
         """Forgotten: FINALIZE without DISCONNECTED; the connection stays open."""
         transport, self.transport = self.transport, None
+        self.receive = self.send_now = None
         self.operation = None
         self.unwatch(transport)
         self.executor.deadlines.disarm(self)
@@ -788,7 +815,7 @@ class Channel:
         elif isinstance(what, str):
             self._judge_speed(what, now)
         elif what is self.operation:
-            following = what.expire(self, now)
+            following = what.expire(self, now)  # type: ignore[union-attr]
             if following is not what:
                 self.become(following)
         if not self.complete:
@@ -825,8 +852,8 @@ class Channel:
         if meter.too_slow(minimum, total, now):
             speed = meter.speed(total, now)
             raise SlowTransferError(
-                f"{self.metadata.address}: {direction} speed {speed:.1f} bytes/s over {duration:g} s is under "
-                f"the minimum of {minimum:g} while {self.operation.phase if self.operation else ''}",
+                f"{self.metadata.address}: {direction} speed {speed:.1f} bytes/s over {duration:g} s is "
+                f"under the minimum of {minimum:g} while {self.operation.phase if self.operation else ''}",
                 direction=direction,
                 speed=speed,
                 duration=duration,
@@ -871,7 +898,7 @@ class Channel:
         if handler is None:
             return False, None
         self.note_activity()
-        event = ReadEvent(self, Frame(byte, self.remote_address()), self.current_operation(), EventType.OOB)
+        event = UrgentEvent(self, Frame(byte, self.remote_address()), self.current_operation())
         handler(event)
         return event.next_operation is not None, event.next_operation
 

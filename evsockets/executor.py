@@ -439,8 +439,9 @@ class RequestExecutor:
         if self.fresh:
             now = self.clock()
             fresh, self.fresh = self.fresh, []
+            connected = Phase.CONNECTED
             for channel in fresh:
-                if channel.phase is Phase.CONNECTED and channel.meters is None:
+                if channel.phase is connected and channel.meters is None:
                     channel.io_start = now
                     if now + channel.io_limit < channel.armed:
                         self.fresh_deadline(channel)

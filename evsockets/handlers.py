@@ -20,7 +20,8 @@ def check_handler(handler: Any) -> None:
         return
     if not isinstance(handler, Mapping):
         raise TypeError(
-            f"a handler is a callable taking the event, or a mapping of EventType to callables; got {handler!r}"
+            "a handler is a callable taking the event, or a mapping of EventType to callables; "
+            f"got {handler!r}"
         )
     _normalise(handler)
 
@@ -270,7 +271,8 @@ class Dispatch:
 
     __slots__ = (
         "__weakref__", "_resolver", "accept", "connected", "data_alert", "disconnected", "exception",
-        "finalize", "handler", "initialize", "initialize_again", "oob", "read", "snapshot", "timeout", "write",
+        "finalize", "handler", "initialize", "initialize_again", "oob", "read", "snapshot", "timeout",
+        "write",
     )  # fmt: skip
 
     def __init__(self, handler: Any, common: Callable[[], tuple[list[Any], Any]]) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from .channel import Channel
 from .errors import UnknownSocketError
-from .handlers import check_handler
 from .metadata import SocketMetadata, check_names
 from .operations.base import Operation
 from .operations.read import ReadOperation

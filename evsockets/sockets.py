@@ -47,9 +47,9 @@ class Socket:
     def fileno(self) -> int:
         """The descriptor, -1 without one."""
         if self._connection is not None:
-            return self._connection.transport.fileno()
+            return int(self._connection.transport.fileno())
         if self._channel is not None and self._channel.transport is not None:
-            return self._channel.transport.fileno()
+            return int(self._channel.transport.fileno())
         return self._adopted.fileno() if self._adopted is not None else -1
 
     def close(self) -> None:

@@ -101,3 +101,15 @@ def test_links_lead_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert dead == []
+
+
+def test_phases_are_drawn_from_the_table() -> None:
+    path = ROOT / "docs" / "phases.py"
+    spec = importlib.util.spec_from_file_location("phases", path)
+    assert spec is not None
+    assert spec.loader is not None
+    phases = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(phases)
+    page = phases.PAGE.read_text()
+    assert phases.PLACE.search(page)
+    assert phases.filled(page) == page, "run python docs/phases.py"

@@ -55,8 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
                 address = servers.addresses[kind]
                 host = address.partition("://")[2]
                 head = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii")
-                gathering.add(address, send=head, stream_context=context if kind == "TLS" else None)
-                planned.append((kind, outcome))
+                trust = context if kind == "TLS" else None
+                gathering.add(address, send=head, stream_context=trust).label = f"{address} ({kind})"
+                planned.append(outcome)
         print(
             f"evsockets demo on engine {engine}: {len(planned)} requests "
             f"to {len(servers.addresses)} local servers"
@@ -67,8 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.flush()
         with Progress(gathering) as progress:
             gathering.run(progress.update)
-    for request, (kind, _) in zip(gathering.requests, planned, strict=True):
-        request.address = f"{request.address} ({kind})"
     print_requests(gathering.requests)
     if servers.left_out:
         print(f"Left out: {servers.left_out}.")
@@ -76,13 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
         _draw(arguments.timeline, gathering, engine)
     if gathering.interrupted:
         return 130
-    return _conclude(gathering, engine, [outcome for _, outcome in planned])
+    return _conclude(gathering, engine, planned)
 
 
 def _conclude(gathering: Gathering, engine: str, expected: list[str]) -> int:
     """Print the proof: all together took what the slowest time-out takes, not the sum of all."""
     wrong = [
-        f"{request.address}: {request.outcome} instead of {outcome} ({request.error or 'no error'})"
+        f"{request.label}: {request.outcome} instead of {outcome} ({request.error or 'no error'})"
         for request, outcome in zip(gathering.requests, expected, strict=True)
         if request.outcome != outcome
     ]

@@ -158,4 +158,7 @@ def _rich_progress() -> Any:
     except ImportError:
         return None
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True))
-    return Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+    # Standard output is not led to the terminal: the banner belongs to whoever started this.
+    return Progress(
+        *columns, console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False
+    )

@@ -140,7 +140,8 @@ def report(gathering: Gathering, engine: str, data: bool = False) -> None:
     print_requests(gathering.requests, out)
     failures = [request for request in gathering.requests if not request.ok]
     for request in failures:
-        print(f"  {request.address}: {one_line(request.error or request.outcome)}", file=out)
+        error = one_line(request.error or request.outcome)
+        print(f"  {error if request.address in error else f'{request.address}: {error}'}", file=out)
     received = sum(request.received for request in gathering.requests)
     print(
         f"{len(gathering.requests) - len(failures)} complete, {len(failures)} failed, "
@@ -154,7 +155,7 @@ def print_requests(requests: Sequence[Request], out: Any = None) -> None:
     names = [name for name in PHASE_COLOURS if any(one.log.seconds(name) is not None for one in requests)]
     rows = [
         [
-            one.address,
+            one.label,
             one.outcome,
             human_bytes(one.sent),
             human_bytes(one.received),

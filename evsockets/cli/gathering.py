@@ -31,6 +31,7 @@ from .. import (
     TlsHandshakeError,
     WriteOperation,
 )
+from ..resolver import numeric
 from .phases import PHASE_COLOURS, PhaseLog
 
 #: What the first matching class of an exception is called in the table; most special first.
@@ -50,6 +51,7 @@ _TURN = 0.1
 class Request:
     """One request: what was asked, and what became of it.
 
+    `label` is what it is called in tables and pictures, `address` unless something else is set.
     `error` is None and `ok` true when all went well; `chunks` holds what was received if it is kept.
     """
 
@@ -57,6 +59,7 @@ class Request:
     send: bytes
     picker: FramePicker | None
     log: PhaseLog
+    label: str
     metadata: SocketMetadata | None = None
     outcome: str = "not started"
     error: str | None = None
@@ -112,7 +115,7 @@ class Gathering:
 
         AddressError if the address is wrong; nothing is added then.
         """
-        request = Request(address, send, picker, PhaseLog(0.0))
+        request = Request(address, send, picker, PhaseLog(0.0), address)
         operation: Operation = ReadOperation(picker)
         if send:
             operation = WriteOperation(send, then=operation)
@@ -217,10 +220,9 @@ class Gathering:
             self._settle(request, request.outcome, request.error)
 
     def _enter(self, request: Request, phase: str, now: float) -> None:
-        """Note that `request` is in `phase`. The first one has lasted since INITIALIZE, and is connecting
-        where nothing else was seen."""
+        """Note that `request` is in `phase`; what came before the first one seen began with INITIALIZE."""
         if not request.log.phases and request.began is not None:
-            request.log.enter(phase if phase == "resolving" else "connecting", request.began)
+            request.log.enter("resolving" if _is_name(request) else "connecting", request.began)
         request.log.enter(phase, now)
 
     def _settle(self, request: Request, outcome: str, error: str | None) -> None:
@@ -230,7 +232,7 @@ class Gathering:
         request.ok = error is None
         request.error = error
         request.outcome = "complete" if error is None else outcome
-        if not request.log.phases:  # it ended within its first turn, or never began
+        if request.began is not None and not request.log.phases:  # it ended within its first turn
             self._enter(request, "connecting", time.monotonic())
         request.log.finish()
         self._active.pop(id(request), None)
@@ -243,6 +245,18 @@ def _live_phase(request: Request) -> str | None:
     assert request.metadata is not None
     operation = request.metadata._channel.operation
     return None if operation is None else operation.phase
+
+
+def _is_name(request: Request) -> bool:
+    """Whether the address names a host that has to be looked up."""
+    assert request.metadata is not None
+    address = request.metadata._parsed
+    if address is None or address.host is None or address.port is None:
+        return False
+    try:
+        return numeric(address.host, address.port) is None
+    except OSError:  # a zone that is none of our interfaces
+        return False
 
 
 def configuration(

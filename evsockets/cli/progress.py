@@ -99,7 +99,7 @@ class Progress:
                     total=1, completed=1, width=24, finished_style="green" if request.ok else "red"
                 )
                 style = "green" if request.ok else "red"
-            table.add_row(request.address, bar, Text(state, style=style), human_bytes(request.received))
+            table.add_row(request.label, bar, Text(state, style=style), human_bytes(request.received))
         total = ProgressBar(total=max(1, len(gathering.requests)), completed=gathering.finished, width=24)
         table.add_row("all", total, Text(self._summary(), style="bold"), "")
         return Group(table)
@@ -112,4 +112,5 @@ def _rich_live() -> Any:
         from rich.live import Live
     except ImportError:
         return None
-    return Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+    # What goes to standard output is the result: it must not be led to the terminal.
+    return Live(console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Literal, TextIO
 
 from .common import shorten, terminal_width
 
@@ -66,14 +66,12 @@ def _print_rich(
         from rich.text import Text
     except ImportError:
         return False
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, name in enumerate(columns):
-        table.add_column(
-            name,
-            justify="left" if index < left else "right",
-            no_wrap=True,
-            overflow="ellipsis",
-        )
+        # Where room is short, the first column gives way, as in the plain table.
+        width = max(len(row[index]) for row in [columns, *rows]) if index else 16
+        side: Literal["left", "right"] = "left" if index < left else "right"
+        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", min_width=width)
     for number, row in enumerate(rows):
         tone = _COLOURS[tones[number]] if number < len(tones) else ""
         table.add_row(*(Text(cell, style=tone if index == 1 else "") for index, cell in enumerate(row)))

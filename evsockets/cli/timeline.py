@@ -107,15 +107,15 @@ def _bars(request: Request, top: float, row: float, scale: float) -> list[str]:
     middle = top + row / 2
     parts = []
     if row >= 12:
-        label = escape(shorten(request.address, 36))
+        label = escape(shorten(request.label, 36))
         parts.append(
             f'<text x="{_LEFT - 10}" y="{middle + 4:.1f}" text-anchor="end">'
-            f"<title>{escape(request.address)}</title>{label}</text>"
+            f"<title>{escape(request.label)}</title>{label}</text>"
         )
     end = 0.0
     for phase in request.log.phases:
         end = phase.start if phase.end is None else phase.end
-        tip = f"{request.address}: {phase.name} {human_seconds(end - phase.start)}"
+        tip = f"{request.label}: {phase.name} {human_seconds(end - phase.start)}"
         # Half a pixel at least, so that even the shortest phase leaves a mark.
         parts.append(
             f'<rect x="{_LEFT + phase.start * scale:.2f}" y="{middle - height / 2:.1f}" '

@@ -9,6 +9,7 @@ from .read import ReadOperation
 from .simple import NullOperation, ShutdownWriteOperation
 from .write import WriteOperation
 
+IoEvent._operation = Operation
 IoEvent._read_operation = ReadOperation
 IoEvent._write_operation = WriteOperation
 

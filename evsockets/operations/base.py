@@ -6,7 +6,6 @@ becomes so and `step` whenever the descriptor is ready, and goes on with what th
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from ..engines.base import READ
@@ -15,13 +14,16 @@ if TYPE_CHECKING:
     from ..channel import Channel
 
 
-class Operation(ABC):
+class Operation:
     """Subclass it to make an operation of your own.
 
     `start` and `step` return the operation to do next: itself (not done: wait until the descriptor is
     ready for `interest`), another one, or None (the request ends; a kept-alive connection idles).
     Keep no progress on the operation if one object shall serve many sockets.
     """
+
+    # A plain class: the instance check of an ABC costs more than a whole write operation.
+    __slots__ = ()
 
     #: READ, WRITE, or both: what to wait for. 0 waits for nothing.
     interest: int = READ
@@ -36,9 +38,9 @@ class Operation(ABC):
         """Called once when the operation becomes current."""
         return self
 
-    @abstractmethod
     def step(self, channel: Channel, mask: int) -> Operation | None:
         """Called when the descriptor is ready for `mask`; must survive being called for nothing."""
+        raise NotImplementedError(f"{type(self).__name__} has no step(channel, mask)")
 
     def abandon(self, channel: Channel) -> None:
         """Called when the socket ends, or the operation is replaced, before it was done."""

@@ -74,7 +74,7 @@ def begin_life(channel: Channel) -> Operation:
 
 
 def _reuse(channel: Channel, connection: Connection) -> Operation:
-    channel.transport = connection.transport
+    channel.use(connection.transport)
     channel.inbox = connection.inbox
     channel.ended = connection.ended
     channel.remote = connection.remote
@@ -128,10 +128,10 @@ def _adopt(channel: Channel, sock: Any, address: Address | None) -> Operation:
 def _connected(channel: Channel, sock: Any, tls: bool) -> Operation:
     """A connected descriptor becomes the channel's transport."""
     if sock.type == _socket.SOCK_DGRAM:
-        channel.transport = DatagramTransport(sock)
+        channel.use(DatagramTransport(sock))
         return BEGIN
     transport = StreamTransport(sock)
-    channel.transport = transport
+    channel.use(transport)
     if channel.dispatch.oob is not None and sock.family in (_socket.AF_INET, _socket.AF_INET6) and not tls:
         channel.urgent = Urgent(channel)
     if tls:
@@ -185,7 +185,7 @@ def _datagram_client(channel: Channel, socket: DatagramClientSocket) -> Operatio
         scheme = "udg"
     channel.remote = public_address(family, socket._remote) if socket._remote else None
     channel.metadata._address = channel.metadata._address or address_url(scheme, family, socket._remote)
-    channel.transport = DatagramReply(server, socket._data, socket._remote)
+    channel.use(DatagramReply(server, socket._data, socket._remote))
     channel.inbox.remote_address = channel.remote
     return BEGIN
 

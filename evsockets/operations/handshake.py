@@ -66,8 +66,9 @@ class TlsHandshakeOperation(Operation):
                     address=address,
                 )
         settings = channel.metadata._stream_context
-        if server and settings == channel.executor.default_stream_context and channel.socket._listener:
-            settings = channel.socket._listener.metadata._stream_context
+        listener = channel.socket._listener if isinstance(channel.socket, AcceptedSocket) else None
+        if listener is not None and settings == channel.executor.default_stream_context:
+            settings = listener.metadata._stream_context
         try:
             if self.context is not None:
                 context = self.context
@@ -78,13 +79,15 @@ class TlsHandshakeOperation(Operation):
             name: Any = None
             if not server:
                 name = self.server_hostname or server_name(settings, channel.metadata._parsed)
-            channel.transport = TlsTransport(
-                transport.sock,
-                context,
-                server_side=server,
-                server_hostname=name,
-                require_close_notify=settings.require_close_notify,
-                received=received,
+            channel.use(
+                TlsTransport(
+                    transport.sock,
+                    context,
+                    server_side=server,
+                    server_hostname=name,
+                    require_close_notify=settings.require_close_notify,
+                    received=received,
+                )
             )
         except (ValueError, OSError) as error:
             raise TlsHandshakeError(f"{address}: {error} while handshaking", address=address) from error

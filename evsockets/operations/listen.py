@@ -107,12 +107,12 @@ class Listen(Operation):
     def _listening(self, channel: Channel, sock: Any) -> Operation:
         datagram = sock.type == _socket.SOCK_DGRAM
         if datagram:
-            channel.transport = ServerDatagram(sock)
+            channel.use(ServerDatagram(sock))
         else:
             tls = self.address is not None and self.address.scheme == "tls"
             if tls:
                 self._check_tls(channel, sock)
-            channel.transport = Listener(sock)
+            channel.use(Listener(sock))
         first = channel.held
         channel.held = (AcceptDatagrams if datagram else Accept)(first)
         channel.local_address()

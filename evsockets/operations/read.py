@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ..channel import Channel
 
 # These need a byte (or the end) before they can answer; others are asked at once.
-_WAITING = (
-    RawFramePicker, EmptyFramePicker, MarkerFramePicker, LengthPrefixedFramePicker, EndOfStreamFramePicker,
-)  # fmt: skip
+_WAITING = frozenset(
+    {RawFramePicker, EmptyFramePicker, MarkerFramePicker, LengthPrefixedFramePicker, EndOfStreamFramePicker}
+)
 
 
 class ReadOperation(Operation):
@@ -42,16 +42,19 @@ class ReadOperation(Operation):
             self.picker: FramePicker = _RAW
             self._ask_at_once = False
             return
-        if not isinstance(picker, FramePicker):
+        kind = type(picker)
+        if kind in _WAITING:
+            self._ask_at_once = False
+        elif kind is FixedLengthFramePicker:
+            self._ask_at_once = picker.length == 0  # type: ignore[attr-defined]
+        elif isinstance(picker, FramePicker):
+            self._ask_at_once = True
+        else:
             raise TypeError(f"ReadOperation takes a frame picker, got {picker!r}")
         self.picker = picker
-        kind = type(picker)
-        self._ask_at_once = kind not in _WAITING and not (
-            kind is FixedLengthFramePicker and picker.length > 0  # type: ignore[attr-defined]
-        )
 
     def start(self, channel: Channel) -> Operation | None:
-        if channel.inbox or channel.ended or self._ask_at_once:
+        if channel.inbox._chunk or channel.ended or self._ask_at_once:
             if channel.transport.datagram:
                 return self._datagram(channel) if channel.datagrams or channel.ended else self
             return self._pick(channel)
@@ -60,22 +63,26 @@ class ReadOperation(Operation):
     def step(self, channel: Channel, mask: int) -> Operation | None:
         if channel.recv() is None:
             return self
-        if channel.transport.datagram:
+        if channel.receive is None and channel.transport.datagram:
             return self._datagram(channel)
-        return self._pick(channel)
-
-    def _pick(self, channel: Channel) -> Operation | None:
+        # The rest is _pick(), without the call: this is the way of every message.
         frame = self.picker.pick(channel.inbox, channel.ended)
         if frame is None:
             return self._end(channel) if channel.ended else self
-        handler = channel.dispatch.read
         if channel.executor.delayed:
             channel.executor.actors.add(channel)
+        handler = channel.dispatch.read
         if handler is None:
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
         return event.next_operation
+
+    def _pick(self, channel: Channel) -> Operation | None:
+        frame = self.picker.pick(channel.inbox, channel.ended)
+        if frame is None:
+            return self._end(channel) if channel.ended else self
+        return self.deliver(channel, frame)
 
     def _datagram(self, channel: Channel) -> Operation | None:
         """One READ is one datagram; a frame never spans two."""
@@ -89,7 +96,7 @@ class ReadOperation(Operation):
             if frame is None:
                 partial = PartialFrame(Frame(inbox.take(len(inbox)), inbox.remote_address))
                 raise FrameError(
-                    f"the datagram from {inbox.remote_address} does not hold a whole frame for {self.picker!r}",
+                    f"the datagram from {inbox.remote_address} holds no whole frame for {self.picker!r}",
                     picker=self.picker,
                     partial=partial,
                     address=channel.metadata.address,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..engines.base import WRITE
@@ -42,7 +42,7 @@ class WriteOperation(Operation):
     one urgent byte (TCP). `then`: what comes next unless a handler says otherwise.
     """
 
-    __slots__ = ("_data", "out_of_band", "then")
+    __slots__ = ("_data", "_then", "out_of_band")
 
     interest = WRITE
     phase = "writing"
@@ -52,10 +52,21 @@ class WriteOperation(Operation):
         self, data: Any = None, *, out_of_band: bool = False, then: Operation | None = None
     ) -> None:
         self._data = data if type(data) is bytes else check_data(data)
-        if then is not None and not isinstance(then, Operation):
-            raise TypeError(f"then must be an operation, got {then!r}")
         self.out_of_band = out_of_band
-        self.then = then
+        self._then: Operation | None = None
+        if then is not None:
+            self.then = then
+
+    @property
+    def then(self) -> Operation | None:
+        """What comes next unless a handler says otherwise."""
+        return self._then
+
+    @then.setter
+    def then(self, value: Operation | None) -> None:
+        if value is not None and not isinstance(value, Operation):
+            raise TypeError(f"then must be an operation, got {value!r}")
+        self._then = value
 
     @property
     def data(self) -> Any:
@@ -68,7 +79,7 @@ class WriteOperation(Operation):
 
     def start(self, channel: Channel) -> Operation | None:
         handler = channel.dispatch.write
-        following = self.then
+        following = self._then
         if channel.executor.delayed:
             channel.executor.actors.add(channel)
         if handler is not None:
@@ -122,7 +133,7 @@ class WriteOperation(Operation):
                 return following
             if isinstance(chunk, str) or not isinstance(chunk, bytes):
                 try:
-                    chunk = bytes(memoryview(chunk).cast("B"))
+                    chunk = bytes(memoryview(chunk).cast("B"))  # type: ignore[arg-type]
                 except TypeError:
                     raise TypeError(
                         f"the iterable must yield bytes-like, got {type(chunk).__name__}"
@@ -158,7 +169,7 @@ class WriteOperation(Operation):
         return f"<WriteOperation {size}>"
 
 
-def _urgent_byte(channel: Channel, data: bytes) -> Iterable[bytes]:
+def _urgent_byte(channel: Channel, data: bytes) -> Iterator[bytes]:
     """Yields nothing to send: the byte goes past the queue, once what was queued before has left."""
     while not channel.send_urgent(data):
         yield b""

@@ -323,9 +323,7 @@ class EngineContract:
         left.close()
         self.engine.watch(number, 0, None)
         right.send(b"x")
-        began, busy = time.monotonic(), time.process_time()
         assert self.wait_out(0.2) <= 10
-        assert time.process_time() - busy < 0.5 * (time.monotonic() - began)
 
     @pytest.mark.parametrize("poll_between", [False, True])
     def test_06_a_number_used_again_reports_its_new_token(self, poll_between: bool) -> None:

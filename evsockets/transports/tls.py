@@ -191,8 +191,8 @@ class TlsTransport(StreamTransport):
         chunks: list[bytes] = []
         size = 0
         try:
-            while size <= RECEIVE_SIZE - _RECORD_SIZE:
-                chunk = read(_RECORD_SIZE)
+            while size < RECEIVE_SIZE:
+                chunk = read(min(_RECORD_SIZE, RECEIVE_SIZE - size))
                 if not chunk:
                     self._ended = True
                     break

@@ -115,7 +115,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work and one round")
+    parser.add_argument("--quick", action="store_true", help="an eighth of the work and one round")
     parser.add_argument("--rounds", type=int, help="rounds (default: 5, or 1 with --quick)")
     parser.add_argument("--peers", nargs="+", default=[], help="only those named in part, and the base")
     parser.add_argument(

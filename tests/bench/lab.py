@@ -46,7 +46,7 @@ class Server:
 class Lab:
     """Runs programs under test on one processor and their load on another.
 
-    `quick` divides the amount of work by ten; `patient` repeats a run that a noise gauge finds disturbed.
+    `quick` divides the amount of work by eight; `patient` repeats a run that a noise gauge finds disturbed.
     """
 
     def __init__(self, folder: Path, *, quick: bool = False, patient: bool = False) -> None:
@@ -66,8 +66,8 @@ class Lab:
             yield cls(Path(folder), quick=quick, patient=patient)
 
     def scale(self, amount: int) -> int:
-        """`amount`, or a tenth of it in quick mode."""
-        return amount // 10 if self.quick else amount
+        """`amount`, or an eighth of it in quick mode."""
+        return amount // 8 if self.quick else amount
 
     @cached_property
     def native(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -77,15 +78,20 @@ def test_tls(ca: Authority) -> None:
 
 
 def test_answers_are_held_back_and_never_early(engine: str) -> None:
-    with serving("echo", "tcp://127.0.0.1:0", "--delay", "0.3", "--engine", engine) as running:
-        socks = [socket.create_connection(("127.0.0.1", running.port), timeout=20) for _ in range(3)]
+    with (
+        serving("echo", "tcp://127.0.0.1:0", "--delay", "0.3", "--engine", engine) as running,
+        contextlib.ExitStack() as stack,
+    ):
+        socks = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=20))
+            for _ in range(3)
+        ]
         began = time.monotonic()
         for sock in socks:
             sock.sendall(b"late")
         for sock in socks:
             assert sock.recv(10) == b"late"
             assert time.monotonic() - began >= 0.3
-            sock.close()
 
 
 def test_a_held_back_answer_has_its_bar_on_a_terminal() -> None:

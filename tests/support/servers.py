@@ -299,7 +299,8 @@ def socat_echo(folder: Path, kind: str, *, options: str = "") -> Iterator[str]:
         ready.append(_echoes_datagrams(port))
     else:
         raise ValueError(kind)
-    with started([program, listen + options, "PIPE"], folder / f"socat-{port}.log", *ready):
+    # A pipe said to be writable takes 4096 bytes: socat's larger blocks could stop it for good, both ways full.
+    with started([program, "-b", "4096", listen + options, "PIPE"], folder / f"socat-{port}.log", *ready):
         yield address
 
 

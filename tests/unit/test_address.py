@@ -154,7 +154,7 @@ def test_servers_take_more() -> None:
     assert parse_address("fd://3", server=True).port == 3
     with pytest.raises(AddressError, match="descriptor must be"):
         parse_address("fd://x", server=True)
-    with pytest.raises(AddressError, match="unknown scheme 'x'; known are .*, udg, fd"):
+    with pytest.raises(AddressError, match=r"unknown scheme 'x'; known are .*, udg, fd"):
         parse_address("x://", server=True)
 
 
@@ -186,11 +186,10 @@ def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
     for candidate in (text, "tcp://" + text, "unix://" + text, "tcp://[" + text, "fd://" + text):
         try:
             address = parse_address(candidate, server=True)
-        except AddressError as error:
-            assert str(error)
-        else:
-            assert address.scheme
-            assert parse_address(candidate, server=True) == address
+        except AddressError:
+            continue
+        assert address.scheme
+        assert parse_address(candidate, server=True) == address
 
 
 @pytest.mark.parametrize("host", ["localhost", "1.2.3", "0x7f.1", "::g", "1.2.3.4.5", "a:b", ""])

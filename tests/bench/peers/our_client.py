@@ -87,7 +87,7 @@ def lines(job: Job, count: int, connections: int, finish: Finish) -> int:
             progress[0] += 1
             event.next_is_write(LINE, read)
         elif progress[1] < quota:
-            event.next_is(read)
+            event.next_is_read(read.picker)
         else:
             busy -= 1
             if not busy:
