@@ -18,7 +18,7 @@ from .frames.base import Frame
 from .frames.inbox import Inbox
 from .metadata import SocketMetadata
 from .meters import Meter
-from .operations.base import Operation
+from .operations.base import REPEAT, Operation
 from .operations.connect import begin_life
 from .operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from .persistence import Connection, put
@@ -348,7 +348,8 @@ class Channel:
             self.update()
 
     def _hold(self, operation: Operation | None, by: Operation, started: bool = False) -> None:
-        self.held = operation
+        if operation is not REPEAT:  # which keeps its own there already
+            self.held = operation
         self.held_started = started
         self.operation = by
 
@@ -466,6 +467,7 @@ class Channel:
         """The connection is established."""
         self._move(Phase.CONNECTED)
         self.connected_at = self.executor.now
+        self.inbox.remote_address = self.remote_address()
         self.io_start = None
         if self.metadata._min_receive_speed or self.metadata._min_send_speed:
             self.settings_changed()

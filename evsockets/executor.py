@@ -28,6 +28,8 @@ from .errors import EngineError, NetworkSocketError, UnsupportedOperationError
 from .handlers import Dispatch, check_handler
 from .limits import LimitationDecision, LimitationSolver, NoLimitationSolver
 from .operations.listen import Accept
+from .operations.read import ReadOperation
+from .operations.write import WriteOperation
 from .resolver import Resolver
 from .socket_bag import SocketBag
 from .sockets import AcceptedSocket, DatagramClientSocket, Socket
@@ -443,7 +445,10 @@ class RequestExecutor:
             for channel in fresh:
                 if channel.phase is connected and channel.meters is None:
                     channel.io_start = now
-                    if now + channel.io_limit < channel.armed:
+                    kind = type(channel.operation)
+                    if now + channel.io_limit < channel.armed or not (
+                        kind is ReadOperation or kind is WriteOperation
+                    ):
                         self.fresh_deadline(channel)
                 else:
                     channel.clock_from(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import stat
@@ -58,6 +59,7 @@ class Directory:
         self.root = os.path.realpath(os.fsencode(root))
         if not os.path.isdir(self.root):
             raise NotADirectoryError(root)
+        self._inside = self.root.rstrip(b"/") + b"/"
 
     def open(self, path: bytes) -> OpenFile | Listing | Redirect:
         """Return what the decoded absolute URL path `path` names; HttpError if there is nothing to show.
@@ -90,18 +92,21 @@ class Directory:
                 os.close(descriptor)
 
     def _descriptor(self, names: list[bytes]) -> int:
-        """Open what `names` lead to, read-only.
-
-        The links are resolved first; then each step is taken from the directory before it, refusing
-        links, so that nobody who swaps a directory for a link meanwhile gets out.
-        """
+        """Open what `names` lead to, read-only."""
+        try:
+            return self._walk(names)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+        # There is a link on the way: walk where it leads, if that is inside.
         real = os.path.realpath(os.path.join(self.root, *names), strict=True)
-        if real == self.root:
-            steps = []
-        elif real.startswith(self.root.rstrip(b"/") + b"/"):
-            steps = real[len(self.root.rstrip(b"/")) + 1 :].split(b"/")
-        else:
+        if not (real + b"/").startswith(self._inside):
             raise FileNotFoundError
+        return self._walk([step for step in real[len(self._inside) :].split(b"/") if step])
+
+    def _walk(self, steps: list[bytes]) -> int:
+        """Open step by step from the root, refusing links (ELOOP, or ENOTDIR): nobody who swaps a
+        directory for a link meanwhile leads this out."""
         # O_NONBLOCK: opening a FIFO must not wait for its writer.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
         here = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -160,7 +165,7 @@ class Directory:
         try:
             if entry.is_symlink():
                 real = os.path.realpath(entry.path, strict=True)
-                if not (real + b"/").startswith(self.root.rstrip(b"/") + b"/"):
+                if not (real + b"/").startswith(self._inside):
                     return None
             status = entry.stat()
         except OSError:  # gone meanwhile, or a link to nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ def not_modified(request: Request, tag: str, modified: float) -> bool:
 def range_applies(request: Request, tag: str, modified: float) -> bool:
     """Whether the Range header counts: If-Range is absent, or names the file as it is now."""
     condition = request.headers.get("if-range")
-    return condition is None or condition.strip() in (tag, formatdate(int(modified), usegmt=True))
+    return condition is None or condition.strip() in (tag, http_date(modified))
 
 
 def response_head(status: HTTPStatus, headers: list[tuple[str, str]], *, keep_alive: bool) -> bytes:
@@ -176,13 +177,11 @@ def response_head(status: HTTPStatus, headers: list[tuple[str, str]], *, keep_al
     return "\r\n".join(lines).encode("latin-1")
 
 
-_last_date = (0, "")
-
-
 def http_date(timestamp: float) -> str:
-    """Return a Unix timestamp as HTTP writes it; the latest one is remembered."""
-    global _last_date
-    second = int(timestamp)
-    if _last_date[0] != second:
-        _last_date = (second, formatdate(second, usegmt=True))
-    return _last_date[1]
+    """Return a Unix timestamp as HTTP writes it."""
+    return _date(int(timestamp))
+
+
+@functools.lru_cache(maxsize=256)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

@@ -55,3 +55,30 @@ class Operation:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+
+class _Repeat(Operation):
+    """Starts the operation kept in its place: a handler named again the one that was just done.
+
+    Returned as it is, that operation would mean "not done".
+    """
+
+    __slots__ = ()
+
+    interest = 0
+
+    def start(self, channel: Channel) -> Operation | None:
+        return channel.release_held()
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        return channel.release_held()
+
+
+REPEAT = _Repeat()
+
+
+def repeated(channel: Channel, operation: Operation) -> Operation:
+    """What to return for "this operation once more"."""
+    channel.held = operation
+    channel.held_started = False
+    return REPEAT

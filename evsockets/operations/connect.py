@@ -355,7 +355,7 @@ class Connect(Operation):
         self._attempts.clear()
         family, sockaddr = attempt.candidate
         channel.remote = public_address(family, sockaddr)
-        if family == _socket.AF_INET6 and len(sockaddr) == 4 and not sockaddr[3]:
+        if family == _socket.AF_INET6 and sockaddr[0].lower().startswith("fe80"):
             channel.remote = None  # ask the kernel: it knows the scope
         following = _connected(channel, sock, self.address.is_tls)
         # The engine still holds the attempt as token; the first change of interest replaces it.

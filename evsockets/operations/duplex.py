@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..engines.base import READ, WRITE
 from ..frames.raw import RawFramePicker
-from .base import Operation
+from .base import REPEAT, Operation
 from .read import ReadOperation
 from .write import WriteOperation
 
@@ -99,6 +99,8 @@ class ReadWriteOperation(Operation):
             # What was queued has left; now the pending read meets the end.
             following = self._reads[0].start(channel)
             current = self._reads.popleft()
+            if following is REPEAT:
+                following = channel.release_held()
             if following is not None and following is not current:
                 self._queue(following)
             if isinstance(current.picker, RawFramePicker) or not (self._reads or self._writes):
@@ -136,6 +138,8 @@ class ReadWriteOperation(Operation):
                     return
                 following = current.deliver(channel, frame)
             reads.popleft()
+            if following is REPEAT:
+                following = channel.release_held()
             if following is not None:
                 self._queue(following)
         channel.again()
@@ -156,6 +160,8 @@ class ReadWriteOperation(Operation):
                 return
             self._started = False
             writes.popleft()
+            if following is REPEAT:
+                following = channel.release_held()
             if following is not None:
                 self._queue(following)
         channel.again()

@@ -14,7 +14,7 @@ from ..frames.fixed import FixedLengthFramePicker
 from ..frames.length import LengthPrefixedFramePicker
 from ..frames.marker import MarkerFramePicker
 from ..frames.raw import RawFramePicker
-from .base import Operation
+from .base import Operation, repeated
 
 if TYPE_CHECKING:
     from ..channel import Channel
@@ -76,7 +76,8 @@ class ReadOperation(Operation):
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
-        return event.next_operation
+        following = event.next_operation
+        return following if following is not self else repeated(channel, self)
 
     def _pick(self, channel: Channel) -> Operation | None:
         frame = self.picker.pick(channel.inbox, channel.ended)
@@ -115,7 +116,8 @@ class ReadOperation(Operation):
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
-        return event.next_operation
+        following = event.next_operation
+        return following if following is not self else repeated(channel, self)
 
     def _end(self, channel: Channel) -> Operation | None:
         """The stream has ended and there is no frame (spec: end of stream while a read is pending)."""

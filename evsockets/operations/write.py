@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..engines.base import WRITE
 from ..errors import UnsupportedOperationError
 from ..events import WriteEvent
-from .base import Operation
+from .base import Operation, repeated
 
 if TYPE_CHECKING:
     from ..channel import Channel
@@ -88,6 +88,8 @@ class WriteOperation(Operation):
             following = event.next_operation
             if channel.cancelled or channel.executor.stopping:
                 return None
+        if following is self:
+            following = repeated(channel, self)
         data = self._data
         if type(data) is bytes:
             if self.out_of_band:

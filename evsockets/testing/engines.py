@@ -98,12 +98,14 @@ def _non_blocking(sock: socket.socket) -> Iterator[None]:
 
 
 @contextmanager
-def alarm(handler: Callable[[int, FrameType | None], Any], after: float) -> Iterator[None]:
-    """Call `handler` by SIGALRM `after` seconds from now and at that interval until the end."""
+def alarm(
+    handler: Callable[[int, FrameType | None], Any], after: float, interval: float | None = None
+) -> Iterator[None]:
+    """Call `handler` by SIGALRM `after` seconds from now, then every `interval` (or `after`) seconds."""
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("signals need the main thread")
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, after, after)
+    signal.setitimer(signal.ITIMER_REAL, after, interval or after)
     try:
         yield
     finally:
@@ -466,7 +468,7 @@ class EngineContract:
         if watching:
             self.engine.watch(left.fileno(), READ, token)
         began = time.monotonic()
-        with alarm(signal.default_int_handler, SHORT), pytest.raises(KeyboardInterrupt):
+        with alarm(signal.default_int_handler, SHORT, 1.0), pytest.raises(KeyboardInterrupt):
             for _ in range(20):
                 self.engine.poll(timeout)
         assert time.monotonic() - began < LONG

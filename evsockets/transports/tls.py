@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import _socket
 import ssl
-from dataclasses import dataclass
-from typing import Any
 
 from ..engines.base import READ, WRITE
 from .stream import RECEIVE_SIZE, Data, StreamTransport
+from .tls_info import TlsInfo
 
 _RECORD_SIZE = 16384
 # One call of send() encrypts no more than this, in slices, so that a large write does not hold up a turn.
@@ -25,17 +24,6 @@ _SEND_SLICE = 65536
 # A handshake has a few flights; a peer that sends more without end waits for the next turn.
 _HANDSHAKE_READS = 16
 _EMPTY_READS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class TlsInfo:
-    """What was agreed: protocol `version`, `cipher` name, `alpn_protocol` or None, and `peer_certificate`: as
-    `ssl.SSLSocket.getpeercert()` gives it ({} if it was not verified), None if the peer sent none."""
-
-    version: str
-    cipher: str
-    alpn_protocol: str | None
-    peer_certificate: dict[str, Any] | None
 
 
 class TlsTransport(StreamTransport):
@@ -51,20 +39,9 @@ class TlsTransport(StreamTransport):
     """
 
     __slots__ = (
-        "_backlog",
-        "_ended",
-        "_established",
-        "_failure",
-        "_incoming",
-        "_outgoing",
-        "_require_end",
-        "_shut",
-        "_stash",
-        "_tls",
-        "pending",
-        "unflushed",
-        "wants",
-    )
+        "_backlog", "_ended", "_established", "_failure", "_incoming", "_outgoing", "_require_end", "_shut",
+        "_stash", "_tls", "pending", "unflushed", "wants",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -87,7 +64,7 @@ class TlsTransport(StreamTransport):
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
-        self._backlog = memoryview(b"")
+        self._backlog: Data = b""
         self._stash = b""
         self._require_end = require_close_notify
         self._established = False
@@ -146,13 +123,7 @@ class TlsTransport(StreamTransport):
 
     def info(self) -> TlsInfo:
         """Return what the finished handshake agreed on."""
-        cipher = self._tls.cipher()
-        return TlsInfo(
-            self._tls.version() or "",
-            cipher[0] if cipher else "",
-            self._tls.selected_alpn_protocol(),
-            self._tls.getpeercert(),
-        )
+        return TlsInfo.of(self._tls)
 
     def recv(self) -> bytes | None:
         """Return up to 64 KiB of plaintext; b"" at the end of the stream, None if there is nothing now.
@@ -174,7 +145,7 @@ class TlsTransport(StreamTransport):
                 data = self._decrypt()
                 if data or self._ended:
                     break
-        if self._outgoing.pending:
+        if self.unflushed or self._outgoing.pending:
             self._flush_quietly()
         if data:
             return data
@@ -248,12 +219,16 @@ class TlsTransport(StreamTransport):
         self.wants = 0
         if self.unflushed and not self.flush():
             return 0
-        view = memoryview(data).cast("B")
+        view: Data = data
+        if type(data) is not bytes or len(data) > _SEND_SLICE:
+            view = memoryview(data).cast("B")
         total = min(len(view), _SEND_LIMIT)
         sent = 0
         while sent < total and not self.unflushed:
             try:
-                sent += self._tls.write(view[sent : min(sent + _SEND_SLICE, total)])
+                sent += self._tls.write(
+                    view if total <= _SEND_SLICE and not sent else view[sent:][:_SEND_SLICE]
+                )
             except ssl.SSLWantReadError:
                 # A handshake within the connection: its bytes come in by the way of recv(), too.
                 self.flush()
@@ -268,23 +243,18 @@ class TlsTransport(StreamTransport):
 
     def flush(self) -> bool:
         """Pass on what TLS has produced; return whether nothing is left. Raises OSError."""
-        while True:
-            if not self._backlog:
-                if not self._outgoing.pending:
-                    self.unflushed = 0
-                    return True
-                self._backlog = memoryview(self._outgoing.read())
+        backlog = self._backlog or self._outgoing.read()
+        self._backlog = b""
+        self.unflushed = 0  # also if sending fails: nothing of it can ever be sent then
+        while backlog:
             try:
-                count = self._send(self._backlog)
+                count = self._send(backlog)
             except BlockingIOError:
-                self.unflushed = len(self._backlog)
+                self._backlog = backlog
+                self.unflushed = len(backlog)
                 return False
-            except OSError:
-                # Nothing of it can ever be sent; whoever sends next is told again.
-                self._backlog = memoryview(b"")
-                self.unflushed = 0
-                raise
-            self._backlog = self._backlog[count:]
+            backlog = memoryview(backlog)[count:] if count < len(backlog) else self._outgoing.read()
+        return True
 
     def _flush_quietly(self) -> None:
         """Flush where a failure must not hide received bytes or an earlier error."""
@@ -333,3 +303,8 @@ class TlsTransport(StreamTransport):
                 pass
         self._flush_quietly()
         self.abort()
+
+    def abort(self) -> None:
+        """Close the descriptor and nothing else. Never raises; again does nothing."""
+        self._failure = None  # its traceback refers back to here
+        super().abort()

@@ -59,7 +59,10 @@ def spread(values: list[float], digits: int) -> list[str]:
 
 def table(kind: Kind, samples: dict[str, list[Sample]]) -> list[list[str]]:
     """The rows of a measurement's table, headings first."""
-    rows = [["peer", kind.unit, "min - max", f"x {kind.base}", "min - max", "CPU us each"]]
+    rows = [["peer", kind.unit, "min - max", f"x {kind.base}", "min - max"]]
+    timed = any(sample.cpu is not None for taken in samples.values() for sample in taken)
+    if timed:
+        rows[0] += ["CPU us each", "x"]
     base = samples.get(kind.base, [])
     for name, taken in samples.items():
         if not taken:
@@ -68,8 +71,11 @@ def table(kind: Kind, samples: dict[str, list[Sample]]) -> list[list[str]]:
         row = [name, *spread(values, 0 if median(values) >= 1000 else 2)]
         ratios = [value / reference.value for value, reference in zip(values, base, strict=False)]
         row += spread(ratios, 2) if ratios else ["-", "-"]
-        used = [sample.cpu for sample in taken if sample.cpu is not None]
-        rows.append([*row, f"{median(used):.2f}" if used else "-"])
+        if timed:
+            used = [sample.cpu or 0.0 for sample in taken]
+            shares = [cpu / (reference.cpu or cpu) for cpu, reference in zip(used, base, strict=False)]
+            row += [f"{median(used):.2f}", f"{median(shares):.2f}" if shares else "-"]
+        rows.append(row)
     return rows
 
 

@@ -180,7 +180,7 @@ def _announcement(process: subprocess.Popen[str]) -> tuple[int, int]:
     words = _line(process.stdout).split()
     if not words:
         raise BenchError(f"{process.args!r} did not start: {process.communicate()[1].strip()[-2000:]}")
-    return int(words[0]), int(words[1]) if len(words) > 1 else process.pid
+    return int(words[0]), int(words[1])
 
 
 def total_calls(summary: Path) -> int:

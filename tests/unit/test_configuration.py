@@ -101,10 +101,11 @@ def test_configuration_keeps_what_is_given() -> None:
     ],
 )
 def test_configuration_checks_numbers(name: str) -> None:
-    with pytest.raises(ValueError, match=name):
-        Configuration(**{name: -1})
-    with pytest.raises(TypeError, match=name):
-        Configuration(**{name: "1"})
+    bad: list[tuple[Any, type[Exception]]] = [(-1, ValueError), ("1", TypeError)]
+    for value, error in bad:
+        settings: dict[str, Any] = {name: value}
+        with pytest.raises(error, match=name):
+            Configuration(**settings)
 
 
 def test_configuration_checks_the_rest() -> None:
@@ -126,7 +127,7 @@ def test_stream_context_of() -> None:
     with pytest.raises(TypeError, match="a stream context is a StreamContext or a mapping, not str"):
         StreamContext.of("bind_to")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        StreamContext(5)  # type: ignore[misc]
+        StreamContext(5)  # type: ignore[arg-type, call-arg]
     with pytest.raises(AttributeError):
         context.backlog = 6  # type: ignore[misc]
 

@@ -596,7 +596,7 @@ def test_a_blocking_server(
         blocking(ours, ours.flush)
     received = b""
     while len(received) < len(data):
-        received += ours.recv() if ours.pending else blocking(ours, ours.recv)
+        received += (ours.recv() or b"") if ours.pending else blocking(ours, ours.recv)
     assert received == data
     ours.close()
 

@@ -11,7 +11,10 @@ something to tell, switches back. So:
 - Every poll, `poll(0)` too, goes through at least one iteration of the hub, so a busy executor cannot
   starve other greenlets.
 
-Nothing written in Python runs for a single event. No watcher holds a reference on the loop but while a
+Nothing written in Python runs for a single event. (Not so on gevent's cffi loops, libuv among them: there
+any Python callback that a signal finds running loses what the signal handler raises, a check watcher's
+above all, as it is the first to run after a wait was interrupted. On these loops the first watcher that
+fires schedules the end of the iteration as a callback of the hub.) No watcher holds a reference on the loop but while a
 poll waits, so an engine that lies idle does not keep `gevent.wait()` or `hub.join()` from ending.
 """
 
@@ -40,7 +43,7 @@ class _Watch:
         self.fd = fd
         self.interest = interest
         self.token = token
-        self.note = partial(fired.__setitem__, self)
+        self.note: Callable[[int], object] = partial(fired.__setitem__, self)
         self.watcher: Any = None
 
 
@@ -81,7 +84,9 @@ class GeventEngine(Engine):
         self._due = 0.0
         self._shortest = 0.001
         self._timer: Any = None
-        self._check: Any = None
+        self._native = True  # the compiled libev loop
+        self._scheduled = False  # on others: whether the end of the iteration is
+        self._keeper: Any = None  # holds a reference on the loop while a poll waits
         self._idle: Any = None
         self._greenlets: set[Any] = set()
         self._closed = False
@@ -123,7 +128,8 @@ class GeventEngine(Engine):
                 watch.watcher = self._hub.loop.io(watch.fd, watch.interest, ref=False)
             except (OSError, ValueError):
                 return  # closed without being forgotten: vanishes, as it does with epoll
-        watch.watcher.start(watch.note, pass_events=True)
+        note = watch.note if self._native else partial(self._note, watch)
+        watch.watcher.start(note, pass_events=True)
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`. Other greenlets run meanwhile, with `poll(0)` too."""
@@ -145,19 +151,20 @@ class GeventEngine(Engine):
         if timeout == 0 or self._ready:
             # Two ends of an iteration: the first may be that of one which polled before the start above.
             self._rounds = 2
-            self._idle.start(dict)  # any callable in C will do: it only keeps the loop from blocking
+            # Keeps the loop from blocking; on the native loop any callable in C will do.
+            self._idle.start(dict if self._native else self._schedule)
         else:
             self._rounds = -1
             if timeout is not None:
                 self._arm(timeout)
         self._waiting = current
-        self._check.ref = True
+        self._keeper.ref = True
         try:
             hub.switch()
         finally:
             self._waiting = None
             if not self._closed:
-                self._check.ref = False
+                self._keeper.ref = False
                 self._idle.stop()
         if not self._ready:
             return []
@@ -183,9 +190,21 @@ class GeventEngine(Engine):
     def _timed_out(self) -> None:
         self._due = 0.0
         self._expired = True
+        if not self._native:
+            self._schedule()
+
+    def _note(self, watch: _Watch, events: int) -> None:
+        self._fired[watch] = events
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._hub is not None:
+            self._scheduled = True
+            self._hub.loop.run_callback(self._end_of_iteration)
 
     def _end_of_iteration(self) -> None:
         """Runs in the hub: stop what fired, and switch to the poller if there is something to tell."""
+        self._scheduled = False
         fired = self._fired
         news = bool(fired)
         if news:
@@ -209,9 +228,15 @@ class GeventEngine(Engine):
             self._leave()
         self._hub = hub
         loop = hub.loop
-        # The lowest priority: other greenlets' events of one iteration come before the switch.
-        self._check = loop.check(ref=False, priority=loop.MINPRI)
-        self._check.start(self._end_of_iteration)
+        self._native = type(loop).__module__ == "gevent.libev.corecext"
+        self._scheduled = False
+        if self._native:
+            # The lowest priority: other greenlets' events of one iteration come before the switch.
+            self._keeper = loop.check(ref=False, priority=loop.MINPRI)
+            self._keeper.start(self._end_of_iteration)
+        else:
+            self._keeper = loop.async_(ref=False)
+            self._keeper.start(dict)
         self._idle = loop.idle(ref=False)
         self._shortest = float(getattr(loop, "approx_timer_resolution", 0.001))
         _look_at_signals(loop)
@@ -220,11 +245,11 @@ class GeventEngine(Engine):
 
     def _leave(self) -> None:
         """Give back every watcher, in the thread they belong to."""
-        watchers = [self._check, self._idle, self._timer]
+        watchers = [self._keeper, self._idle, self._timer]
         for watch in self._watches.values():
             watchers.append(watch.watcher)
             watch.watcher = None
-        self._check = self._idle = self._timer = None
+        self._keeper = self._idle = self._timer = None
         self._fired.clear()
         self._ready.clear()
         close = partial(_close_all, [watcher for watcher in watchers if watcher is not None])

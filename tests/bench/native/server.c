@@ -7,7 +7,7 @@
  *   server udp             sends every datagram back
  *
  * A certificate and a key file as the last two arguments make echo and reply speak TLS 1.3.
- * Prints the port it listens on (loopback, chosen by the kernel) and serves until it is killed.
+ * Prints its port (loopback, chosen by the kernel) and process number, and serves until it is killed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -44,7 +44,7 @@ static int open_port(int type)
     if (type == SOCK_STREAM && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) || listen(fd, 4096)))
         die("listen");
     if (getsockname(fd, (struct sockaddr *)&name, &size)) die("getsockname");
-    printf("%d\n", ntohs(name.sin_port));
+    printf("%d %d\n", ntohs(name.sin_port), getpid());
     fflush(stdout);
     return fd;
 }

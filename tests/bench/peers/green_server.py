@@ -22,10 +22,13 @@ def echo(sock: Any, _address: Any) -> None:
 def lines(sock: Any, _address: Any) -> None:
     """Send back whole lines."""
     partial = b""
-    while data := sock.recv(RECEIVE):
-        frames = (partial + data).split(b"\n")
-        partial = frames.pop()
-        sock.sendall(b"".join([frame + b"\n" for frame in frames]))
+    try:
+        while data := sock.recv(RECEIVE):
+            frames = (partial + data).split(b"\n")
+            partial = frames.pop()
+            sock.sendall(b"".join([frame + b"\n" for frame in frames]))
+    except OSError:
+        pass
 
 
 def main() -> None:

@@ -43,7 +43,10 @@ def echo(job: Job) -> None:
                 clients[client.fileno()] = client
                 poller.register(client.fileno(), IN)
                 continue
-            data = client.recv(RECEIVE)
+            try:
+                data = client.recv(RECEIVE)
+            except ConnectionError:
+                data = b""
             if not data:
                 del clients[fd]
                 client.close()
