@@ -19,7 +19,7 @@ from .frames.inbox import Inbox
 from .metadata import SocketMetadata
 from .meters import Meter
 from .operations.base import REPEAT, Operation
-from .operations.connect import begin_life
+from .operations.connect import begin_life, name_peer
 from .operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from .persistence import Connection, put
 from .sockets import AcceptedSocket, DatagramClientSocket, PersistentClientSocket, Socket
@@ -337,11 +337,9 @@ class Channel:
                 break
             starts += 1
             if starts == _STARTS:
+                # What gathered leaves at the end of the received chunk, not here.
                 self._hold(following, RESUME)
-                if self.gather and not self.flush():
-                    self.operation = FLUSH
-                else:
-                    self.again()
+                self.again()
                 break
         if self.operation is not None:
             executor.fresh.append(self)
@@ -868,8 +866,23 @@ class Channel:
 
     # ---- addresses -----------------------------------------------------------------------------------
 
+    def name_peer(self) -> None:
+        """An accepted client is asked for its address before it has begun."""
+        socket = self.socket
+        if self.phase is Phase.COMPLETE or not isinstance(socket, AcceptedSocket | DatagramClientSocket):
+            return
+        if isinstance(socket, DatagramClientSocket):
+            transport = socket._listener.transport if socket._listener is not None else None
+            sock = transport.sock if transport is not None else None
+        else:
+            sock = socket._adopted
+        if sock is not None:
+            name_peer(self, socket, sock.family)
+
     def remote_address(self) -> Any:
         """The peer's, as `socket` gives it."""
+        if self.remote is None and self.phase in (Phase.WAITING, Phase.OPENING):
+            self.name_peer()
         if self.remote is None and self.connected and not self.socket.is_server:
             try:
                 sock = self.transport.sock

@@ -94,6 +94,7 @@ class RequestExecutor:
         self._executing = False
         self._thread: int | None = None
         self._in_turn = False
+        self._driven = False  # somebody takes the turns already: execute_request(), asyncio
         self._ident: Callable[[], int] = original("_thread", "get_ident")
         self._forks = forks.count()
         self._drain: Drain | None = None
@@ -174,6 +175,7 @@ class RequestExecutor:
         started socket got its DISCONNECTED and FINALIZE.
         """
         self.start_request(context)
+        self._driven = True
         while self.turn(None):
             pass
 
@@ -184,6 +186,7 @@ class RequestExecutor:
             raise RuntimeError("the executor is executing already")
         self.context = context if isinstance(context, ExecutionContext) else ExecutionContext(context or {})
         self._executing = True
+        self._driven = False
         self.stopping = False
         self._thread = self._ident()
         self.now = self.clock()
@@ -280,7 +283,7 @@ class RequestExecutor:
         if drain is None:
             drain = self._drain = Drain(self, timeout)
             self.call_soon_threadsafe(drain.begin)
-        if not self._in_turn and self._thread == self._ident():
+        if not (self._in_turn or self._driven) and self._thread == self._ident():
             while self._executing and self.turn(None):
                 pass
         return drain.report

@@ -14,6 +14,7 @@ async def run_in_asyncio(executor: RequestExecutor, context: Any) -> None:
     loop = asyncio.get_running_loop()
     descriptor = executor.fileno()
     executor.start_request(context)
+    executor._driven = True
     done: asyncio.Future[None] = loop.create_future()
     timer: asyncio.Handle | None = None
     watching = False

@@ -75,6 +75,8 @@ class SocketMetadata:
     @property
     def address(self) -> str | None:
         """The URL, such as ``tls://host:443``. A malformed one: AddressError."""
+        if self._address is None:
+            self._channel.name_peer()
         return self._address
 
     @address.setter

@@ -73,6 +73,22 @@ def begin_life(channel: Channel) -> Operation:
     return Listen(address, None) if socket.is_server else Connect(address)
 
 
+def name_peer(channel: Channel, socket: AcceptedSocket | DatagramClientSocket, family: int) -> None:
+    """An accepted client's remote address, and its URL in the listener's scheme."""
+    listener = socket._listener
+    assert listener is not None
+    parsed = listener.metadata._parsed
+    if parsed is not None and parsed.scheme != "fd":
+        scheme = parsed.scheme
+    elif isinstance(socket, DatagramClientSocket):
+        scheme = "udg" if family == _socket.AF_UNIX else "udp"
+    else:
+        scheme = "unix" if family == _socket.AF_UNIX else "tcp"
+    channel.remote = public_address(family, socket._remote) if socket._remote else None
+    if channel.metadata._address is None:
+        channel.metadata._address = address_url(scheme, family, socket._remote)
+
+
 def _reuse(channel: Channel, connection: Connection) -> Operation:
     channel.use(connection.transport)
     channel.inbox = connection.inbox
@@ -102,13 +118,9 @@ def _adopt(channel: Channel, sock: Any, address: Address | None) -> Operation:
     if isinstance(socket, AcceptedSocket):
         listener = socket._listener
         assert listener is not None
-        channel.remote = public_address(family, socket._remote)
-        scheme = listener.metadata._parsed.scheme if listener.metadata._parsed is not None else "tcp"
-        if scheme == "fd":
-            scheme = "unix" if family == _socket.AF_UNIX else "tcp"
-        tls = scheme == "tls"
-        if channel.metadata._address is None:
-            channel.metadata._address = address_url(scheme, family, socket._remote)
+        parsed = listener.metadata._parsed
+        tls = parsed is not None and parsed.scheme == "tls"
+        name_peer(channel, socket, family)
     else:
         tls = address is not None and address.is_tls
         if channel.metadata._address is None:
@@ -178,13 +190,7 @@ def _datagram_client(channel: Channel, socket: DatagramClientSocket) -> Operatio
     server = listener.transport
     if server is None:
         raise ConnectionFailedError("the datagram server this client came from is closed")
-    family = server.sock.family
-    parsed = listener.metadata._parsed
-    scheme = parsed.scheme if parsed is not None and parsed.scheme != "fd" else "udp"
-    if family == _socket.AF_UNIX:
-        scheme = "udg"
-    channel.remote = public_address(family, socket._remote) if socket._remote else None
-    channel.metadata._address = channel.metadata._address or address_url(scheme, family, socket._remote)
+    name_peer(channel, socket, server.sock.family)
     channel.use(DatagramReply(server, socket._data, socket._remote))
     channel.inbox.remote_address = channel.remote
     return BEGIN

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from ..channel import Channel
 
 # What one turn sends of an iterable before the others have their turn.
-_CHUNKS_PER_TURN = 64
 _BYTES_PER_TURN = 256 * 1024
+_BYTES_PER_SEND = 64 * 1024
+_CHUNKS_PER_SEND = 256
 
 
 def check_data(data: Any) -> Any:
@@ -33,6 +34,16 @@ def check_data(data: Any) -> Any:
             f"data must be bytes-like or an iterable of bytes-like, got {type(data).__name__}"
         ) from None
     return data
+
+
+def as_bytes(chunk: Any) -> bytes:
+    """What an iterable gave, as bytes; TypeError if it is not bytes-like."""
+    if type(chunk) is bytes:
+        return chunk
+    try:
+        return bytes(memoryview(chunk).cast("B"))
+    except TypeError:
+        raise TypeError(f"the iterable must yield bytes-like, got {type(chunk).__name__}") from None
 
 
 class WriteOperation(Operation):
@@ -122,29 +133,39 @@ class WriteOperation(Operation):
         if source is None:
             return self
         limit = channel.bytes_sent + _BYTES_PER_TURN
-        for _ in range(_CHUNKS_PER_TURN):
-            if channel.unsent is not None:
-                return self
-            if channel.bytes_sent > limit:
-                break
-            try:
-                chunk = next(source)
-            except StopIteration:
+        datagram = channel.transport.datagram
+        while channel.unsent is None and channel.bytes_sent <= limit:
+            parts: list[bytes] = []
+            size = 0
+            ended = False
+            # Small chunks leave together; each datagram leaves alone.
+            for _ in range(_CHUNKS_PER_SEND):
+                try:
+                    chunk = as_bytes(next(source))
+                except StopIteration:
+                    ended = True
+                    break
+                if datagram:
+                    channel.put(chunk)
+                    if channel.unsent is not None:
+                        break
+                elif chunk:
+                    parts.append(chunk)
+                    size += len(chunk)
+                    if size >= _BYTES_PER_SEND:
+                        break
+            if parts:
+                channel.put(parts[0] if len(parts) == 1 else b"".join(parts))
+            if ended:
                 following = channel.after
                 channel.source = channel.after = None
                 return following
-            if isinstance(chunk, str) or not isinstance(chunk, bytes):
-                try:
-                    chunk = bytes(memoryview(chunk).cast("B"))  # type: ignore[arg-type]
-                except TypeError:
-                    raise TypeError(
-                        f"the iterable must yield bytes-like, got {type(chunk).__name__}"
-                    ) from None
-            if chunk or channel.transport.datagram:
-                channel.put(chunk)
             if channel.cancelled or channel.executor.stopping:
                 return self
-        channel.again()
+            if not parts:
+                break
+        if channel.unsent is None:
+            channel.again()
         return self
 
     def _urgent(self, channel: Channel, data: bytes, following: Operation | None) -> Operation | None:

@@ -15,6 +15,7 @@ import pytest
 
 from support.certificates import Authority
 from support.command import run_command, serving
+from support.servers import Nginx
 
 ANSWER = b"HTTP/1.0 200 OK\r\n\r\n<html>\xff" + b"x" * 5000 + b"</html>"
 
@@ -156,6 +157,17 @@ def test_tls_trusts_the_given_authority_only(ca: Authority) -> None:
         status, found = document("--send", "hello", "--length", "5", echo.url)
         assert status == 1
         assert found["results"][0]["outcome"] == "TLS failed"
+
+
+def test_pages_from_nginx_over_tcp_and_tls(engine: str, nginx: Nginx, ca: Authority) -> None:
+    plain, encrypted = f"tcp://localhost:{nginx.http}", f"tls://localhost:{nginx.https}"
+    options = ["--engine", engine, "--ca", ca.ca_file, "--data", "--http", "/", "--limit", "20"]
+    status, found = document(*options, *[plain, encrypted] * 30)
+    assert status == 0, found
+    assert {result["data"].endswith(nginx.page.decode()) for result in found["results"]} == {True}
+    status, found = document(*options, plain, "tls://localhost:1", encrypted)
+    assert status == 1
+    assert [result["ok"] for result in found["results"]] == [True, False, True]
 
 
 def test_timeline_is_a_picture(tmp_path: Path, peer: Callable[..., str], unused_port: int) -> None:

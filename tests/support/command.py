@@ -47,6 +47,10 @@ class Serving:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
+    def descriptors(self) -> int:
+        """How many descriptors the process has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal and wait for the end; the exit status, and what went to standard error."""
         self.process.send_signal(number)
@@ -55,10 +59,14 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(*arguments: str, **more: str) -> Iterator[Serving]:
-    """`evsockets` with `arguments`, from its banner on; ended and waited for at the end."""
+def serving(*arguments: str, descriptors: int | None = None, **more: str) -> Iterator[Serving]:
+    """`evsockets` with `arguments`, from its banner on; ended and waited for at the end.
+
+    `descriptors` is how many it may have open.
+    """
+    limited = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "evsockets", *arguments],
+        [*limited, sys.executable, "-m", "evsockets", *arguments],
         env=environment(**more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

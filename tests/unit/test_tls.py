@@ -5,8 +5,10 @@ from __future__ import annotations
 import _socket
 import os
 import select
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -601,11 +603,10 @@ def test_a_blocking_server(
     ours.close()
 
 
-def test_a_blocking_client_updates_its_keys(
-    stack: ExitStack, ca: Authority, thread: Callable[[Callable[[], None]], None]
+def test_a_blocking_client(
+    stack: ExitStack, ca: Authority, version: str, thread: Callable[[Callable[[], None]], None]
 ) -> None:
-    """OpenSSL's client asks for new keys when told to; ours answers within a read."""
-    made = contexts(ca, "TLSv1.3")
+    made = contexts(ca, version)
     near, far = socket.socketpair()
 
     def client() -> None:
@@ -624,6 +625,55 @@ def test_a_blocking_client_updates_its_keys(
     assert ours.send(b"answer") == 6
     assert (ours.recv() if ours.pending else blocking(ours, ours.recv)) == b""
     ours.close()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
+def test_key_updates_while_a_write_is_pending(
+    stack: ExitStack, ca: Authority, tmp_path: Path, thread: Callable[[Callable[[], None]], None]
+) -> None:
+    """OpenSSL's client asks for new keys at "K": the answer goes out between our data, which all arrives."""
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    errors = stack.enter_context(open(tmp_path / "errors", "wb"))
+    command = ["openssl", "s_client", "-tls1_3", "-CAfile", ca.ca_file, "-connect", address]
+    peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+    stack.enter_context(peer)
+    stack.callback(peer.kill)
+    peer_in, peer_out = peer.stdin, peer.stdout
+    assert peer_in is not None
+    assert peer_out is not None
+    sock = adopt(listener.accept()[0])
+    stack.callback(sock.close)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    ours = TlsTransport(sock, contexts(ca)[1], server_side=True)
+    blocking(ours, ours.handshake)
+    size, rounds = 300_000, 5
+
+    def drink() -> None:
+        printed = b""
+        while printed.count(b"~") < size * rounds:
+            part = os.read(peer_out.fileno(), 65_536)
+            assert part
+            printed += part
+
+    thread(drink)
+    for _ in range(rounds):
+        view = memoryview(b"~" * size)
+        view = view[ours.send(view) :]
+        assert ours.unflushed
+        peer_in.write(b"K\nquestion\n")
+        peer_in.flush()
+        received = b""
+        while view or ours.unflushed or received != b"question\n":
+            view = view[ours.send(view) :] if view else view
+            if not view:
+                ours.flush()
+            received += ours.recv() or b""
+            assert b"question\n".startswith(received)
+    assert ours.send(b"~") == 1
+    blocking(ours, ours.flush)
+    ours.close()
+    assert b"KEYUPDATE" in (tmp_path / "errors").read_bytes()
 
 
 # ---- contexts

@@ -1,0 +1,197 @@
+"""`evsockets serve` among clients that break off, say nothing, or talk nonsense."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import selectors
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.certificates import Authority
+from support.command import Serving, serving
+
+GET = b"GET /page.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "page.txt").write_text("0123456789")
+    with (tmp_path / "big.bin").open("wb") as file:
+        file.truncate(64 << 20)
+    return tmp_path
+
+
+@pytest.fixture
+def server(engine: str, site: Path) -> Iterator[Serving]:
+    with serving("serve", str(site), "-p", "0", "--engine", engine) as running:
+        yield running
+
+
+def connect(server: Serving) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=20)
+
+
+def works(server: Serving) -> None:
+    with connect(server) as sock:
+        sock.sendall(GET)
+        assert sock.recv(65536).endswith(b"0123456789")
+
+
+def settles(server: Serving, descriptors: int) -> None:
+    """Descriptors go back to what they were; the server's last events may be on their way."""
+    for _ in range(500):
+        if server.descriptors() <= descriptors:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"{server.descriptors()} descriptors instead of {descriptors}")
+
+
+def ends_well(server: Serving) -> None:
+    status, errors = server.end()
+    assert status == 0, errors
+    assert "Traceback" not in errors
+    assert "Warning" not in errors
+
+
+def nonsense(seed: int) -> bytes:
+    """Random bytes, or a request spoilt by some."""
+    chance = random.Random(seed)
+    if seed % 2:
+        return chance.randbytes(chance.randrange(1, 400))
+    spoilt = bytearray(b"GET /page.txt HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n")
+    for _ in range(chance.randrange(1, 6)):
+        spoilt[chance.randrange(len(spoilt))] = chance.choice(b'\0\r\n\t %:/.,-=x9"\xff')
+    return bytes(spoilt)
+
+
+def talk_to(address: tuple[str, int], seeds: range, abreast: int = 50) -> None:
+    """Send everybody's nonsense, many at a time, and wait until the server has closed every one."""
+    waiting = list(seeds)
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+        open_now = 0
+        while waiting or open_now:
+            while waiting and open_now < abreast:
+                sock = stack.enter_context(socket.create_connection(address, timeout=20))
+                with contextlib.suppress(OSError):
+                    sock.sendall(nonsense(waiting.pop()))
+                    sock.shutdown(socket.SHUT_WR)
+                selector.register(sock, selectors.EVENT_READ)
+                open_now += 1
+            ready = selector.select(20)
+            assert ready, f"{open_now} connections are never closed"
+            for key, _ in ready:
+                sock = key.fileobj
+                assert isinstance(sock, socket.socket)
+                try:
+                    ended = not sock.recv(65536)
+                except OSError:
+                    ended = True
+                if ended:
+                    selector.unregister(sock)
+                    sock.close()
+                    open_now -= 1
+
+
+def test_nonsense_is_answered_or_ended_and_leaves_nothing_behind(server: Serving) -> None:
+    works(server)
+    before = server.descriptors()
+    talk_to(("127.0.0.1", server.port), range(3000))
+    works(server)
+    settles(server, before)
+    ends_well(server)
+
+
+def test_nonsense_instead_of_a_handshake(site: Path, ca: Authority) -> None:
+    pair = ca.server
+    with serving(
+        "serve", str(site), "-p", "0", "--certificate", pair.certificate, "--key", pair.private_key
+    ) as running:
+        before = running.descriptors()
+        talk_to(("127.0.0.1", running.port), range(500))
+        settles(running, before)
+        ends_well(running)
+
+
+def test_clients_that_go_in_the_middle_of_an_answer(server: Serving) -> None:
+    works(server)
+    before = server.descriptors()
+    for number in range(40):
+        sock = connect(server)
+        sock.sendall(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(1000)
+        if number % 2:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()
+    settles(server, before)
+    ends_well(server)
+
+
+def test_a_silent_crowd_delays_nobody(server: Serving) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(connect(server))
+        readers = []
+        for _ in range(10):
+            reader = stack.enter_context(connect(server))
+            reader.sendall(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")  # and never reads it
+            readers.append(reader)
+        for _ in range(50):
+            works(server)
+
+
+def test_out_of_descriptors_and_back(engine: str, site: Path) -> None:
+    with serving("serve", str(site), "-p", "0", "--engine", engine, descriptors=48) as running:
+        works(running)
+        before = running.descriptors()
+        with contextlib.ExitStack() as stack:
+            for _ in range(80):
+                stack.enter_context(connect(running))
+            for _ in range(500):
+                if running.descriptors() >= 47:
+                    break
+                time.sleep(0.01)
+        settles(running, before)
+        works(running)
+        status, errors = running.end()
+        assert status == 0, errors
+        assert "Traceback" not in errors
+        assert 1 <= errors.count("Too many open files") <= 10  # an episode each, not an attempt
+
+
+def test_limit_holds_others_back_until_one_goes(site: Path) -> None:
+    with serving("serve", str(site), "-p", "0", "--limit", "1") as running:
+        first = connect(running)
+        first.sendall(GET)
+        assert first.recv(65536).endswith(b"0123456789")
+        with connect(running) as second:
+            second.sendall(GET)
+            second.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                second.recv(65536)
+            first.close()
+            second.settimeout(20)
+            assert second.recv(65536).endswith(b"0123456789")
+
+
+@pytest.mark.slow
+def test_a_byte_a_second_is_too_slow(site: Path) -> None:
+    with serving("serve", str(site), "-p", "0") as server, connect(server) as sock:
+        sock.settimeout(0.5)
+        began = time.monotonic()
+        ended = False
+        for byte in b"GET /page.txt HTTP/1.1\r\nHost: x\r\nX-Very-Slow: yes":
+            with contextlib.suppress(TimeoutError):
+                try:
+                    sock.sendall(bytes([byte]))
+                    ended = sock.recv(100) == b""
+                except (BrokenPipeError, ConnectionResetError):
+                    ended = True
+            if ended:
+                break
+        assert ended
+        assert time.monotonic() - began >= 9

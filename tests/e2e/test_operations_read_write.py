@@ -1,0 +1,447 @@
+"""Reading and writing, byte by byte against hand-written peers."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+
+import pytest
+from support.wire import Log, add, pair, peer, read_exactly, read_to_end, reset, talk
+
+from evsockets import (
+    ClientSocket,
+    DisconnectedError,
+    EmptyFramePicker,
+    EndOfStreamFramePicker,
+    FixedLengthFramePicker,
+    FrameError,
+    MarkerFramePicker,
+    ReadOperation,
+    RequestExecutor,
+    StreamContext,
+    WriteOperation,
+)
+
+LINE = MarkerFramePicker(None, b"\n")
+USUAL = ["INITIALIZE", "CONNECTED"]
+END = ["DISCONNECTED", "FINALIZE"]
+
+
+def answer(data: bytes):
+    """A peer that sends `data` and closes."""
+    return lambda sock: sock.sendall(data)
+
+
+# ---- writing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    [
+        (b"hello", b"hello"),
+        (bytearray(b"hello"), b"hello"),
+        (memoryview(b"xhellox")[1:-1], b"hello"),
+        (memoryview(bytes(8)).cast("I"), bytes(8)),
+        (b"0", b"0"),
+        (b"", b""),
+        (None, b""),
+        ([b"a", b"", bytearray(b"b"), memoryview(b"c"), b"0"], b"abc0"),
+        ((b"0" for _ in range(300)), b"0" * 300),
+        ([], b""),
+        ([b"", b""], b""),
+    ],
+    ids=repr,
+)
+def test_what_can_be_written(executor: RequestExecutor, data: object, sent: bytes) -> None:
+    # One object may be written by one test on several engines; a generator only once.
+    if not isinstance(data, (bytes, bytearray, memoryview, list, type(None))):
+        data = (b"0" for _ in range(300))
+    with peer(read_to_end) as server:
+        log = talk(executor, server.url(), WriteOperation(data))
+    assert server.results == [sent]
+    assert log.names == [*USUAL, "WRITE", *END]
+    assert log.metadata.bytes_sent == len(sent)
+
+
+def test_text_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="encode"):
+        WriteOperation("text")  # type: ignore[arg-type]
+    operation = WriteOperation()
+    with pytest.raises(TypeError):
+        operation.data = "text"
+    with pytest.raises(TypeError):
+        WriteOperation(12)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        WriteOperation(b"", then=b"")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        ReadOperation(b"\n")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("chunk", ["text", 7, None])
+def test_an_iterable_of_something_else_ends_the_run(executor: RequestExecutor, chunk: object) -> None:
+    client, theirs = pair()
+    with theirs:
+        log = add(executor, None, WriteOperation([b"a", chunk]), socket=client)
+        with pytest.raises(TypeError, match="bytes"):
+            executor.execute_request()
+        assert read_to_end(theirs) == b"a"
+    assert log.names[-2:] == END
+
+
+def test_write_fires_once_before_the_first_byte_and_may_set_the_data(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    seen = []
+
+    def on_write(event):
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        theirs.settimeout(5)
+        seen.append(event.metadata.bytes_sent)
+        event.operation.data = [b"in", b"stead"]
+
+    with theirs:
+        log = talk(executor, None, WriteOperation(b"hello"), socket=client, on={"WRITE": on_write})
+        assert read_to_end(theirs) == b"instead"
+    assert seen == [0] and log.names.count("WRITE") == 1
+
+
+def test_then_is_next_unless_a_handler_says_otherwise(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    other = WriteOperation(b"2")
+
+    def on_write(event):
+        if event.operation is first:
+            assert event.next_operation is then
+            event.next_is(other)
+
+    then = WriteOperation(b"never")
+    first = WriteOperation(b"1", then=then)
+    with theirs:
+        talk(executor, None, first, socket=client, on={"WRITE": on_write})
+        assert read_to_end(theirs) == b"12"
+
+
+def test_then_can_be_cleared(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        log = talk(
+            executor, None, WriteOperation(b"1", then=ReadOperation()), socket=client,
+            on={"WRITE": lambda event: event.next_operation_not_required()},
+        )  # fmt: skip
+        assert read_to_end(theirs) == b"1"
+    assert log.names == [*USUAL, "WRITE", *END]
+
+
+def test_the_same_write_again_and_again(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    count = itertools.count()
+    again = WriteOperation(b"x")
+
+    def on_write(event):
+        if next(count) < 200:
+            event.next_is(again)
+
+    with theirs:
+        talk(executor, None, again, socket=client, on={"WRITE": on_write})
+        assert read_to_end(theirs) == b"x" * 201
+
+
+def test_one_write_object_serves_many_sockets(executor: RequestExecutor) -> None:
+    shared = WriteOperation(b"shared" * 100_000, then=ReadOperation(FixedLengthFramePicker(2)))
+
+    def script(sock):
+        data = read_exactly(sock, 600_000)
+        sock.sendall(b"ok")
+        return data
+
+    with peer(script, count=5) as server:
+        logs = [add(executor, server.url(), shared) for _ in range(5)]
+        executor.execute_request()
+    assert server.results == [b"shared" * 100_000] * 5
+    assert [log.frames for log in logs] == [[b"ok"]] * 5
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bytearray", "chunks", "one chunk"])
+def test_a_big_write_through_tiny_buffers(executor: RequestExecutor, kind: str) -> None:
+    data = bytes(range(256)) * 12_000
+    given = {
+        "bytes": data,
+        "bytearray": bytearray(data),
+        "chunks": (data[i : i + 5000] for i in range(0, len(data), 5000)),
+        "one chunk": iter([data]),
+    }[kind]
+    with peer(read_to_end, receive_buffer=4096) as server:
+        context = StreamContext(send_buffer_size=4096)
+        log = talk(executor, server.url(), WriteOperation(given), stream_context=context)
+    assert server.results == [data]
+    assert log.names == [*USUAL, "WRITE", *END]
+    assert log.metadata.bytes_sent == len(data)
+
+
+def test_an_iterable_is_pulled_as_the_peer_accepts(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    pulled = 0
+
+    def endless():
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield bytes(10_000)
+
+    with theirs:
+        log = talk(executor, None, WriteOperation(endless()), socket=client, io_timeout=0.1)
+    assert log.timeouts == [("IO", "writing")]
+    assert pulled < 200  # what the kernel's buffers hold, no more
+    assert log.names == [*USUAL, "WRITE", "TIMEOUT", *END]
+
+
+def test_an_iterator_that_raises_midway_ends_the_run(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+
+    def broken():
+        yield b"first"
+        raise ZeroDivisionError("midway")
+
+    with theirs:
+        log = add(executor, None, WriteOperation(broken()), socket=client)
+        with pytest.raises(ZeroDivisionError, match="midway"):
+            executor.execute_request()
+        assert read_to_end(theirs) == b"first"
+    assert log.names == [*USUAL, "WRITE", *END]
+
+
+def test_a_library_error_out_of_an_iterator_is_that_sockets_exception(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+
+    def broken():
+        yield b"first"
+        raise FrameError("no more")
+
+    with theirs:
+        log = talk(executor, None, WriteOperation(broken()), socket=client)
+        assert read_to_end(theirs) == b"first"
+    assert log.names == [*USUAL, "WRITE", "EXCEPTION", *END]
+    assert log.error.socket is client
+
+
+def test_reset_while_writing(executor: RequestExecutor) -> None:
+    def script(sock):
+        read_exactly(sock, 1000)
+        reset(sock)
+
+    with peer(script, receive_buffer=4096) as server:
+        log = talk(
+            executor, server.url(), WriteOperation(itertools.repeat(bytes(10_000))),
+            stream_context={"send_buffer_size": 4096},
+        )  # fmt: skip
+    assert isinstance(log.error, DisconnectedError)
+    assert log.error.errno in (104, 32) and log.error.socket is not None
+    assert server.url() in str(log.error) and str(log.error.errno) in str(log.error)
+    assert isinstance(log.error.__cause__, OSError)
+    assert log.names == [*USUAL, "WRITE", "EXCEPTION", *END]
+
+
+# ---- reading ---------------------------------------------------------------------------------------
+
+
+def test_leftovers_are_offered_to_the_next_picker_first(executor: RequestExecutor) -> None:
+    lengths = iter([4, 3, 1, 8, 2])
+
+    def on_read(event):
+        length = next(lengths, None)
+        if length:
+            event.next_is_read(FixedLengthFramePicker(length))
+
+    with peer(answer(bytes(range(20)))) as server:
+        log = talk(executor, server.url(), ReadOperation(FixedLengthFramePicker(2)), on={"READ": on_read})
+    data = bytes(range(20))
+    assert log.frames == [data[:2], data[2:6], data[6:9], data[9:10], data[10:18], data[18:]]
+    assert log.metadata.bytes_received == 20
+    assert log.names == [*USUAL, *["READ"] * 6, *END]
+
+
+def test_byte_by_byte(executor: RequestExecutor) -> None:
+    def script(sock):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"one\ntwo\n":
+            sock.sendall(bytes([byte]))
+
+    with peer(script) as server:
+        frames = iter(range(1))
+        log = talk(
+            executor, server.url(), ReadOperation(LINE),
+            on={"READ": lambda event: next(frames, None) is not None and event.next_is_read(LINE)},
+        )  # fmt: skip
+    assert log.frames == [b"one\n", b"two\n"]
+
+
+@pytest.mark.parametrize("lines", [1, 63, 64, 65, 1000])
+def test_the_same_read_again_and_again(executor: RequestExecutor, lines: int) -> None:
+    """The operation just done may be named as the next one: what was received with it is not forgotten."""
+    read = ReadOperation(LINE)
+    client, theirs = pair()
+
+    def on_read(event):
+        if event.frame.data != b"end\n":
+            event.next_is(read)
+
+    with theirs:
+        theirs.sendall(b"line\n" * lines + b"end\n")
+        log = talk(executor, None, read, socket=client, on={"READ": on_read})
+    assert log.frames == [b"line\n"] * lines + [b"end\n"]
+
+
+def test_echo_with_the_same_two_objects(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    read = ReadOperation(LINE)
+    write = WriteOperation(b"", then=read)
+
+    def on_read(event):
+        if event.frame.data != b"end\n":
+            write.data = event.frame.data
+            event.next_is(write)
+
+    with theirs:
+        theirs.sendall(b"a\nb\nc\nend\n")
+        talk(executor, None, read, socket=client, on={"READ": on_read})
+        assert read_to_end(theirs) == b"a\nb\nc\n"
+
+
+def test_pipelined_frames_are_answered_with_one_send(executor: RequestExecutor) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # Each send() is one packet of its own here.
+    with theirs:
+        theirs.settimeout(5)
+        theirs.send(b"".join(b"%d\n" % i for i in range(50)) + b"end\n")
+
+        def on_read(event):
+            if event.frame.data != b"end\n":
+                event.next_is_write(event.frame.data, then=ReadOperation(LINE))
+
+        log = talk(
+            executor, None, ReadOperation(LINE), socket=ClientSocket.from_socket(ours), on={"READ": on_read}
+        )
+        assert len(log.frames) == 51
+        assert theirs.recv(65536) == b"".join(b"%d\n" % i for i in range(50))
+
+
+def test_empty_frame_picker_takes_nothing(executor: RequestExecutor) -> None:
+    def on_read(event):
+        if event.frame.data == b"":
+            assert event.frame.remote_address == event.metadata.remote_address
+            event.next_is_read()
+
+    with peer(answer(b"hello")) as server:
+        log = talk(executor, server.url(), ReadOperation(EmptyFramePicker()), on={"READ": on_read})
+    assert log.frames == [b"", b"hello"]
+
+
+def test_zero_length_read_is_there_at_once(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        log = talk(executor, None, ReadOperation(FixedLengthFramePicker(0)), socket=client)
+    assert log.names == [*USUAL, "READ", *END] and log.frames == [b""]
+
+
+def test_frames_carry_the_peers_address(executor: RequestExecutor) -> None:
+    with peer(answer(b"hi")) as server:
+        log = talk(executor, server.url(), ReadOperation())
+    frame = next(event.frame for event in log.events if event.type.name == "READ")
+    assert frame.remote_address == ("127.0.0.1", server.port)
+    assert bytes(frame) == b"hi" and len(frame) == 2
+
+
+# ---- the end of the stream -------------------------------------------------------------------------
+
+
+def ending(executor: RequestExecutor, sent: bytes, picker: object, scripted=answer) -> Log:
+    with peer(scripted(sent)) as server:
+        return talk(executor, server.url(), ReadOperation(picker))
+
+
+def test_end_inside_a_frame(executor: RequestExecutor) -> None:
+    log = ending(executor, b"half a li", LINE)
+    assert isinstance(log.error, FrameError)
+    assert log.error.picker is LINE
+    assert log.error.partial.data == b"half a li" and bytes(log.error.partial) == b"half a li"
+    assert log.names == [*USUAL, "EXCEPTION", *END]
+
+
+def test_end_at_a_frame_boundary(executor: RequestExecutor) -> None:
+    log = ending(executor, b"", LINE)
+    assert isinstance(log.error, DisconnectedError)
+    assert log.names == [*USUAL, "EXCEPTION", *END]
+
+
+def test_end_of_a_raw_read_is_no_exception(executor: RequestExecutor) -> None:
+    log = ending(executor, b"", None)
+    assert log.names == [*USUAL, *END]
+
+
+@pytest.mark.parametrize("sent", [b"", b"0", b"everything" * 50_000])
+def test_reading_to_the_end(executor: RequestExecutor, sent: bytes) -> None:
+    log = ending(executor, sent, EndOfStreamFramePicker())
+    assert log.frames == [sent]
+    assert log.names == [*USUAL, "READ", *END]
+
+
+def test_what_came_before_the_end_is_delivered_first(executor: RequestExecutor) -> None:
+    with peer(answer(b"one\ntwo\nthr")) as server:
+        log = talk(
+            executor, server.url(), ReadOperation(LINE), on={"READ": lambda event: event.next_is_read(LINE)}
+        )
+    assert log.frames == [b"one\n", b"two\n"]
+    assert isinstance(log.error, FrameError) and log.error.partial.data == b"thr"
+
+
+def test_a_frame_over_its_limit(executor: RequestExecutor) -> None:
+    picker = MarkerFramePicker(None, b"\n", max_length=10)
+    log = ending(executor, b"x" * 100, picker)
+    assert isinstance(log.error, FrameError) and log.error.picker is picker
+    assert log.error.socket is not None
+
+
+def test_empty_frame_picker_completes_at_the_end(executor: RequestExecutor) -> None:
+    log = ending(executor, b"", EmptyFramePicker())
+    assert log.frames == [b""]
+    assert log.names == [*USUAL, "READ", *END]
+
+
+@pytest.mark.parametrize("picker", [None, LINE, EndOfStreamFramePicker()], ids=["raw", "line", "end"])
+def test_reset_while_reading(executor: RequestExecutor, picker: object) -> None:
+    def script(sock):
+        read_exactly(sock, 5)
+        reset(sock)
+
+    with peer(script) as server:
+        log = talk(executor, server.url(), WriteOperation(b"hello", then=ReadOperation(picker)))
+    assert isinstance(log.error, DisconnectedError) and log.error.errno == 104
+    assert log.names == [*USUAL, "WRITE", "EXCEPTION", *END]
+
+
+def test_what_came_before_a_reset_is_delivered_first(executor: RequestExecutor) -> None:
+    """A unix peer that closes with unread bytes of ours resets; what it wrote before still counts."""
+    client, theirs = pair()
+    theirs.sendall(b"last words\n")
+
+    def on_write(event):
+        event.next_is_read(LINE)
+
+    def on_read(event):
+        event.next_is_read(LINE)
+
+    def on_connected(event):
+        pass
+
+    log = add(
+        executor, None, WriteOperation(b"unread"), socket=client,
+        on={"WRITE": on_write, "READ": on_read, "CONNECTED": on_connected},
+    )  # fmt: skip
+    executor.start_request()
+    executor.turn(0)
+    theirs.close()
+    while executor.turn(None):
+        pass
+    assert log.frames == [b"last words\n"]
+    assert isinstance(log.error, DisconnectedError)
