@@ -15,7 +15,8 @@ def drawn() -> str:
     """The legal moves, one a line."""
     rows = [(here.value, why, there.value) for here, moves in MOVES.items() for there, why in moves.items()]
     widest = max(len(why) for _, why, _ in rows)
-    return "".join(f"{here:>10} ── {why} {'─' * (widest - len(why))}─► {there}\n" for here, why, there in rows)
+    lines = (f"{here:>10} ── {why} {'─' * (widest - len(why))}─► {there}" for here, why, there in rows)
+    return "\n".join(lines) + "\n"
 
 
 def filled(page: str) -> str:

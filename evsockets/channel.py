@@ -19,7 +19,7 @@ from .frames.inbox import Inbox
 from .metadata import SocketMetadata
 from .meters import Meter
 from .operations.base import REPEAT, Operation
-from .operations.connect import begin_life, name_peer
+from .operations.connect import begin_life, connection_settings, name_peer
 from .operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from .persistence import Connection, put
 from .sockets import AcceptedSocket, DatagramClientSocket, PersistentClientSocket, Socket
@@ -68,7 +68,7 @@ class Channel:
         "datagrams", "dispatch", "ended", "executor", "forgotten", "gather", "gathered", "held",
         "held_started",
         "inbox", "io_limit", "io_start", "local", "metadata", "meters", "opened_at", "operation", "override",
-        "phase", "queued", "receive", "remote", "request_start", "send_now", "settings", "socket", "source",
+        "phase", "plain", "queued", "remote", "request_start", "settings", "socket", "source",
         "tls", "transport",
         "truncated", "unsent", "urgent", "watched",
     )  # fmt: skip
@@ -85,15 +85,14 @@ class Channel:
         self.override: Operation | None = None  # set from outside, comes next
         self.phase = Phase.WAITING
         self.transport: Any = None
-        self.receive: Any = None  # the descriptor's own calls, where nothing lies between: a plain stream
-        self.send_now: Any = None
+        self.plain: Any = None  # the socket itself where nothing lies between: a plain stream
         self.inbox = Inbox()
         self.ended = False
         self.truncated = False
         self.datagrams = 0
         self.watched = 0
         self.armed = INFINITY
-        self.alarm: list[Channel | None] | None = None
+        self.alarm = 0  # the number of its live entry among the deadlines; 0: none
         self.io_start: float | None = None
         self.io_limit = INFINITY
         self.opened_at: float | None = None
@@ -128,8 +127,8 @@ class Channel:
         there now. DisconnectedError when the connection was lost, ReceiveError for other failures.
         """
         try:
-            receive = self.receive
-            data: bytes | None = receive(RECEIVE_SIZE) if receive is not None else self.transport.recv()
+            plain = self.plain
+            data: bytes | None = plain.recv(RECEIVE_SIZE) if plain is not None else self.transport.recv()
         except BlockingIOError:
             return None
         except OSError as error:
@@ -164,7 +163,7 @@ class Channel:
         if (self.gather or self.unsent is not None) and not self.flush():
             return 0
         try:
-            sent: int = self.transport.send(data)
+            sent: int = max(0, self.transport.send(data))  # -1: a datagram was not taken
         except OSError as error:
             raise self._lost(error, SendError, "writing") from error
         if sent:
@@ -184,9 +183,7 @@ class Channel:
     def use(self, transport: Any) -> None:
         """Move bytes through `transport` from now on."""
         self.transport = transport
-        plain = type(transport) is StreamTransport
-        self.receive = transport.sock.recv if plain else None
-        self.send_now = transport.sock.send if plain else None
+        self.plain = transport.sock if type(transport) is StreamTransport else None
 
     # ---- sending -------------------------------------------------------------------------------------
 
@@ -207,8 +204,8 @@ class Channel:
         transport = self.transport
         size = len(data)
         try:
-            send = self.send_now
-            sent = send(data) if send is not None else transport.send(data)
+            plain = self.plain
+            sent = plain.send(data) if plain is not None else transport.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -233,7 +230,7 @@ class Channel:
             gathered = b"".join(self.gather)
             self.gather = None
             self.gathered = 0
-            self.unsent = gathered if self.unsent is None else self.unsent + gathered
+            self.unsent = gathered if self.unsent is None else b"".join((self.unsent, gathered))
         data = self.unsent
         if data is None:
             return True
@@ -263,7 +260,7 @@ class Channel:
         if self.meters is not None:
             self._sample()
         if len(view) or not done:
-            self.unsent = bytes(view) if len(view) != len(data) else data
+            self.unsent = view  # no copy: what is left of a large write would be copied at every step
             return False
         self.unsent = None
         return True
@@ -331,7 +328,7 @@ class Channel:
                 if self.unsent is not None or self.gather:
                     if not (self.gather and self.flush()) and not operation.interest & WRITE:
                         self._hold(operation, FLUSH, started=True)
-                elif operation.interest == self.watched and self.receive is not None and not self.ended:
+                elif operation.interest == self.watched and self.plain is not None and not self.ended:
                     executor.fresh.append(self)
                     return
                 break
@@ -619,7 +616,7 @@ class Channel:
         self.unsent = self.gather = None
         self.executor.deadlines.disarm(self)
         transport, self.transport = self.transport, None
-        self.receive = self.send_now = None
+        self.plain = None
         if transport is None:
             return None
         self.unwatch(transport)
@@ -648,10 +645,12 @@ class Channel:
     def _detach(self) -> None:
         """Forgotten: FINALIZE without DISCONNECTED; the connection stays open."""
         transport, self.transport = self.transport, None
-        self.receive = self.send_now = None
+        self.plain = None
         self.operation = None
         self.unwatch(transport)
         self.executor.deadlines.disarm(self)
+        if self.settings is None:  # kept alive by a handler, in mid-life
+            self.settings = connection_settings(self)
         connection = Connection(
             transport, self.inbox, self.ended, self.settings, self.remote, self.tls
         )
@@ -867,17 +866,9 @@ class Channel:
     # ---- addresses -----------------------------------------------------------------------------------
 
     def name_peer(self) -> None:
-        """An accepted client is asked for its address before it has begun."""
-        socket = self.socket
-        if self.phase is Phase.COMPLETE or not isinstance(socket, AcceptedSocket | DatagramClientSocket):
-            return
-        if isinstance(socket, DatagramClientSocket):
-            transport = socket._listener.transport if socket._listener is not None else None
-            sock = transport.sock if transport is not None else None
-        else:
-            sock = socket._adopted
-        if sock is not None:
-            name_peer(self, socket, sock.family)
+        """Give an accepted client its URL, now that somebody asks for it."""
+        if isinstance(self.socket, AcceptedSocket | DatagramClientSocket):
+            name_peer(self, self.socket)
 
     def remote_address(self) -> Any:
         """The peer's, as `socket` gives it."""

@@ -22,7 +22,8 @@ class Deadlines:
     __slots__ = ("_dead", "_heap", "_sequence")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, list[Channel | None]]] = []
+        # An entry is live while its number is its channel's `alarm`.
+        self._heap: list[tuple[float, int, Channel]] = []
         self._sequence = 0
         self._dead = 0
 
@@ -30,42 +31,46 @@ class Deadlines:
         """Have `channel` surface at `when`, or earlier if it is armed for earlier already."""
         if when >= channel.armed:
             return
-        if channel.alarm is not None:
-            channel.alarm[0] = None
+        if channel.alarm:
             self._dead += 1
-        cell: list[Channel | None] = [channel]
-        channel.alarm = cell
-        channel.armed = when
         self._sequence += 1
-        heapq.heappush(self._heap, (when, self._sequence, cell))
-        if self._dead > 64 and self._dead * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2][0] is not None]
-            heapq.heapify(self._heap)
-            self._dead = 0
+        channel.alarm = self._sequence
+        channel.armed = when
+        heapq.heappush(self._heap, (when, self._sequence, channel))
+        self._sweep()
 
     def disarm(self, channel: Channel) -> None:
         """Forget the channel."""
-        if channel.alarm is not None:
-            channel.alarm[0] = None
-            channel.alarm = None
+        if channel.alarm:
+            channel.alarm = 0
             self._dead += 1
+            self._sweep()
         channel.armed = INFINITY
+
+    def _sweep(self) -> None:
+        """Dead entries hold ended channels: never let them be more than the living ones, or a few."""
+        if self._dead > 64 and self._dead * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].alarm == entry[1]]
+            heapq.heapify(self._heap)
+            self._dead = 0
 
     def next(self) -> float:
         """When the first one surfaces; infinity if none will."""
         heap = self._heap
-        while heap and heap[0][2][0] is None:
+        while heap:
+            when, number, channel = heap[0]
+            if channel.alarm == number:
+                return when
             heapq.heappop(heap)
             self._dead -= 1
-        return heap[0][0] if heap else INFINITY
+        return INFINITY
 
     def due(self, now: float) -> list[Channel]:
         """Take out every channel whose moment has come."""
         result: list[Channel] = []
         while self.next() <= now:
-            channel = heapq.heappop(self._heap)[2][0]
-            assert channel is not None
-            channel.alarm = None
+            channel = heapq.heappop(self._heap)[2]
+            channel.alarm = 0
             channel.armed = INFINITY
             result.append(channel)
         return result

@@ -87,6 +87,8 @@ class RequestExecutor:
         self._running: dict[Channel, None] = {}
         self._aside: list[Channel] = []  # waiting for the next run
         self._listeners = 0  # of the waiting and running ones
+        self._open_listeners = 0  # of the running ones
+        self._ask_at = 0.0  # when to ask the solver again though nothing has changed
         self._refused: dict[Channel, Accept] = {}  # accepted clients refused, and who is paused for them
         self._kept: dict[int, Socket] = {}
         self._ask_solver = False
@@ -340,7 +342,9 @@ class RequestExecutor:
             self._attend()
             if self.stopping:
                 return
-        if self._waiting and (self._ask_solver or not self._running):
+        if self._waiting and (
+            self._ask_solver or (not self._running_clients() and self._ask_at <= self.clock())
+        ):
             self.now = self.clock()
             self._admit()
             if self.attention:
@@ -469,13 +473,13 @@ class RequestExecutor:
     def _next_moment(self) -> float:
         when = self.deadlines.next()
         if self._waiting and not self._running_clients():
-            when = min(when, self.now + _ASK_AGAIN)
+            when = min(when, self._ask_at)
         if self._drain is not None:
             when = min(when, self._drain.deadline)
         return when
 
     def _running_clients(self) -> int:
-        return len(self._running)
+        return len(self._running) - self._open_listeners
 
     def _work_is_queued(self) -> bool:
         return bool(
@@ -537,6 +541,7 @@ class RequestExecutor:
     def _admit(self) -> None:
         """Start what may start, in the order added."""
         self._ask_solver = False
+        self._ask_at = self.now + _ASK_AGAIN
         waiting = self._waiting
         skipped: list[Channel] = []
         solver = self._solver
@@ -584,6 +589,8 @@ class RequestExecutor:
 
     def _start(self, channel: Channel) -> None:
         self._running[channel] = None
+        if channel.socket.is_server:
+            self._open_listeners += 1
         self._unpause_listener(channel)
         self.current = channel
         self.guarded(channel, channel.open)
@@ -609,6 +616,7 @@ class RequestExecutor:
         self._unpause_listener(channel)
         if channel.socket.is_server:
             self._listeners -= 1
+            self._open_listeners -= 1
         if self._waiting:
             self._ask_solver = True
         if self._drain is not None:

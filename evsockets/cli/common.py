@@ -24,8 +24,8 @@ class CommandError(Exception):
 
 
 def one_line(text: str) -> str:
-    """Return `text` with its line breaks turned into "; "."""
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    """Return `text` with its line breaks turned into "; " (into a space after a colon)."""
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip()).replace(":; ", ": ")
 
 
 def seconds(text: str) -> float | None:

@@ -11,9 +11,11 @@ from .. import (
     AcceptEvent,
     CallbackEventHandler,
     Configuration,
+    DataAlertEvent,
     DelayedOperation,
     Event,
     EventType,
+    NullOperation,
     ReadEvent,
     ReadOperation,
     SocketExceptionEvent,
@@ -53,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         held = f", each answer {arguments.delay:g} s late" if arguments.delay else ""
         return f"{url} echoes{held} on engine {server.executor.engine.name}"
 
-    settings = Configuration(io_timeout=arguments.io_timeout, isolate_handler_errors=True)
+    settings = Configuration(
+        io_timeout=arguments.io_timeout, idle_timeout=arguments.io_timeout, isolate_handler_errors=True
+    )
     server = Server(arguments, arguments.address, echo.accept, banner, settings, stream_context=context)
     with echo.bars:
         return server.run()
@@ -66,20 +70,28 @@ class _Echo:
         self._held = held
         self.bars = DelayBars(held)
         self._read = ReadOperation()
+        self._idle = NullOperation()
         rest: dict[EventType, Any] = {EventType.EXCEPTION: self._on_exception}
         if held:
             rest[EventType.FINALIZE] = self._on_finalize
-        self._stream = CallbackEventHandler({EventType.READ: self._on_read, **rest})
+        stream = {EventType.READ: self._on_read, EventType.DATA_ALERT: self._on_data_alert, **rest}
+        self._stream = CallbackEventHandler(stream)
         self._datagram = CallbackEventHandler({EventType.READ: self._on_datagram, **rest})
 
     def accept(self, event: AcceptEvent) -> None:
         """Take in a client, or a datagram."""
-        datagrams = (event.metadata.address or "").startswith(("udp:", "udg:"))
-        handler = self._datagram if datagrams else self._stream
-        event.executor.socket_bag.add_socket(event.client_socket, self._read, handler=handler)
+        bag = event.executor.socket_bag
+        if (event.metadata.address or "").lower().startswith(("udp:", "udg:")):
+            bag.add_socket(event.client_socket, self._read, handler=self._datagram)
+        else:
+            # Between two chunks a client idles, so that an orderly end need not wait for it.
+            bag.add_socket(event.client_socket, self._idle, handler=self._stream, keep_alive=True)
+
+    def _on_data_alert(self, event: DataAlertEvent) -> None:
+        event.next_is(self._read)
 
     def _on_read(self, event: ReadEvent) -> None:
-        self._answer(event, WriteOperation(event.frame.data, then=self._read))
+        self._answer(event, WriteOperation(event.frame.data))
 
     def _on_datagram(self, event: ReadEvent) -> None:
         # As the one item of a list, an empty datagram is an answer, too.

@@ -15,6 +15,7 @@ from .. import (
     DataAlertEvent,
     Event,
     EventType,
+    NullOperation,
     Operation,
     ReadEvent,
     ReadOperation,
@@ -39,6 +40,8 @@ from .http import (
 _CHUNK = 64 * 1024
 #: Bytes of a refused request that are read and thrown away, so that its answer is not lost to a reset.
 _LINGER = 1024 * 1024
+#: Seconds in which a new client has to begin its first request.
+_SILENCE = 10.0
 _HEAD = HeadPicker()
 
 #: What a stranger may cost: seconds for the handshake, seconds without a byte, and bytes a second.
@@ -96,11 +99,13 @@ class FileBody:
 
 
 class _Client:
-    """What is known of one connection: the body under way, and how much is still thrown away."""
+    """What is known of one connection: whether it ever asked, the body under way, and how much is still
+    thrown away."""
 
-    __slots__ = ("body", "lingering")
+    __slots__ = ("asked", "body", "lingering")
 
     def __init__(self) -> None:
+        self.asked = False
         self.body: FileBody | None = None
         self.lingering = -1
 
@@ -111,8 +116,10 @@ class FileService:
     def __init__(self, directory: Directory, *, log: bool = False, idle_timeout: float = 60.0) -> None:
         self._directory = directory
         self._log = log
-        self._limits = {**_CLIENT_LIMITS, "idle_timeout": idle_timeout, "keep_alive": True}
-        self._first = ReadOperation(_HEAD)
+        self._idle_timeout = idle_timeout
+        self._limits = {**_CLIENT_LIMITS, "idle_timeout": min(idle_timeout, _SILENCE), "keep_alive": True}
+        self._idle = NullOperation()
+        self._read = ReadOperation(_HEAD)
         self._handler = CallbackEventHandler(
             {
                 EventType.READ: self._on_read,
@@ -125,12 +132,16 @@ class FileService:
     def accept(self, event: AcceptEvent) -> None:
         """Take a client in."""
         event.executor.socket_bag.add_socket(
-            event.client_socket, self._first, handler=self._handler, user_context=_Client(), **self._limits
+            event.client_socket, self._idle, handler=self._handler, user_context=_Client(), **self._limits
         )
 
     def _on_data_alert(self, event: DataAlertEvent) -> None:
         """The idle client says something: its next request."""
-        event.next_is(self._first)
+        client: _Client = event.user_context
+        if not client.asked:
+            client.asked = True
+            event.metadata.idle_timeout = self._idle_timeout
+        event.next_is(self._read)
 
     def _on_read(self, event: ReadEvent) -> None:
         client: _Client = event.user_context

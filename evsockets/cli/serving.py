@@ -13,6 +13,7 @@ from .. import (
     AddressError,
     Configuration,
     ConstantLimitationSolver,
+    DrainReport,
     Event,
     EventType,
     ReadOperation,
@@ -85,6 +86,7 @@ class Server:
         self._drain_seconds = arguments.drain
         self._failure: str | None = None
         self._signals = 0
+        self._report: DrainReport | None = None
         self._listening = False
         if arguments.limit:
             self.executor.with_limitation_solver(ConstantLimitationSolver(arguments.limit))
@@ -112,8 +114,13 @@ class Server:
                 signal.signal(number, handler)
         if self._failure is not None:
             raise CommandError(self._failure, 1)
-        if self._signals:
-            print("evsockets: drained, all clients are done", file=sys.stderr)
+        if self._report is not None:
+            aborted = "".join(f"; aborted {socket!r}: {why}" for socket, why in self._report.aborted)
+            print(
+                f"evsockets: drained: {self._report.finished} finished, {self._report.closed_idle} idle, "
+                f"{len(self._report.aborted)} aborted{aborted}",
+                file=sys.stderr,
+            )
         return 0
 
     def _on_listening(self, event: Event) -> None:
@@ -135,8 +142,9 @@ class Server:
         if not self.executor.is_executing:
             return
         if self._signals == 1:
-            self.executor.drain(self._drain_seconds)
+            self._report = self.executor.drain(self._drain_seconds)
         else:
+            self._report = None
             self.executor.stop_request()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..address import Address, address_url, public_address, sockaddr_of
 from ..configuration import StreamContext
@@ -43,8 +43,9 @@ def connection_settings(channel: Channel) -> Any:
 def begin_life(channel: Channel) -> Operation:
     """The operation that leads this channel to CONNECTED."""
     socket = channel.socket
-    channel.settings = connection_settings(channel)
     connection = socket._connection
+    if connection is not None or channel.metadata._keep_alive:
+        channel.settings = connection_settings(channel)
     if connection is not None:
         socket._connection = None
         channel.executor.let_go(socket)
@@ -73,11 +74,12 @@ def begin_life(channel: Channel) -> Operation:
     return Listen(address, None) if socket.is_server else Connect(address)
 
 
-def name_peer(channel: Channel, socket: AcceptedSocket | DatagramClientSocket, family: int) -> None:
+def name_peer(channel: Channel, socket: AcceptedSocket | DatagramClientSocket) -> None:
     """An accepted client's remote address, and its URL in the listener's scheme."""
     listener = socket._listener
     assert listener is not None
     parsed = listener.metadata._parsed
+    family = _family(socket._remote)
     if parsed is not None and parsed.scheme != "fd":
         scheme = parsed.scheme
     elif isinstance(socket, DatagramClientSocket):
@@ -87,6 +89,12 @@ def name_peer(channel: Channel, socket: AcceptedSocket | DatagramClientSocket, f
     channel.remote = public_address(family, socket._remote) if socket._remote else None
     if channel.metadata._address is None:
         channel.metadata._address = address_url(scheme, family, socket._remote)
+
+
+def _family(sockaddr: Any) -> int:
+    if isinstance(sockaddr, tuple):
+        return _socket.AF_INET if len(sockaddr) == 2 else _socket.AF_INET6
+    return _socket.AF_UNIX
 
 
 def _reuse(channel: Channel, connection: Connection) -> Operation:
@@ -120,7 +128,8 @@ def _adopt(channel: Channel, sock: Any, address: Address | None) -> Operation:
         assert listener is not None
         parsed = listener.metadata._parsed
         tls = parsed is not None and parsed.scheme == "tls"
-        name_peer(channel, socket, family)
+        # The URL is made when somebody asks for it: most servers have many clients and never do.
+        channel.remote = public_address(family, socket._remote) if socket._remote else None
     else:
         tls = address is not None and address.is_tls
         if channel.metadata._address is None:
@@ -190,7 +199,7 @@ def _datagram_client(channel: Channel, socket: DatagramClientSocket) -> Operatio
     server = listener.transport
     if server is None:
         raise ConnectionFailedError("the datagram server this client came from is closed")
-    name_peer(channel, socket, server.sock.family)
+    name_peer(channel, socket)
     channel.use(DatagramReply(server, socket._data, socket._remote))
     channel.inbox.remote_address = channel.remote
     return BEGIN
@@ -245,7 +254,10 @@ class Connect(Operation):
         if address.path is not None:
             return self._begin_race(channel, [(_socket.AF_UNIX, sockaddr_of(address.path))])
         assert address.host is not None and address.port is not None
-        found = numeric(address.host, address.port)
+        try:
+            found = numeric(address.host, address.port)
+        except OSError as error:  # a zone identifier that is no interface's
+            self._unresolved(error)
         if found is not None:
             return self._begin_race(channel, found)
         self.phase = "resolving"
@@ -258,6 +270,14 @@ class Connect(Operation):
         self._ticket = executor.resolver.resolve(address.host, address.port, kind, done)
         return self
 
+    def _unresolved(self, error: OSError) -> NoReturn:
+        raise ConnectionFailedError(
+            f"{self.address.text}: {error.strerror or error} (errno {error.errno}) while resolving",
+            attempts=[(self.address.host, error)],
+            address=self.address.text,
+            errno=error.errno,
+        ) from error
+
     def _resolved(self, channel: Channel, outcome: Any) -> None:
         if channel.operation is not self or self._ticket is None:
             return
@@ -269,12 +289,7 @@ class Connect(Operation):
             if not isinstance(outcome, OSError | UnicodeError):
                 raise outcome
             cause = outcome if isinstance(outcome, OSError) else OSError(errno.EINVAL, str(outcome))
-            raise ConnectionFailedError(
-                f"{self.address.text}: {cause.strerror or cause} (errno {cause.errno}) while resolving",
-                attempts=[(self.address.host, cause)],
-                address=self.address.text,
-                errno=cause.errno,
-            ) from outcome
+            self._unresolved(cause)
         self.phase = "connecting"
         following = self._begin_race(channel, outcome)
         if following is not self:

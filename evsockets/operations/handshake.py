@@ -40,7 +40,7 @@ class TlsHandshakeOperation(Operation):
     ) -> None:
         if next_operation is not None and not isinstance(next_operation, Operation):
             raise TypeError(f"next_operation must be an operation, got {next_operation!r}")
-        if context is not None and not isinstance(context, ssl.SSLContext):
+        if context is not None and not hasattr(context, "wrap_bio"):  # gevent has a class of its own
             raise TypeError(f"context must be an ssl.SSLContext, got {context!r}")
         self.next_operation = next_operation
         self.context = context
@@ -73,7 +73,8 @@ class TlsHandshakeOperation(Operation):
             if self.context is not None:
                 context = self.context
             elif server:
-                context = server_context(settings)
+                pinned = None if listener is None else listener.metadata._parsed
+                context = server_context(settings, pinned)
             else:
                 context = client_context(settings, channel.metadata._parsed)
             name: Any = None

@@ -57,7 +57,10 @@ class Listen(Operation):
         if address.path is not None:
             return self._open(channel, [(_socket.AF_UNIX, sockaddr_of(address.path))])
         assert address.host is not None and address.port is not None
-        found = numeric(address.host, address.port)
+        try:
+            found = numeric(address.host, address.port)
+        except OSError as error:  # a zone identifier that is no interface's
+            raise self._error(channel, error, "resolving") from error
         if found is not None:
             return self._open(channel, found)
         self.phase = "resolving"
@@ -123,7 +126,7 @@ class Listen(Operation):
         from ..transports.tls_context import server_context
 
         try:
-            server_context(channel.metadata._stream_context)
+            server_context(channel.metadata._stream_context, self.address)
         except (ValueError, OSError) as error:
             sock.close()
             raise ConnectionFailedError(

@@ -63,7 +63,7 @@ class ReadOperation(Operation):
     def step(self, channel: Channel, mask: int) -> Operation | None:
         if channel.recv() is None:
             return self
-        if channel.receive is None and channel.transport.datagram:
+        if channel.plain is None and channel.transport.datagram:
             return self._datagram(channel)
         # The rest is _pick(), without the call: this is the way of every message.
         frame = self.picker.pick(channel.inbox, channel.ended)

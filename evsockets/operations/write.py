@@ -145,6 +145,10 @@ class WriteOperation(Operation):
                 except StopIteration:
                     ended = True
                     break
+                except BaseException:
+                    if parts:  # what came before is sent
+                        channel.put(b"".join(parts))
+                    raise
                 if datagram:
                     channel.put(chunk)
                     if channel.unsent is not None:

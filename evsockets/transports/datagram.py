@@ -49,7 +49,7 @@ class DatagramTransport(StreamTransport):
     def send(self, data: Data) -> int:
         """Send `data`, which may be empty, as one datagram; return its length, or -1 if not possible now."""
         try:
-            return self._send(data)
+            return self.sock.send(data)
         except BlockingIOError:
             return -1
 

@@ -29,7 +29,7 @@ class StreamTransport:
     descriptor is somebody else's, `at_end` once a transport of datagrams has no more of them.
     """
 
-    __slots__ = ("_recv", "_send", "sock")
+    __slots__ = ("sock",)
 
     datagram = False
     shared = False
@@ -40,8 +40,6 @@ class StreamTransport:
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
-        self._recv = sock.recv
-        self._send = sock.send
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed."""
@@ -60,14 +58,14 @@ class StreamTransport:
     def recv(self) -> bytes | None:
         """Return up to 64 KiB; b"" at the end of the stream, None if there is nothing now."""
         try:
-            return self._recv(RECEIVE_SIZE)
+            return self.sock.recv(RECEIVE_SIZE)
         except BlockingIOError:
             return None
 
     def send(self, data: Data) -> int:
         """Return how many bytes of `data` were taken, 0 if none can be now."""
         try:
-            return self._send(data)
+            return self.sock.send(data)
         except BlockingIOError:
             return 0
 

@@ -202,7 +202,7 @@ class TlsTransport(StreamTransport):
     def _fill(self) -> bool:
         """Take from the kernel what is there; return whether it was anything (the end included)."""
         try:
-            data = self._recv(RECEIVE_SIZE)
+            data = self.sock.recv(RECEIVE_SIZE)
         except BlockingIOError:
             return False
         if data:
@@ -248,7 +248,7 @@ class TlsTransport(StreamTransport):
         self.unflushed = 0  # also if sending fails: nothing of it can ever be sent then
         while backlog:
             try:
-                count = self._send(backlog)
+                count = self.sock.send(backlog)
             except BlockingIOError:
                 self._backlog = backlog
                 self.unflushed = len(backlog)
@@ -298,7 +298,7 @@ class TlsTransport(StreamTransport):
         if self._established and not self._ended:
             # Unread session tickets would make a reset of the close, and cost the peer our last bytes.
             try:
-                self._recv(RECEIVE_SIZE)
+                self.sock.recv(RECEIVE_SIZE)
             except OSError:
                 pass
         self._flush_quietly()

@@ -59,8 +59,6 @@ def test_out_of_descriptors(executor: RequestExecutor, monkeypatch: pytest.Monke
     with Peers() as peers, socket.create_server(("127.0.0.1", 0)) as silent:
 
         def started(event: Any) -> None:
-            for number in range(3):
-                peers.stream(event.metadata.local_address, b"%d\n" % number)
             executor.socket_bag.add_socket(
                 ClientSocket(), ReadOperation(), handler=clock, io_timeout=0.15,
                 address=f"tcp://127.0.0.1:{silent.getsockname()[1]}",
@@ -68,24 +66,154 @@ def test_out_of_descriptors(executor: RequestExecutor, monkeypatch: pytest.Monke
 
         def clock(event: Any) -> None:
             if event.type is EventType.CONNECTED:
+                for number in range(3):
+                    peers.stream(service.local, b"%d\n" % number)
                 episode.__enter__()
                 polls.clear()
             elif event.type is EventType.TIMEOUT:
                 during.append(len(polls))
                 episode.__exit__(None, None, None)
 
-        service = Service(executor, clients=3)
-        # The clients come when the descriptors have gone.
-        service._started = started
-        first = Service.__dict__["_on_server"]
-        assert first is not None
+        service = Service(executor, clients=3, started=started)
         executor.execute_request()
         assert [everything(peer) for peer in peers] == [b"0\n", b"1\n", b"2\n"]
-    names = service.listening.names()
-    told = service.listening.exceptions()
-    assert len(told) <= 1
-    if told:
-        assert isinstance(told[0], AcceptError) and told[0].errno == errno.EMFILE
-        assert isinstance(told[0].__cause__, OSError)
-    assert names[-2:] == ["DISCONNECTED", "FINALIZE"]
-    assert during[0] < 60
+    assert service.listening.names() == [
+        "INITIALIZE", "CONNECTED", "EXCEPTION", "ACCEPT", "ACCEPT", "ACCEPT", "DISCONNECTED", "FINALIZE"
+    ]  # fmt: skip
+    told = service.listening.exceptions()[0]
+    assert isinstance(told, AcceptError) and told.errno == errno.EMFILE
+    assert isinstance(told.__cause__, OSError) and told.socket is service.server
+    assert during[0] < 60, "a paused listener does not spin"
+
+
+def test_each_episode_is_told(executor: RequestExecutor) -> None:
+    """A second shortage after a recovery is another episode."""
+    with Peers() as peers:
+        left = 2
+
+        def started(event: Any) -> None:
+            more()
+
+        def more() -> None:
+            peers.stream(service.local, b"x\n")
+            episode = no_more_descriptors()
+            episode.__enter__()
+            episodes.append(episode)
+
+        def on_exception(event: Any) -> None:
+            if event.type is EventType.EXCEPTION:
+                episodes.pop().__exit__(None, None, None)
+            elif event.type is EventType.FINALIZE and isinstance(event.socket, AcceptedSocket):
+                nonlocal left
+                left -= 1
+                if left:
+                    more()
+
+        episodes: list[Any] = []
+        service = Service(executor, clients=2, started=started)
+        executor.with_event_handler(on_exception)
+        executor.execute_request()
+    assert service.listening.names().count("EXCEPTION") == 2
+    assert service.listening.names().count("ACCEPT") == 2
+
+
+def test_an_episode_can_end_by_stop(executor: RequestExecutor) -> None:
+    with Peers() as peers, no_more_descriptors_after(executor) as begin:
+
+        def started(event: Any) -> None:
+            peers.stream(event.metadata.local_address)
+            begin()
+
+        service = Service(executor, started=started)
+        executor.with_event_handler({EventType.EXCEPTION: lambda e: executor.stop_request()})
+        executor.execute_request()
+    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "EXCEPTION", "DISCONNECTED", "FINALIZE"]
+
+
+@contextmanager
+def no_more_descriptors_after(executor: RequestExecutor) -> Iterator[Any]:
+    episodes: list[Any] = []
+
+    def begin() -> None:
+        episodes.append(no_more_descriptors())
+        episodes[0].__enter__()
+
+    try:
+        yield begin
+    finally:
+        for episode in episodes:
+            episode.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_full_house_pauses_the_listener(executor: RequestExecutor, limit: int) -> None:
+    """Never more than `limit` clients run; the rest wait where they cost us nothing."""
+    running: set[Any] = set()
+    most = 0
+    accepted_at_first_end: list[int] = []
+
+    def watch(event: Any) -> None:
+        nonlocal most
+        if not isinstance(event.socket, AcceptedSocket):
+            return
+        if event.type is EventType.INITIALIZE:
+            running.add(event.socket)
+            most = max(most, len(running))
+        elif event.type is EventType.FINALIZE:
+            running.discard(event.socket)
+            accepted_at_first_end.append(len(service.accepted))
+
+    with Peers() as peers:
+
+        def started(event: Any) -> None:
+            for number in range(200):
+                peers.stream(event.metadata.local_address, b"%d\n" % number)
+
+        service = Service(executor, clients=200, started=started, stream_context={"backlog": 512})
+        executor.with_event_handler(watch)
+        executor.with_limitation_solver(ConstantLimitationSolver(limit))
+        executor.execute_request()
+        assert [everything(peer) for peer in peers] == [b"%d\n" % number for number in range(200)]
+    assert most <= limit
+    assert accepted_at_first_end[0] < 200
+    assert service.listening.names().count("ACCEPT") == 200
+
+
+class Later(LimitationSolver):
+    """Lets clients in from the third question on; the listener itself is never asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def decide(self, executor: Any, socket: Any, context: Any, total: int) -> LimitationDecision:
+        self.asked.append((type(socket).__name__, total))
+        return LimitationDecision.OK if len(self.asked) > 2 else LimitationDecision.SKIP_CURRENT
+
+
+def test_a_refused_client_is_asked_for_again_while_only_a_listener_runs(executor: RequestExecutor) -> None:
+    solver = Later()
+    executor.with_limitation_solver(solver)
+    with Peers() as peers:
+        Service(executor, started=lambda e: peers.stream(e.metadata.local_address, b"x\n"))
+        executor.execute_request()
+        assert everything(peers[0]) == b"x\n"
+    assert solver.asked == [("AcceptedSocket", 1)] * 3
+
+
+def test_a_refused_client_is_closed_with_the_run(executor: RequestExecutor) -> None:
+    class Never(LimitationSolver):
+        def decide(self, executor: Any, socket: Any, context: Any, total: int) -> LimitationDecision:
+            executor.stop_request()
+            return LimitationDecision.SKIP_CURRENT
+
+    executor.with_limitation_solver(Never())
+    with Peers() as peers:
+        service = Service(executor, started=lambda e: peers.stream(e.metadata.local_address, b"x\n"))
+        executor.execute_request()
+        assert service.talking.names() == []
+        client = service.accepted[0].client_socket
+        assert client in executor.socket_bag, "it never started: it stays for the next run"
+        executor.close()
+        # With the client's line unread, closing resets the connection.
+        with pytest.raises(ConnectionResetError):
+            peers[0].recv(10)

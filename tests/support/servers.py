@@ -299,7 +299,7 @@ def socat_echo(folder: Path, kind: str, *, options: str = "") -> Iterator[str]:
         ready.append(_echoes_datagrams(port))
     else:
         raise ValueError(kind)
-    # A pipe said to be writable takes 4096 bytes: socat's larger blocks could stop it for good, both ways full.
+    # A pipe said to be writable takes 4096 bytes; a larger block could stop socat for good, both ways full.
     with started([program, "-b", "4096", listen + options, "PIPE"], folder / f"socat-{port}.log", *ready):
         yield address
 

@@ -14,38 +14,34 @@ _KNOWN = available_engines()
 _NAMES = list(dict.fromkeys([*_KNOWN, *_REQUIRED]))
 
 
-@pytest.fixture(params=_NAMES)
-def engine_name(request: pytest.FixtureRequest) -> str:
-    name = str(request.param)
-    reason = _KNOWN.get(name, "not known")
-    if reason is not None:
-        if name in _REQUIRED:
-            pytest.fail(f"the engine {name} must be there: {reason}")
-        pytest.skip(f"{name}: {reason}")
-    return name
-
-
 def _contract(name: str) -> type[EngineContract]:
     class Contract(EngineContract):
         def make_engine(self) -> Engine:
-            reason = _KNOWN.get(name, "not known")
-            if reason is not None:
-                if name in _REQUIRED:
-                    pytest.fail(f"the engine {name} must be there: {reason}")
-                pytest.skip(f"{name}: {reason}")
             return create_engine(name)
 
         def test_name_is_what_it_was_chosen_by(self) -> None:
             assert self.engine.name == name.partition(":")[0]
 
-    Contract.__name__ = Contract.__qualname__ = "Test_" + name.replace(":", "_")
     return Contract
 
 
+def _absent(name: str, reason: str) -> type:
+    class Absent:
+        def test_is_available(self) -> None:
+            if name in _REQUIRED:
+                pytest.fail(f"the engine {name} must be there: {reason}")
+            pytest.skip(f"{name}: {reason}")
+
+    return Absent
+
+
 for _name in _NAMES:
-    if ":" in _name or not any(each.startswith(_name + ":") for each in _NAMES):
-        _class = _contract(_name)  # a name without its variant is its first variant
-        globals()[_class.__name__] = _class
+    if ":" not in _name and any(each.startswith(_name + ":") for each in _NAMES):
+        continue  # a name without its variant is one of its variants
+    _reason = _KNOWN.get(_name, "not known")
+    _class = _contract(_name) if _reason is None else _absent(_name, _reason)
+    _class.__name__ = _class.__qualname__ = "Test_" + _name.replace(":", "_")
+    globals()[_class.__name__] = _class
 del _class
 
 

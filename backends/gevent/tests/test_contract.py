@@ -8,9 +8,9 @@ import sys
 
 import gevent
 import pytest
+
 from evsockets.testing import EngineContract
 from evsockets_gevent import GeventEngine
-
 
 _NATIVE = type(gevent.get_hub().loop).__module__ == "gevent.libev.corecext"
 
