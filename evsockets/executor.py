@@ -378,6 +378,8 @@ class RequestExecutor:
                 following = operation.step(token, mask)
                 if following is not token.operation:
                     token.become(following)
+                elif token.receive is None:  # TLS, mostly: what it waits for may be something else now
+                    token.channel.update()
             except BaseException as error:
                 self._step_failed(token.channel, error)
             if self.attention:

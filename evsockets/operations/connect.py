@@ -165,6 +165,8 @@ class Urgent:
 
     __slots__ = ("channel", "operation")
 
+    receive = None
+
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.operation = self
@@ -209,6 +211,8 @@ class Attempt:
     """One connect on its way: the engine's token for it."""
 
     __slots__ = ("candidate", "channel", "connect", "failed_times", "operation", "retry_at", "sock")
+
+    receive = False  # no transport whose wishes change
 
     def __init__(self, connect: Connect, channel: Channel, candidate: tuple[int, Any]) -> None:
         self.connect = connect

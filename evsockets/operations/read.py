@@ -66,7 +66,7 @@ class ReadOperation(Operation):
         if channel.plain is None and channel.transport.datagram:
             return self._datagram(channel)
         # The rest is _pick(), without the call: this is the way of every message.
-        frame = self.picker.pick(channel.inbox, channel.ended)
+        frame = self.picker.pick(channel.inbox, channel.ended and not channel.truncated)
         if frame is None:
             return self._end(channel) if channel.ended else self
         if channel.executor.delayed:
@@ -80,7 +80,7 @@ class ReadOperation(Operation):
         return following if following is not self else repeated(channel, self)
 
     def _pick(self, channel: Channel) -> Operation | None:
-        frame = self.picker.pick(channel.inbox, channel.ended)
+        frame = self.picker.pick(channel.inbox, channel.ended and not channel.truncated)
         if frame is None:
             return self._end(channel) if channel.ended else self
         return self.deliver(channel, frame)

@@ -177,7 +177,7 @@ def _kernel_says_writable(sock: socket.socket) -> bool:
 def run_engine_machine(make_engine: Callable[[], Engine], *, examples: int = 60, steps: int = 30) -> None:
     """Play `examples` random games of up to `steps` calls with engines made by `make_engine`."""
     machine = type("Machine", (EngineMachine,), {"make_engine": staticmethod(make_engine)})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples,

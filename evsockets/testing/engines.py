@@ -373,7 +373,12 @@ class EngineContract:
         left, _ = self.pair()
         self.engine.watch(left.fileno(), READ, Opaque())
         ended = threading.Event()
-        guard = threading.Thread(target=lambda: ended.wait(LONG) or os.kill(os.getpid(), signal.SIGKILL))
+
+        def end_it() -> None:
+            if not ended.wait(LONG):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        guard = threading.Thread(target=end_it)
         guard.start()
         try:
             for _ in range(100):
@@ -535,7 +540,7 @@ class EngineContract:
 
     @pytest.mark.parametrize("interest", [READ, WRITE, BOTH])
     def test_10_a_closed_descriptor_is_an_os_error(self, interest: int) -> None:
-        left, right = self.pair()
+        left, _ = self.pair()
         good, good_right = self.pair()
         token = Opaque()
         self.engine.watch(good.fileno(), READ, token)

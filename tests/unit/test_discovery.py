@@ -40,7 +40,9 @@ class WithoutPoll(Engine):
 
 class DuckWithoutClose:
     def watch(self, fd: int, interest: int, token: Any) -> None: ...
-    def poll(self, timeout: float | None) -> list[tuple[Any, int]]: ...
+
+    def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
+        return []
 
 
 class Duck(DuckWithoutClose):

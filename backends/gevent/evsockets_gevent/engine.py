@@ -14,8 +14,9 @@ something to tell, switches back. So:
 Nothing written in Python runs for a single event. (Not so on gevent's cffi loops, libuv among them: there
 any Python callback that a signal finds running loses what the signal handler raises, a check watcher's
 above all, as it is the first to run after a wait was interrupted. On these loops the first watcher that
-fires schedules the end of the iteration as a callback of the hub.) No watcher holds a reference on the loop but while a
-poll waits, so an engine that lies idle does not keep `gevent.wait()` or `hub.join()` from ending.
+fires schedules the end of the iteration as a callback of the hub.)
+
+No watcher holds a reference on the loop but while a poll waits, so an engine that lies idle does not keep `gevent.wait()` or `hub.join()` from ending.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from functools import partial
 from typing import Any
 
 from evsockets.engines.base import READ, WRITE, Engine
+
+from .blocking import BlockingCalls
 
 _BOTH = READ | WRITE
 _SIGNALS_EVERY = 50
@@ -70,7 +73,6 @@ class GeventEngine(Engine):
         import gevent
         from gevent.hub import get_hub
 
-        self._spawn: Callable[..., Any] = gevent.spawn
         self._get_hub: Callable[[], Any] = get_hub
         self._getcurrent: Callable[[], Any] = gevent.getcurrent
         self._hub: Any = None
@@ -88,7 +90,7 @@ class GeventEngine(Engine):
         self._scheduled = False  # on others: whether the end of the iteration is
         self._keeper: Any = None  # holds a reference on the loop while a poll waits
         self._idle: Any = None
-        self._greenlets: set[Any] = set()
+        self._blocking = BlockingCalls()
         self._closed = False
 
     def watch(self, fd: int, interest: int, token: Any) -> None:
@@ -259,37 +261,10 @@ class GeventEngine(Engine):
             self._hub.loop.run_callback_threadsafe(close)
 
     def run_blocking(self, function: Callable[[], Any], done: Callable[[Any], object]) -> None:
-        """Run `function()` without blocking the hub; then call `done(outcome)` in a greenlet.
-
-        `outcome` is the result or the exception. A `functools.partial` of `socket.getaddrinfo` goes to
-        gevent's resolver, whichever is configured; anything else to the hub's thread pool.
-        """
+        """See `BlockingCalls.run`; RuntimeError after `close`."""
         if self._closed:
             raise RuntimeError("this engine is closed")
-        greenlet = self._spawn(self._run, function, done)
-        self._greenlets.add(greenlet)
-        greenlet.link(self._greenlets.discard)
-
-    def _run(self, function: Callable[[], Any], done: Callable[[Any], object]) -> None:
-        outcome: Any
-        try:
-            outcome = self._look_up(function)
-        except Exception as error:
-            outcome = error
-        done(outcome)
-
-    def _look_up(self, function: Callable[[], Any]) -> Any:
-        import socket
-
-        import gevent.monkey
-        import gevent.socket
-
-        hub = self._get_hub()
-        if isinstance(function, partial):
-            plain = gevent.monkey.get_original("socket", "getaddrinfo")
-            if function.func in (plain, socket.getaddrinfo, gevent.socket.getaddrinfo):
-                return gevent.socket.getaddrinfo(*function.args, **function.keywords)
-        return hub.threadpool.apply(function)
+        self._blocking.run(function, done)
 
     def close(self) -> None:
         """See `Engine.close`. Look-ups under way are given up."""
@@ -300,9 +275,7 @@ class GeventEngine(Engine):
             self._hub.loop.run_callback(self._waiting.switch)
         if self._hub is not None:
             self._leave()
-        for greenlet in list(self._greenlets):
-            greenlet.kill(block=False)
-        self._greenlets.clear()
+        self._blocking.close()
         self._watches.clear()
         self._stopped.clear()
         self._hub = None
