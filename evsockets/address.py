@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import functools
 import os
 import socket
 import string
@@ -90,6 +91,12 @@ def parse_address(text: str, *, server: bool = False) -> Address:
     """
     if not isinstance(text, str):
         raise TypeError(f"an address is a str such as 'tcp://host:80', not {type(text).__name__}")
+    return _parse(str(text), server)
+
+
+# Many requests go to few places.
+@functools.lru_cache(maxsize=1024)
+def _parse(text: str, server: bool) -> Address:
     name, separator, target = text.partition("://")
     if not separator:
         raise AddressError(f"address {text!r} has no scheme: write one of {_known(server)} before '://'")
@@ -210,6 +217,15 @@ def _unix_path(path: str) -> str:
     return path
 
 
+@functools.lru_cache(maxsize=1024)
+def _ipv4(host: str) -> bool:
+    try:
+        _socket.inet_pton(_socket.AF_INET, host)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def numeric_address(host: str, port: int) -> tuple[int, SockAddr] | None:
     """Return `(family, sockaddr)` of a numeric `host`, or None for a name. No look-up is made.
 
@@ -218,8 +234,7 @@ def numeric_address(host: str, port: int) -> tuple[int, SockAddr] | None:
     base, _, zone = host.partition("%")
     try:
         if ":" not in host:
-            _socket.inet_pton(_socket.AF_INET, host)
-            return int(_socket.AF_INET), (host, port)
+            return (int(_socket.AF_INET), (host, port)) if _ipv4(host) else None
         _socket.inet_pton(_socket.AF_INET6, base)
     except (OSError, ValueError):
         return None

@@ -667,7 +667,9 @@ class Channel:
     def abort_unstarted(self) -> None:
         """The run was aborted before this socket began."""
         self._move(Phase.COMPLETE)
-        self.discarded()
+        if isinstance(self.socket, AcceptedSocket | DatagramClientSocket):
+            self.socket.close()
+            self.executor.leave(self)
 
     def discarded(self) -> None:
         """Out of the bag without having run: an accepted client nobody took is closed."""

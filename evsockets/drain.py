@@ -33,6 +33,7 @@ class Drain:
         self.report = DrainReport()
         self.deadline = INFINITY
         self._executor = executor
+        self._asked_at = executor.clock()
         self._timeout = timeout
         self._begun = False
         self._over = False
@@ -49,11 +50,15 @@ class Drain:
         for channel in list(executor._waiting):
             # Never started: it stays in the bag for another run, as with stop_request().
             executor.set_aside(channel)
+        executor._count_from_now()
         for channel in list(executor._running):
             if channel.socket.is_server:
                 self._end(channel)
             elif channel.operation is not None and channel.operation.phase == "idle":
-                self.report.closed_idle += 1
+                if channel.io_start is not None and channel.io_start > self._asked_at:
+                    self.report.finished += 1  # its operation ended while this drain was on its way here
+                else:
+                    self.report.closed_idle += 1
                 self._end(channel)
             else:
                 channel.metadata._keep_alive = False
@@ -67,7 +72,7 @@ class Drain:
 
     def ended(self, channel: Channel) -> None:
         """A socket's life is over."""
-        if self._begun and not self._silent and not channel.socket.is_server:
+        if not self._silent and not channel.socket.is_server:
             self.report.finished += 1
 
     def expire(self) -> None:

@@ -378,7 +378,7 @@ class RequestExecutor:
                 following = operation.step(token, mask)
                 if following is not token.operation:
                     token.become(following)
-                elif token.receive is None:  # TLS, mostly: what it waits for may be something else now
+                elif token.plain is None:  # TLS, mostly: what it waits for may be something else now
                     token.channel.update()
             except BaseException as error:
                 self._step_failed(token.channel, error)
@@ -535,7 +535,6 @@ class RequestExecutor:
         if isinstance(channel.socket, AcceptedSocket | DatagramClientSocket):
             self.dequeue(channel)
             channel.abort_unstarted()
-            self.leave(channel)
         else:
             self._waiting.pop(channel, None)
             self._aside.append(channel)

@@ -50,6 +50,7 @@ class _ResolvableHandler:
         self._users: weakref.WeakSet[Dispatch] = weakref.WeakSet()
 
     def callbacks_for(self, type: EventType) -> list[Callback]:
+        """The callables that want events of `type`, in order."""
         raise NotImplementedError
 
     def inner(self) -> Iterable[Any]:
@@ -110,6 +111,7 @@ class CallbackEventHandler(_ResolvableHandler):
         return True
 
     def callbacks_for(self, type: EventType) -> list[Callback]:
+        """The callables that want events of `type`, in order."""
         return list(self._callbacks.get(type, ()))
 
 
@@ -139,6 +141,7 @@ class EventMultiHandler(_ResolvableHandler):
         self._changed()
 
     def callbacks_for(self, type: EventType) -> list[Callback]:
+        """The callables that want events of `type`, in order."""
         return [callback for handler in self._handlers for callback in resolve(handler, type)]
 
     def inner(self) -> Iterable[Any]:
@@ -156,6 +159,7 @@ class RemoveFinishedSocketsEventHandler(_ResolvableHandler):
         self._handler = handler
 
     def callbacks_for(self, type: EventType) -> list[Callback]:
+        """The callables that want events of `type`, in order."""
         callbacks = resolve(self._handler, type)
         return [*callbacks, self._remove] if type is EventType.FINALIZE else callbacks
 
@@ -181,6 +185,7 @@ class TlsDataFlushEventHandler(_ResolvableHandler):
         self._flush: Operation = _flush_operation()
 
     def callbacks_for(self, type: EventType) -> list[Callback]:
+        """The callables that want events of `type`, in order."""
         callbacks = resolve(self._handler, type)
         if type is EventType.DATA_ALERT:
             return [lambda event: self._alert(event, callbacks)]

@@ -24,7 +24,8 @@ def _timed(name: str, kind: str) -> Any:
         setattr(self, slot, check_timeout(name, value))
         self._changed()
 
-    return property(read, write, doc=f"{kind}, or None. Negative or NaN: ValueError.")
+    read.__doc__ = f"{kind}, or None. Negative or NaN: ValueError."
+    return property(read, write, doc=read.__doc__)
 
 
 class SocketMetadata:

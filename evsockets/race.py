@@ -22,7 +22,7 @@ class AddressRace(Generic[Candidate]):
     __slots__ = ("_delay", "_due", "_pending", "_waiting", "attempts")
 
     def __init__(self, candidates: Sequence[Candidate], delay: float = 0.25) -> None:
-        self._waiting = deque(interleave(candidates))
+        self._waiting = deque(candidates if len(candidates) == 1 else interleave(candidates))
         self._pending: list[Candidate] = []
         self._delay = delay
         self._due: float | None = None  # None before the first start: due at any time

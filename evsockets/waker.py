@@ -13,7 +13,7 @@ class Waker:
 
     __slots__ = ("_reader", "_writer", "engine", "operation", "signalled")
 
-    receive = False  # as other tokens have it
+    plain = False  # as other tokens have it
 
     def __init__(self, engine: Engine) -> None:
         self._reader, self._writer = _socket.socketpair()

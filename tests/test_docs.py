@@ -2,7 +2,8 @@
 
 A ```` ```python ```` block is a script: run in a process of its own, warnings are errors. A ```` ```py ````
 block needs something a test must not touch (the internet) and is compiled only. The comment
-`<!-- needs: gevent -->` before a block names what has to be installed for it.
+`<!-- needs: gevent -->` before a block names what has to be installed for it; a backend's README needs
+that backend.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def examples() -> list[Example]:
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start("code")) + 1
             needs = tuple((match["needs"] or "").split())
+            if page.parent.parent.name == "backends":
+                needs += (f"evsockets_{page.parent.name}",)  # a backend's own page speaks of itself
             found.append(Example(page, line, match["code"], needs, match["kind"] == "python"))
     return found
 

@@ -165,7 +165,7 @@ class Urgent:
 
     __slots__ = ("channel", "operation")
 
-    receive = None
+    plain = None
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -212,7 +212,7 @@ class Attempt:
 
     __slots__ = ("candidate", "channel", "connect", "failed_times", "operation", "retry_at", "sock")
 
-    receive = False  # no transport whose wishes change
+    plain = False  # no transport whose wishes change
 
     def __init__(self, connect: Connect, channel: Channel, candidate: tuple[int, Any]) -> None:
         self.connect = connect

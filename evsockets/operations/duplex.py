@@ -133,7 +133,7 @@ class ReadWriteOperation(Operation):
                     return
                 following = current._datagram(channel)
             else:
-                frame = current.picker.pick(inbox, channel.ended)
+                frame = current.picker.pick(inbox, channel.ended and not channel.truncated)
                 if frame is None:
                     return
                 following = current.deliver(channel, frame)

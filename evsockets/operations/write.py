@@ -113,6 +113,8 @@ class WriteOperation(Operation):
         try:
             view: Any = memoryview(data).cast("B")
         except TypeError:
+            if self.out_of_band:
+                return self._urgent(channel, _few_bytes(data), following)
             channel.source = iter(data)
             channel.after = following
             return self.pump(channel)
@@ -194,6 +196,16 @@ class WriteOperation(Operation):
     def __repr__(self) -> str:
         size = f"{len(self._data)} bytes" if isinstance(self._data, bytes) else type(self._data).__name__
         return f"<WriteOperation {size}>"
+
+
+def _few_bytes(chunks: Iterable[Any]) -> bytes:
+    """The bytes of an iterable, no more of them than it takes to see that they are too many."""
+    data = b""
+    for chunk in chunks:
+        data += as_bytes(chunk)
+        if len(data) > 1:
+            break
+    return data
 
 
 def _urgent_byte(channel: Channel, data: bytes) -> Iterator[bytes]:

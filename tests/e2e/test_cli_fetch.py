@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import xml.etree.ElementTree
 from collections.abc import Callable, Iterator
@@ -14,7 +17,7 @@ from typing import Any
 import pytest
 
 from support.certificates import Authority
-from support.command import run_command, serving
+from support.command import HANGS, environment, run_command, serving
 from support.servers import Nginx
 
 ANSWER = b"HTTP/1.0 200 OK\r\n\r\n<html>\xff" + b"x" * 5000 + b"</html>"
@@ -251,3 +254,37 @@ def test_every_command_explains_itself(command: str) -> None:
     done = run_command(command, "--help")
     assert done.returncode == 0
     assert f"evsockets {command}" in done.stdout
+
+
+def test_sigint_ends_a_fetch_with_its_table(engine: str, peer: Callable[..., str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        silent = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "evsockets",
+                "fetch",
+                "--engine",
+                engine,
+                "--send",
+                "x",
+                peer(b"y"),
+                silent,
+            ],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        listener.settimeout(HANGS)
+        client, _ = listener.accept()
+        with client:
+            client.settimeout(HANGS)
+            assert client.recv(10) == b"x"
+            process.send_signal(signal.SIGINT)
+            shown, errors = process.communicate(timeout=HANGS)
+    assert process.returncode == 130
+    assert errors == ""
+    assert "interrupted" in shown
+    assert f"on engine {engine}" in shown

@@ -1,4 +1,4 @@
-"""Blocking calls beside a hub: look-ups by gevent's resolver, anything else in its thread pool."""
+"""Blocking calls beside a hub: look-ups by gevent's resolver, other calls cooperative or in its threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class BlockingCalls:
         """Run `function()` without blocking the hub; then call `done(outcome)` in a greenlet.
 
         `outcome` is the result or the exception. A `functools.partial` of `socket.getaddrinfo` goes to
-        gevent's resolver, whichever is configured; anything else to the hub's thread pool.
+        gevent's resolver, whichever is configured. Anything else runs in a greenlet where gevent has
+        patched `socket.getaddrinfo`, for then it blocks cooperatively; else in the hub's thread pool.
         """
         import gevent
 
@@ -51,4 +52,7 @@ def _call(function: Callable[[], Any]) -> Any:
         plain = gevent.monkey.get_original("socket", "getaddrinfo")
         if function.func in (plain, socket.getaddrinfo, gevent.socket.getaddrinfo):
             return gevent.socket.getaddrinfo(*function.args, **function.keywords)
+    if gevent.monkey.is_object_patched("socket", "getaddrinfo"):
+        # In a thread of the pool, patched calls would start a hub of its own, which nobody ends.
+        return function()
     return gevent.get_hub().threadpool.apply(function)

@@ -16,7 +16,8 @@ any Python callback that a signal finds running loses what the signal handler ra
 above all, as it is the first to run after a wait was interrupted. On these loops the first watcher that
 fires schedules the end of the iteration as a callback of the hub.)
 
-No watcher holds a reference on the loop but while a poll waits, so an engine that lies idle does not keep `gevent.wait()` or `hub.join()` from ending.
+No watcher holds a reference on the loop but while a poll waits, so an engine that lies idle does not keep
+`gevent.wait()` or `hub.join()` from ending (libuv's I/O watchers cannot do without: there it does).
 """
 
 from __future__ import annotations
@@ -53,9 +54,8 @@ class _Watch:
 class GeventEngine(Engine):
     """Readiness from the hub of the greenlet that polls (libev or libuv loop).
 
-    It is bound to the hub of the thread that polls first and moves along if another thread polls. Call
-    `poll` from any greenlet but the hub (RuntimeError). A greenlet that is killed, or left by a
-    `gevent.Timeout`, while it polls leaves the engine reusable.
+    It moves along if another thread polls. Call `poll` from any greenlet but the hub (RuntimeError). A
+    greenlet that is killed, or left by a `gevent.Timeout`, while it polls leaves the engine reusable.
     """
 
     name = "gevent"
@@ -83,8 +83,7 @@ class GeventEngine(Engine):
         self._waiting: Any = None  # the greenlet inside poll
         self._rounds = -1  # iterations left until poll returns in any case; -1: no such limit
         self._expired = False
-        self._due = 0.0
-        self._shortest = 0.001
+        self._due, self._shortest = 0.0, 0.001
         self._timer: Any = None
         self._native = True  # the compiled libev loop
         self._scheduled = False  # on others: whether the end of the iteration is
@@ -176,9 +175,8 @@ class GeventEngine(Engine):
         return batch
 
     def _arm(self, timeout: float) -> None:
-        """One timer stays armed and is moved only when a poll must end sooner; see `Engine.poll`."""
-        now = time.monotonic()
-        until = now + timeout
+        """One timer stays armed and is moved only when a poll must end sooner."""
+        until = (now := time.monotonic()) + timeout
         if now < self._due <= until:
             return
         if self._timer is not None:
@@ -237,7 +235,7 @@ class GeventEngine(Engine):
             self._keeper = loop.check(ref=False, priority=loop.MINPRI)
             self._keeper.start(self._end_of_iteration)
         else:
-            self._keeper = loop.async_(ref=False)
+            self._keeper = loop.async_(ref=False)  # never sent
             self._keeper.start(dict)
         self._idle = loop.idle(ref=False)
         self._shortest = float(getattr(loop, "approx_timer_resolution", 0.001))
@@ -290,8 +288,7 @@ def _close_all(watchers: list[Any]) -> None:
 def _look_at_signals(loop: Any) -> None:
     """Let a libuv hub notice Ctrl-C within 0.05 s instead of gevent's 0.3 s.
 
-    libuv does not come back from a wait that a signal interrupts; gevent has a timer for that. Another
-    timer of our own will not do: only in the callback of gevent's does an exception reach the greenlets.
+    gevent has a timer for that, and only in its callback does an exception reach the greenlets.
     """
     timer = getattr(loop, "_signal_idle", None)
     if timer is None:

@@ -1,0 +1,266 @@
+"""ReadWriteOperation: both directions at once."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
+
+from evsockets import (
+    DisconnectedError,
+    EndOfStreamFramePicker,
+    FixedLengthFramePicker,
+    FrameError,
+    MarkerFramePicker,
+    NullOperation,
+    ReadOperation,
+    ReadWriteOperation,
+    RequestExecutor,
+    WriteOperation,
+)
+
+LINE = MarkerFramePicker(None, b"\n")
+USUAL = ["INITIALIZE", "CONNECTED"]
+END = ["DISCONNECTED", "FINALIZE"]
+
+
+def reads(count: int, size: int = 1) -> list[ReadOperation]:
+    return [ReadOperation(FixedLengthFramePicker(size)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("read_first", [True, False])
+def test_twenty_of_each_first_in_first_out(executor: RequestExecutor, read_first: bool) -> None:
+    def script(sock):
+        data = read_exactly(sock, 20)
+        sock.sendall(data)
+        return data + read_to_end(sock)
+
+    writes = [WriteOperation(b"%c" % (65 + i)) for i in range(20)]
+    mixed = [operation for both in zip(reads(20), writes, strict=True) for operation in both]
+    with peer(script) as server:
+        log = talk(executor, server.url(), ReadWriteOperation(read_first, mixed))
+    assert server.results == [b"ABCDEFGHIJKLMNOPQRST"]
+    assert b"".join(log.frames) == b"ABCDEFGHIJKLMNOPQRST"
+    assert log.names.count("READ") == 20 and log.names.count("WRITE") == 20
+    assert log.names[:2] == USUAL and log.names[-2:] == END
+
+
+@pytest.mark.parametrize("read_first", [True, False])
+def test_which_one_is_looked_at_first_when_both_are_ready(executor: RequestExecutor, read_first: bool) -> None:
+    client, theirs = pair()
+    with theirs:
+        theirs.sendall(b"x")
+        order = []
+        duplex = ReadWriteOperation(read_first)
+
+        def on_data(event):
+            order.append(event.type.name)
+
+        def start(event):
+            # Both become ready together: what is there to read is known before the first look.
+            duplex.schedule(WriteOperation(b"y"))
+            duplex.schedule(ReadOperation())
+
+        talk(
+            executor, None, duplex, socket=client,
+            on={"CONNECTED": start, "READ": on_data, "WRITE": on_data},
+        )  # fmt: skip
+        assert read_to_end(theirs) == b"y"
+    assert sorted(order) == ["READ", "WRITE"]
+
+
+def test_it_reads_while_a_large_write_is_on_its_way(executor: RequestExecutor) -> None:
+    size = 2_000_000
+
+    def script(sock):
+        # Not a byte is read before what we send has been answered by more to read.
+        sock.sendall(b"x" * size)
+        return len(read_exactly(sock, size))
+
+    operations = [WriteOperation(bytes(size)), ReadOperation(FixedLengthFramePicker(size))]
+    with peer(script, receive_buffer=8192) as server:
+        log = talk(executor, server.url(), ReadWriteOperation(False, operations))
+    assert server.results == [size] and log.frames == [b"x" * size]
+
+
+def test_only_reads_and_writes_can_be_scheduled() -> None:
+    with pytest.raises(TypeError):
+        ReadWriteOperation(True, [NullOperation()])
+    with pytest.raises(TypeError):
+        ReadWriteOperation().schedule(NullOperation())
+    with pytest.raises(TypeError):
+        ReadWriteOperation().schedule(ReadWriteOperation())
+
+
+def test_with_nothing_queued_the_request_ends(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        log = talk(executor, None, ReadWriteOperation(), socket=client)
+    assert log.names == [*USUAL, *END]
+
+
+def test_a_next_operation_is_queued_in_its_direction(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    theirs.sendall(b"one\ntwo\nthree\n")
+
+    def on_read(event):
+        event.next_is_write(event.frame.data.upper())
+        if event.frame.data != b"three\n":
+            duplex.schedule(ReadOperation(LINE))
+
+    duplex = ReadWriteOperation(True, [ReadOperation(LINE)])
+    with theirs:
+        log = talk(executor, None, duplex, socket=client, on={"READ": on_read})
+        assert read_to_end(theirs) == b"ONE\nTWO\nTHREE\n"
+    assert log.frames == [b"one\n", b"two\n", b"three\n"]
+
+
+def test_then_is_queued_behind_what_is_queued(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    writes = [WriteOperation(b"1", then=WriteOperation(b"3")), WriteOperation(b"2")]
+    with theirs:
+        talk(executor, None, ReadWriteOperation(False, writes), socket=client)
+        assert read_to_end(theirs) == b"123"
+
+
+def test_another_kind_of_next_operation_is_a_type_error(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    theirs.sendall(b"x")
+    with theirs:
+        log = add(
+            executor, None, ReadWriteOperation(True, [ReadOperation()]), socket=client,
+            on={"READ": lambda event: event.next_is(NullOperation())},
+        )  # fmt: skip
+        with pytest.raises(TypeError):
+            executor.execute_request()
+    assert log.names == [*USUAL, "READ", *END]
+
+
+def test_the_same_operations_again(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    theirs.sendall(b"a\nb\nc\nend\n")
+    read = ReadOperation(LINE)
+
+    def on_read(event):
+        if event.frame.data != b"end\n":
+            event.next_is(read)
+
+    count = iter(range(5))
+
+    def on_write(event):
+        if next(count, None) is not None:
+            event.next_is(event.operation)
+
+    with theirs:
+        log = talk(
+            executor, None, ReadWriteOperation(True, [read, WriteOperation(b"w")]), socket=client,
+            on={"READ": on_read, "WRITE": on_write},
+        )  # fmt: skip
+        assert read_to_end(theirs) == b"w" * 6
+    assert log.frames == [b"a\n", b"b\n", b"c\n", b"end\n"]
+
+
+def test_scheduling_from_another_sockets_handler(executor: RequestExecutor) -> None:
+    first, first_peer = pair()
+    second, second_peer = pair()
+    duplex = ReadWriteOperation(True, [ReadOperation()])
+
+    def on_read(event):
+        duplex.schedule(WriteOperation(b"from the other: " + event.frame.data))
+
+    with first_peer, second_peer:
+        second_peer.sendall(b"hello")
+        done = []
+
+        def on_write(event):
+            done.append(event.operation.data)
+            executor.call_soon_threadsafe(first_peer.sendall, b"bye")
+
+        log = add(executor, None, duplex, socket=first, on={"WRITE": on_write})
+        add(executor, None, ReadOperation(), socket=second, on={"READ": on_read})
+        executor.execute_request()
+        assert read_to_end(first_peer) == b"from the other: hello"
+    assert log.frames == [b"bye"] and len(done) == 1
+
+
+@pytest.mark.parametrize(
+    ("picker", "sent", "frames", "error"),
+    [
+        (None, b"", [], None),
+        (LINE, b"", [], DisconnectedError),
+        (LINE, b"hal", [], FrameError),
+        (LINE, b"one\n", [b"one\n"], None),
+        (EndOfStreamFramePicker(), b"all of it", [b"all of it"], None),
+    ],
+    ids=["raw", "boundary", "inside", "whole", "to the end"],
+)
+def test_the_end_comes_after_queued_writes_have_been_sent(
+    executor: RequestExecutor, picker: object, sent: bytes, frames: list[bytes], error: type | None
+) -> None:
+    size = 3_000_000
+
+    def script(sock):
+        sock.sendall(sent)
+        sock.shutdown(socket.SHUT_WR)
+        return len(read_to_end(sock))
+
+    chunks = (bytes(50_000) for _ in range(size // 50_000))
+    operations = [ReadOperation(picker), WriteOperation(chunks), WriteOperation(b"last")]
+    with peer(script, receive_buffer=8192) as server:
+        log = talk(executor, server.url(), ReadWriteOperation(True, operations))
+    assert server.results == [size + 4]
+    assert log.frames == frames
+    assert [type(one) for one in log.errors] == ([error] if error else [])
+    assert log.names.count("WRITE") == 2 and log.names[-2:] == END
+
+
+def test_reset_in_the_middle(executor: RequestExecutor) -> None:
+    def script(sock):
+        read_exactly(sock, 100)
+        reset(sock)
+
+    operations = [ReadOperation(LINE), WriteOperation(bytes(100))]
+    with peer(script) as server:
+        log = talk(executor, server.url(), ReadWriteOperation(True, operations))
+    assert isinstance(log.error, DisconnectedError) and log.error.errno == 104
+    assert log.names[-3:] == ["EXCEPTION", *END]
+
+
+def test_cancelled_in_either_direction(executor: RequestExecutor) -> None:
+    for name in ("READ", "WRITE"):
+        client, theirs = pair()
+        with theirs:
+            theirs.sendall(b"x")
+            log = talk(
+                executor, None, ReadWriteOperation(name == "READ", [ReadOperation(), WriteOperation(b"y")]),
+                socket=client, on={name: lambda event: event.cancel_operation()},
+            )  # fmt: skip
+            assert log.names[-2:] == END and "EXCEPTION" not in log.names
+            if name == "WRITE":
+                with_nothing = b""
+                try:
+                    with_nothing = theirs.recv(10)
+                except ConnectionResetError:  # our unread byte
+                    pass
+                assert with_nothing == b""
+
+
+def test_time_out_without_progress(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        log = talk(
+            executor, None, ReadWriteOperation(True, [ReadOperation()]), socket=client, io_timeout=0.05
+        )
+    assert log.timeouts == [("IO", "reading")]
+
+
+def test_kept_alive_it_idles_when_both_queues_are_empty(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        log = talk(
+            executor, None, ReadWriteOperation(True, [WriteOperation(b"x")]), socket=client,
+            keep_alive=True, idle_timeout=0.05,
+        )  # fmt: skip
+        assert read_to_end(theirs) == b"x"
+    assert log.timeouts == [("IDLE", "idle")]
