@@ -19,7 +19,7 @@ from .frames.inbox import Inbox
 from .metadata import SocketMetadata
 from .meters import Meter
 from .operations.base import REPEAT, Operation
-from .operations.connect import begin_life, connection_settings, name_peer
+from .operations.connect import Reused, begin_life, connection_settings, name_peer
 from .operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from .persistence import Connection, put
 from .sockets import AcceptedSocket, DatagramClientSocket, PersistentClientSocket, Socket
@@ -355,7 +355,7 @@ class Channel:
         if self.held_started:
             self.held_started = False
             assert operation is not None
-            if self.override is None and not self.forgotten:
+            if self.override is None:
                 self.operation = operation
                 self.executor.fresh.append(self)
                 self.update()
@@ -364,7 +364,9 @@ class Channel:
 
     def _overruled(self, following: Operation | None) -> Operation | None:
         if self.forgotten:
-            return None
+            # The first operation is still to be done.
+            first = following is BEGIN or self.operation is BEGIN or type(self.operation) is Reused
+            return following if first else None
         operation, self.override = self.override, None
         return operation
 
@@ -500,6 +502,7 @@ class Channel:
             self.cancelled = True
             self.executor.doomed.append(self)
             self.executor.attention = True
+            self.executor.wake_if_hosted()
 
     def forget(self) -> None:
         """Let go of the connection when the current operation is done."""
@@ -555,6 +558,8 @@ class Channel:
             return
         was_connected = self.connected
         trouble = self._close_transport(orderly)
+        if not was_connected:
+            self.socket.drop()  # ended before what it held was taken up
         self._move(Phase.CLOSING)
         first: BaseException | None = None
         if trouble is not None:
@@ -700,6 +705,7 @@ class Channel:
                     self._run_meter(direction, now)
         if self.phase in (Phase.OPENING, Phase.CONNECTED):
             self.executor.fresh_deadline(self)
+            self.executor.wake_if_hosted()
 
     def _minimums(self) -> tuple[tuple[str, float | None, float | None], ...]:
         metadata = self.metadata

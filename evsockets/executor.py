@@ -364,10 +364,10 @@ class RequestExecutor:
                     timeout = wait if wait > 0.0 else 0.0
             if timeout is not None and timeout > _LONGEST_WAIT:
                 timeout = _LONGEST_WAIT
+        self.current = None  # also tells that no handler of ours is running: see wake_if_hosted()
         batch = self.engine.poll(timeout)
         queue = self.queue
-        if queue:
-            self.queue = []
+        self.queue = []  # what is queued from here on belongs to the next turn
         now = self.now = self.clock()
         for token, mask in batch:
             operation = token.operation
@@ -429,7 +429,7 @@ class RequestExecutor:
 
     def _step_failed(self, channel: Channel | None, error: BaseException) -> None:
         """What a step or handler raised: the channel's end, or the run's."""
-        if channel is None:
+        if channel is None or channel.complete:  # complete: raised by its FINALIZE, where all are alike
             raise error
         if isinstance(error, NetworkSocketError):
             channel.fail(error)
@@ -639,14 +639,15 @@ class RequestExecutor:
 
     def attend_soon(self) -> None:
         """A socket was closed: see to it at once between turns, else when the handler returns."""
-        if self._executing and not self._in_turn:
-            self._waker.wake()
-        elif not self._executing:
+        if self._executing:
+            self.wake_if_hosted()
+        else:
             self._attend()
 
     def wake_if_hosted(self) -> None:
-        """Something changed between turns: whoever hosts this executor should turn."""
-        if self._executing and not self._in_turn:
+        """Something changed between turns: whoever hosts this executor should turn. Or, with gevent, it
+        changed in another greenlet while this one polls."""
+        if self._executing and (not self._in_turn or self.current is None):
             self._waker.wake()
 
     def _attend(self) -> None:

@@ -62,6 +62,10 @@ class Socket:
                 channel.cancel()
                 channel.executor.attend_soon()
                 return
+        self.drop()
+
+    def drop(self) -> None:
+        """Close what it holds for a life to come."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -74,10 +74,10 @@ def fanout(
     )
 
 
-def lines(title: str, peers: list[Peer], count: int, depth: int = 1) -> Client:
+def lines(title: str, peers: list[Peer], count: int, depth: int = 1, base: str = RAW.name) -> Client:
     """Newline-framed request/response on 50 connections."""
     full = f"{title}, 50 connections, {depth} outstanding on each"
-    return Client(title=full, work="lines", unit="lines/s", count=count, depth=depth, peers=peers)
+    return Client(title=full, work="lines", unit="lines/s", count=count, depth=depth, peers=peers, base=base)
 
 
 def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: bool = False) -> Serve:
@@ -131,7 +131,7 @@ SECTIONS: dict[str, list[Kind]] = {
     ],
     "gevent": [
         fanout("In a gevent program", [GEVENT, ENGINES[2]], 5000, 1000, base=GEVENT.name),
-        lines("In a gevent program", [GEVENT, ENGINES[2]], 100_000),
+        lines("In a gevent program", [GEVENT, ENGINES[2]], 100_000, base=GEVENT.name),
         ClientMemory(
             title="In a gevent program, a connected idle socket, of 1,000",
             work="hold",

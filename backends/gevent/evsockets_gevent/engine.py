@@ -34,8 +34,7 @@ from evsockets.engines.base import READ, WRITE, Engine
 from .blocking import BlockingCalls
 
 _BOTH = READ | WRITE
-_SIGNALS_EVERY = 50
-"""Milliseconds between two looks at signals where the loop has to be woken for them (libuv)."""
+_SIGNALS_EVERY = 50  # milliseconds, where the loop has to be woken for them (libuv)
 
 
 class _Watch:
@@ -167,8 +166,6 @@ class GeventEngine(Engine):
             if not self._closed:
                 self._keeper.ref = False
                 self._idle.stop()
-        if not self._ready:
-            return []
         batch = [(watch.token, mask) for watch, mask in self._ready.items()]
         self._stopped.update(dict.fromkeys(self._ready))
         self._ready.clear()

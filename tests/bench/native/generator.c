@@ -92,6 +92,22 @@ static int get(int fd)
     return -1;
 }
 
+/* An orderly end: the server reads to the end of every stream, and nothing is reset. */
+static void part(const int *all, int connections)
+{
+    struct timeval patience = {.tv_sec = 1};
+    for (int i = 0; i < connections; i++) {
+        fcntl(all[i], F_SETFL, 0);
+        if (links[all[i]].session) SSL_shutdown(links[all[i]].session);
+        shutdown(all[i], SHUT_WR);
+        setsockopt(all[i], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    }
+    for (int i = 0; i < connections; i++) {
+        while (recv(all[i], chunk, CHUNK, 0) > 0) {}
+        close(all[i]);
+    }
+}
+
 static void converse(int type, int tls, int connections, int depth, int size, double seconds, long long messages)
 {
     SSL_CTX *context = tls ? SSL_CTX_new(TLS_client_method()) : NULL;
@@ -160,6 +176,8 @@ static void converse(int type, int tls, int connections, int depth, int size, do
                    cpu());
             printf("\"p50\": %.1f, \"p99\": %.1f}\n", samples[sampled / 2] * 1e6,
                    samples[sampled * 99 / 100] * 1e6);
+            fflush(stdout);
+            if (type == SOCK_STREAM) part(all, connections);
             return;
         }
     }

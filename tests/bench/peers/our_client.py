@@ -97,13 +97,14 @@ def lines(job: Job, count: int, connections: int, finish: Finish) -> int:
     first = min(job.depth, quota)
     operation = WriteOperation(LINE * first, then=read)
     handler = {EventType.READ: on_read, EventType.EXCEPTION: fail}
+    address = f"tcp://{HOST}:{job.port}"
     with make_executor(job) as executor:
         for _ in range(connections):
             executor.socket_bag.add_socket(
                 ClientSocket(),
                 operation,
                 handler=handler,
-                address=f"tcp://{HOST}:{job.port}",
+                address=address,
                 user_context=[first, 0],
                 keep_alive=True,
             )

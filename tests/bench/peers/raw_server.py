@@ -73,22 +73,21 @@ def secure_echo(context: ssl.SSLContext) -> None:
             client = clients.get(fd)
             if client is None:
                 accepted = accept(listener)
-                poller.register(accepted.fileno(), IN)
-                clients[accepted.fileno()] = context.wrap_socket(
-                    accepted, server_side=True, do_handshake_on_connect=False
-                )
+                client = context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+                clients[client.fileno()] = client
+                poller.register(client.fileno(), IN)
                 continue
             try:
                 # Reading does the handshake as well.
                 data = client.recv(RECEIVE)
                 while data:
                     client.send(data)
-                    data = client.recv(RECEIVE) if client.pending() else b"-"
-                    if data == b"-":
+                    if not client.pending():
                         break
+                    data = client.recv(RECEIVE)
             except ssl.SSLWantReadError:
                 continue
-            except ConnectionError:
+            except OSError:
                 data = b""
             if not data:
                 del clients[fd]

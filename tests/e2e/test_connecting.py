@@ -1,0 +1,415 @@
+"""Names and addresses: from the URL to a connection, and how that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+
+import pytest
+from support.wire import PATIENCE, add, pair, peer, read_to_end, reset, talk
+
+from evsockets import (
+    AddressError,
+    ClientSocket,
+    ConnectionFailedError,
+    ReadOperation,
+    RequestExecutor,
+    ServerSocket,
+    WriteOperation,
+)
+
+USUAL = ["INITIALIZE", "CONNECTED"]
+END = ["DISCONNECTED", "FINALIZE"]
+FAILED = ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+
+
+def answering(*sockaddrs: tuple, error: BaseException | None = None):
+    """A resolver like `socket.getaddrinfo` that knows these addresses and counts its calls."""
+
+    def lookup(host, port, family=0, type=0, proto=0, flags=0):
+        calls.append((host, port, type))
+        if error is not None:
+            raise error
+        return [
+            (socket.AF_INET6 if ":" in where[0] else socket.AF_INET, type, 6, "", where) for where in sockaddrs
+        ]
+
+    calls: list[tuple] = []
+    lookup.calls = calls  # type: ignore[attr-defined]
+    return lookup
+
+
+@contextlib.contextmanager
+def on(engine: str, resolver):
+    with RequestExecutor(engine, resolver=resolver) as executor:
+        yield executor
+
+
+@contextlib.contextmanager
+def blackhole(family: int = socket.AF_INET, host: str = "127.0.0.1"):
+    """An address whose listen queue is full: connecting never ends."""
+    with socket.socket(family) as listener, contextlib.ExitStack() as stack:
+        listener.bind((host, 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket(family))
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+# ---- addresses -------------------------------------------------------------------------------------
+
+
+def test_ipv4_addresses(executor: RequestExecutor) -> None:
+    def on_connected(event):
+        seen.append((event.metadata.local_address, event.metadata.remote_address))
+
+    seen: list = []
+    with peer(lambda sock: sock.getpeername()) as server:
+        log = talk(executor, server.url(), ReadOperation(), on={"CONNECTED": on_connected})
+    assert seen == [(server.results[0], ("127.0.0.1", server.port))]
+    assert log.metadata.address == server.url()
+    assert log.metadata.remote_address == ("127.0.0.1", server.port)  # still known after the end
+
+
+def test_ipv6_addresses(executor: RequestExecutor) -> None:
+    def on_connected(event):
+        seen.append((event.metadata.local_address, event.metadata.remote_address))
+
+    seen: list = []
+    with peer(lambda sock: sock.getpeername(), family=socket.AF_INET6, bind=("::1", 0)) as server:
+        talk(executor, server.url(host="[::1]"), ReadOperation(), on={"CONNECTED": on_connected})
+    assert seen == [(server.results[0], ("::1", server.port, 0, 0))]
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_unix_addresses(executor: RequestExecutor, tmp_path, abstract: bool) -> None:
+    path = str(tmp_path / "peer.sock")
+    name = f"evsockets-test-{tmp_path.name}-{executor.engine.name}"
+    bind, text = ("\0" + name, "@" + name) if abstract else (path, path)
+    seen: list = []
+
+    def on_connected(event):
+        seen.append((event.metadata.local_address, event.metadata.remote_address))
+
+    with peer(read_to_end, family=socket.AF_UNIX, bind=bind) as server:
+        log = talk(executor, f"unix://{text}", WriteOperation(b"x"), on={"CONNECTED": on_connected})
+    assert server.results == [b"x"] and seen == [(None, text)]
+    assert log.metadata.address == f"unix://{text}"
+
+
+def test_before_and_without_a_connection_there_is_no_address(executor: RequestExecutor) -> None:
+    seen: list = []
+    with peer(read_to_end) as server:
+        talk(
+            executor, server.url(), WriteOperation(b""),
+            on={"INITIALIZE": lambda event: seen.append(event.metadata.local_address)},
+        )  # fmt: skip
+    assert seen == [None]
+
+
+def test_a_malformed_address_is_told_where_it_is_set(executor: RequestExecutor) -> None:
+    for address in ("127.0.0.1:80", "gopher://h:1", "tcp://h:99999", "tcp://h", "unix://" + "x" * 200, "fd://3"):
+        with pytest.raises(AddressError):
+            executor.socket_bag.add_socket(ClientSocket(), ReadOperation(), address=address)
+    assert len(executor.socket_bag) == 0
+    metadata = executor.socket_bag.add_socket(ClientSocket(), ReadOperation())
+    with pytest.raises(AddressError):
+        metadata.address = "tcp://h:port"
+
+
+def test_no_address(executor: RequestExecutor) -> None:
+    log = talk(executor, None, ReadOperation())
+    assert isinstance(log.error, ConnectionFailedError) and log.names == FAILED
+
+
+def test_initialize_is_the_last_moment_to_set_it(executor: RequestExecutor) -> None:
+    with peer(read_to_end) as server:
+        log = talk(
+            executor, "tcp://127.0.0.1:1", WriteOperation(b"x"),
+            on={"INITIALIZE": lambda event: setattr(event.metadata, "address", server.url())},
+        )  # fmt: skip
+    assert server.results == [b"x"] and log.errors == []
+
+
+def test_bind_to(executor: RequestExecutor) -> None:
+    with peer(lambda sock: sock.getpeername()) as server:
+        talk(executor, server.url(), ReadOperation(), stream_context={"bind_to": ("127.0.0.2", 0)})
+    assert server.results[0][0] == "127.0.0.2"
+
+
+# ---- names -----------------------------------------------------------------------------------------
+
+
+def test_a_name_is_resolved_by_the_given_callable(engine: str) -> None:
+    with peer(read_to_end) as server:
+        resolver = answering(("127.0.0.1", server.port))
+        with on(engine, resolver) as executor:
+            log = talk(executor, server.url(host="some.test"), WriteOperation(b"x"))
+    assert server.results == [b"x"]
+    assert resolver.calls == [("some.test", server.port, socket.SOCK_STREAM)]
+    assert log.metadata.address == server.url(host="some.test")
+    assert log.metadata.remote_address == ("127.0.0.1", server.port)
+
+
+def test_numeric_addresses_skip_it(engine: str) -> None:
+    resolver = answering(error=AssertionError("asked"))
+    with peer(read_to_end) as server, on(engine, resolver) as executor:
+        talk(executor, server.url(), WriteOperation(b"x"))
+    assert resolver.calls == []
+
+
+def test_identical_look_ups_in_flight_are_shared(engine: str) -> None:
+    go = threading.Event()
+    with peer(read_to_end, count=5) as server:
+        inner = answering(("127.0.0.1", server.port))
+
+        def lookup(*args, **more):
+            assert go.wait(PATIENCE)
+            return inner(*args, **more)
+
+        with on(engine, lookup) as executor:
+            logs = [add(executor, server.url(host="some.test"), WriteOperation(b"x")) for _ in range(5)]
+            executor.call_soon_threadsafe(executor.call_soon_threadsafe, go.set)
+            if engine.startswith("gevent"):
+                go.set()  # its look-ups may run where a wait would stop everything
+            executor.execute_request()
+    assert [log.names for log in logs] == [[*USUAL, "WRITE", *END]] * 5
+    assert len(inner.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), OSError(errno.EIO, "no way")]
+)
+def test_a_name_that_does_not_resolve(engine: str, error: OSError) -> None:
+    with on(engine, answering(error=error)) as executor:
+        log = talk(executor, "tcp://nowhere.test:80", ReadOperation())
+    assert isinstance(log.error, ConnectionFailedError)
+    assert log.error.__cause__ is error and log.error.errno == error.errno
+    assert log.error.attempts[-1][1] is error
+    assert "tcp://nowhere.test:80" in str(log.error) and "resolving" in str(log.error)
+    assert log.names == FAILED
+
+
+def test_a_name_without_addresses(engine: str) -> None:
+    with on(engine, answering()) as executor:
+        log = talk(executor, "tcp://empty.test:80", ReadOperation())
+    assert isinstance(log.error, ConnectionFailedError) and log.names == FAILED
+
+
+def test_a_bug_in_the_resolver_ends_the_run(engine: str) -> None:
+    with on(engine, answering(error=ZeroDivisionError("bug"))) as executor:
+        log = add(executor, "tcp://some.test:80", ReadOperation())
+        with pytest.raises(ZeroDivisionError):
+            executor.execute_request()
+    assert log.names == ["INITIALIZE", "FINALIZE"]
+
+
+def test_a_hanging_resolver_stops_nobody(engine: str) -> None:
+    if engine.startswith("gevent"):
+        pytest.skip("a blocking resolver blocks the hub it runs in")
+    release = threading.Event()
+
+    def lookup(*args, **more):
+        release.wait(PATIENCE)
+        raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+    try:
+        with peer(read_to_end) as server, on(engine, lookup) as executor:
+            slow = add(executor, "tcp://slow.test:80", ReadOperation(), connection_timeout=0.1)
+            fast = add(executor, server.url(), WriteOperation(b"x"))
+            executor.execute_request()
+        assert slow.timeouts == [("CONNECTION", "resolving")]
+        assert slow.names == ["INITIALIZE", "TIMEOUT", "FINALIZE"]
+        assert fast.names == [*USUAL, "WRITE", *END]
+    finally:
+        release.set()
+
+
+# ---- Happy Eyeballs --------------------------------------------------------------------------------
+
+
+def test_the_next_address_when_the_first_is_refused(engine: str, unused_port: int) -> None:
+    with peer(read_to_end) as server:
+        resolver = answering(("127.0.0.1", unused_port), ("127.0.0.1", server.port))
+        with on(engine, resolver) as executor:
+            log = talk(executor, "tcp://both.test:80", WriteOperation(b"x"))
+    assert server.results == [b"x"] and log.names == [*USUAL, "WRITE", *END]
+    assert log.metadata.remote_address == ("127.0.0.1", server.port)
+
+
+def test_the_next_family_while_the_first_hangs(engine: str) -> None:
+    with blackhole(socket.AF_INET6, "::1") as hole, peer(read_to_end) as server:
+        resolver = answering(hole, ("127.0.0.1", server.port))
+        with on(engine, resolver) as executor:
+            first = WriteOperation(b"x", then=WriteOperation(b"y"))
+            log = talk(executor, "tcp://both.test:80", first, connection_timeout=10)
+    assert server.results == [b"xy"]
+    assert log.names == [*USUAL, "WRITE", "WRITE", *END]
+
+
+def test_every_attempt_is_kept(engine: str, unused_port: int) -> None:
+    resolver = answering(("127.0.0.1", unused_port), ("::1", unused_port, 0, 0), ("127.0.0.2", unused_port))
+    with on(engine, resolver) as executor:
+        log = talk(executor, "tcp://all.test:80", ReadOperation())
+    error = log.error
+    assert isinstance(error, ConnectionFailedError) and error.errno == errno.ECONNREFUSED
+    assert [address for address, _ in error.attempts] == [
+        ("127.0.0.1", unused_port), ("::1", unused_port, 0, 0), ("127.0.0.2", unused_port)
+    ]  # fmt: skip
+    assert all(isinstance(one, ConnectionRefusedError) for _, one in error.attempts)
+    assert error.__cause__ is error.attempts[-1][1]
+    assert error.socket is not None and error.address == "tcp://all.test:80"
+    assert log.names == FAILED
+
+
+def test_all_hang(engine: str) -> None:
+    with blackhole() as one, blackhole(socket.AF_INET6, "::1") as two, on(engine, answering(one, two)) as executor:
+        log = talk(executor, "tcp://holes.test:80", ReadOperation(), connection_timeout=0.3)
+    assert log.timeouts == [("CONNECTION", "connecting")]
+    assert log.names == ["INITIALIZE", "TIMEOUT", "FINALIZE"]
+
+
+# ---- failures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", [ReadOperation(), WriteOperation(b"x")], ids=["read", "write"])
+def test_refused(executor: RequestExecutor, unused_port: int, operation) -> None:
+    log = talk(executor, f"tcp://127.0.0.1:{unused_port}", operation)
+    assert isinstance(log.error, ConnectionFailedError)
+    assert log.error.errno == errno.ECONNREFUSED and isinstance(log.error.__cause__, ConnectionRefusedError)
+    assert f"tcp://127.0.0.1:{unused_port}" in str(log.error) and str(errno.ECONNREFUSED) in str(log.error)
+    assert log.error.attempts[0][0] == ("127.0.0.1", unused_port)
+    assert log.names == FAILED
+
+
+def test_no_such_unix_socket(executor: RequestExecutor, tmp_path) -> None:
+    log = talk(executor, f"unix://{tmp_path}/none", ReadOperation())
+    assert isinstance(log.error, ConnectionFailedError) and log.error.errno == errno.ENOENT
+    assert log.error.attempts[0][0] == f"{tmp_path}/none"
+
+
+def test_blackholed_and_tried_again(executor: RequestExecutor) -> None:
+    with blackhole() as hole:
+        attempts = iter([True, False])
+
+        def on_timeout(event):
+            if next(attempts):
+                event.enable_one_more_attempt()
+
+        log = talk(
+            executor, f"tcp://127.0.0.1:{hole[1]}", ReadOperation(), connection_timeout=0.05,
+            on={"TIMEOUT": on_timeout},
+        )  # fmt: skip
+    assert log.names == ["INITIALIZE", "TIMEOUT", "INITIALIZE", "TIMEOUT", "FINALIZE"]
+    assert log.timeouts == [("CONNECTION", "connecting")] * 2
+
+
+def test_a_full_unix_queue_is_tried_again(executor: RequestExecutor, tmp_path) -> None:
+    """EAGAIN, and no descriptor tells when it is over."""
+    path = str(tmp_path / "full.sock")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
+        listener.bind(path)
+        listener.listen(0)
+        listener.settimeout(PATIENCE)
+        filler = stack.enter_context(socket.socket(socket.AF_UNIX))
+        filler.connect(path)
+        first = WriteOperation(b"x", then=WriteOperation(b"y"))
+        log = add(executor, f"unix://{path}", first)
+        kept = add(executor, f"unix://{path}", WriteOperation(b"z"), keep_alive=True, idle_timeout=0.05)
+        executor.start_request()
+        for _ in range(5):
+            executor.turn(0.01)
+        assert log.names == ["INITIALIZE"]
+        received = []
+
+        def accept():
+            for _ in range(3):
+                with listener.accept()[0] as accepted:
+                    accepted.settimeout(PATIENCE)
+                    filler.close()
+                    received.append(read_to_end(accepted))
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        while executor.turn(None):
+            pass
+        thread.join(PATIENCE)
+    assert sorted(received) == [b"", b"xy", b"z"]
+    assert log.names == [*USUAL, "WRITE", "WRITE", *END]
+    assert kept.names == [*USUAL, "WRITE", "TIMEOUT", *END]
+
+
+def test_a_unix_queue_that_stays_full(executor: RequestExecutor, tmp_path) -> None:
+    path = str(tmp_path / "full.sock")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as filler:
+        listener.bind(path)
+        listener.listen(0)
+        filler.connect(path)
+        log = talk(executor, f"unix://{path}", ReadOperation(), connection_timeout=0.1)
+    assert log.timeouts == [("CONNECTION", "connecting")]
+    assert log.names == ["INITIALIZE", "TIMEOUT", "FINALIZE"]
+
+
+def test_reset_while_connecting_over_tls(executor: RequestExecutor) -> None:
+    with peer(reset) as server:
+        log = talk(executor, server.url("tls"), ReadOperation(), stream_context={"verify": False})
+    assert isinstance(log.error, ConnectionFailedError) and log.error.errno in (104, 32)
+    assert log.names == FAILED
+
+
+def test_reset_right_after_connecting(executor: RequestExecutor) -> None:
+    with peer(reset) as server:
+        log = talk(executor, server.url(), ReadOperation())
+    assert log.error.errno == errno.ECONNRESET
+    assert log.names in (FAILED, [*USUAL, "EXCEPTION", *END])
+
+
+# ---- adopted ---------------------------------------------------------------------------------------
+
+
+def test_an_adopted_connection(executor: RequestExecutor) -> None:
+    with peer(read_to_end) as server:
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        client = ClientSocket.from_socket(sock)
+        assert sock.fileno() == -1 and client.fileno() >= 0
+        log = talk(executor, None, WriteOperation(b"x"), socket=client)
+    assert server.results == [b"x"]
+    assert log.metadata.address == server.url()
+    assert log.names == [*USUAL, "WRITE", *END]
+    assert client.fileno() == -1
+
+
+def test_an_adopted_pair_has_no_names(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        log = talk(executor, None, WriteOperation(b"x"), socket=client)
+    assert log.metadata.remote_address is None and log.errors == []
+
+
+def test_adopting_the_wrong_kind() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        with pytest.raises(ValueError):
+            ServerSocket.from_socket(listener)
+        listener.listen()
+        with pytest.raises(ValueError):
+            ClientSocket.from_socket(listener)
+        assert listener.fileno() >= 0
+    with pytest.raises(OSError):
+        ClientSocket.from_socket(listener)
+
+
+def test_an_adopted_socket_that_is_not_connected(executor: RequestExecutor) -> None:
+    log = talk(executor, None, ReadOperation(), socket=ClientSocket.from_socket(socket.socket()))
+    assert isinstance(log.error, ConnectionFailedError) and log.names == FAILED
+
+
+def test_an_adopted_socket_closed_before_its_start() -> None:
+    client, theirs = pair()
+    with theirs:
+        client.close()
+        assert client.fileno() == -1 and theirs.recv(1) == b""

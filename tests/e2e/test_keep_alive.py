@@ -1,0 +1,452 @@
+"""Connections that outlive a request: idle, forgotten, and in the pool."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pytest
+from support.certificates import Authority
+from support.wire import add, hang_up, pair, peer, read_to_end, reset, talk, tls_script
+
+from evsockets import (
+    ClientSocket,
+    DisconnectedError,
+    EmptyFramePicker,
+    EventType,
+    FixedLengthFramePicker,
+    MarkerFramePicker,
+    NullOperation,
+    PersistentClientSocket,
+    ReadOperation,
+    RequestExecutor,
+    TlsDataFlushEventHandler,
+    UnmanagedSocketError,
+    WriteOperation,
+)
+
+LINE = MarkerFramePicker(None, b"\n")
+USUAL = ["INITIALIZE", "CONNECTED"]
+END = ["DISCONNECTED", "FINALIZE"]
+
+
+def alerts(log) -> list[int]:
+    return [event.attempt for event in log.events if event.type is EventType.DATA_ALERT]
+
+
+# ---- idle ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half-close"])
+def test_the_peer_ends_an_idle_connection(executor: RequestExecutor, how: str) -> None:
+    def script(sock):
+        sock.recv(1)
+        if how == "reset":
+            reset(sock)
+        elif how == "half-close":
+            sock.shutdown(socket.SHUT_WR)
+            return read_to_end(sock)
+
+    with peer(script) as server:
+        log = talk(executor, server.url(), WriteOperation(b"x"), keep_alive=True)
+    assert log.names == [*USUAL, "WRITE", *END]
+
+
+def test_idle_timeout(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        log = talk(executor, None, NullOperation(), socket=client, keep_alive=True, idle_timeout=0.05,
+                   io_timeout=0.01)  # fmt: skip
+    assert log.timeouts == [("IDLE", "idle")]
+    assert log.names == [*USUAL, "TIMEOUT", *END]
+
+
+@pytest.mark.parametrize("inbox", [True, False])
+def test_twenty_five_alerts_then_the_end(executor: RequestExecutor, inbox: bool) -> None:
+    client, theirs = pair()
+    with theirs:
+        theirs.sendall(b"line\nunread")
+        operation = ReadOperation(LINE) if inbox else NullOperation()
+        log = talk(executor, None, operation, socket=client, keep_alive=True)
+    assert alerts(log) == list(range(1, 26))
+    assert {event.total_attempts for event in log.events if event.type is EventType.DATA_ALERT} == {25}
+    assert isinstance(log.error, UnmanagedSocketError) and log.error.socket is client
+    assert log.names == [*USUAL, *["READ"] * inbox, *["DATA_ALERT"] * 25, "EXCEPTION", *END]
+
+
+def test_alerts_come_once_per_turn(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        theirs.sendall(b"unread")
+        log = add(executor, None, NullOperation(), socket=client, keep_alive=True)
+        executor.start_request()
+        for _ in range(15):
+            before = len(alerts(log))
+            executor.turn(0)
+            assert len(alerts(log)) <= before + 1
+        assert 10 <= len(alerts(log)) <= 15
+        executor.stop_request()
+        while executor.turn(0):
+            pass
+    assert log.names[-2:] == END
+
+
+def test_even_when_the_peer_has_gone(executor: RequestExecutor) -> None:
+    """What came before the end is told before the end."""
+    client, theirs = pair()
+    theirs.sendall(b"line\nunread")
+    theirs.close()
+    log = talk(
+        executor, None, ReadOperation(LINE), socket=client, keep_alive=True,
+        on={"DATA_ALERT": lambda event: event.attempt == 3 and event.next_is_read()},
+    )  # fmt: skip
+    assert log.frames == [b"line\n", b"unread"]
+    assert log.names == [*USUAL, "READ", *["DATA_ALERT"] * 3, "READ", *END]
+
+
+def test_an_answer_restarts_the_count(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+
+    def on_alert(event):
+        if event.attempt == 5:
+            event.next_is_read(FixedLengthFramePicker(1))
+
+    with theirs:
+        theirs.sendall(b"abc")
+        theirs.shutdown(socket.SHUT_WR)
+        log = talk(executor, None, NullOperation(), socket=client, keep_alive=True, on={"DATA_ALERT": on_alert})
+    assert alerts(log) == [1, 2, 3, 4, 5] * 3 and log.frames == [b"a", b"b", b"c"]
+    assert log.names[-2:] == END and log.errors == []
+
+
+def test_an_empty_read_does_not_restart_the_count(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    empty = ReadOperation(EmptyFramePicker())
+    with theirs:
+        theirs.sendall(b"abc")
+        log = talk(
+            executor, None, NullOperation(), socket=client, keep_alive=True,
+            on={"DATA_ALERT": lambda event: event.next_is(empty)},
+        )  # fmt: skip
+    assert alerts(log) == list(range(1, 26))
+    assert isinstance(log.error, UnmanagedSocketError)
+    assert set(log.frames) == {b""}
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_an_alert_may_end_the_connection(executor: RequestExecutor, how: str) -> None:
+    client, theirs = pair()
+
+    def on_alert(event):
+        event.cancel_operation() if how == "cancel" else client.close()
+
+    with theirs:
+        theirs.sendall(b"abc")
+        log = talk(executor, None, NullOperation(), socket=client, keep_alive=True, on={"DATA_ALERT": on_alert})
+    assert log.names == [*USUAL, "DATA_ALERT", *END]
+
+
+def test_set_operation_starts_at_once(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+
+    def later(event):
+        executor.call_soon_threadsafe(go)
+
+    def go():
+        assert executor.socket_bag.get_operation(client) is None
+        executor.socket_bag.set_operation(client, WriteOperation(b"x"))
+
+    with theirs:
+        log = talk(
+            executor, None, NullOperation(), socket=client, keep_alive=True,
+            on={"CONNECTED": later, "WRITE": lambda event: setattr(event.metadata, "keep_alive", False)},
+        )  # fmt: skip
+        assert read_to_end(theirs) == b"x"
+    assert log.names == [*USUAL, "WRITE", *END]
+
+
+def test_the_flush_handler_swallows_the_first_alert(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    seen = []
+
+    def inner(event):
+        seen.append((event.type.name, getattr(event, "attempt", None)))
+        if event.type is EventType.DATA_ALERT:
+            event.next_is_read()
+
+    executor.socket_bag.add_socket(
+        client, NullOperation(), handler=TlsDataFlushEventHandler(inner), keep_alive=True
+    )
+    with theirs:
+        theirs.sendall(b"abc")
+        theirs.shutdown(socket.SHUT_WR)
+        executor.execute_request()
+    assert seen == [
+        ("INITIALIZE", None), ("CONNECTED", None), ("DATA_ALERT", 2), ("READ", None),
+        ("DISCONNECTED", None), ("FINALIZE", None),
+    ]  # fmt: skip
+
+
+# ---- forgotten -------------------------------------------------------------------------------------
+
+
+def forget(event):
+    event.executor.socket_bag.forget_socket(event.socket)
+
+
+def test_the_next_life_uses_the_connection(executor: RequestExecutor) -> None:
+    """Bytes beyond the frame stay with it, a next operation set is ignored, and CONNECTED comes once."""
+
+    def script(sock):
+        sock.sendall(b"one\ntwo\n")
+        return read_to_end(sock)
+
+    client = ClientSocket()
+
+    def on_read(event):
+        forget(event)
+        event.next_is_write(b"never")
+
+    with peer(script) as server:
+        first = talk(
+            executor, server.url(), ReadOperation(LINE), socket=client, keep_alive=True, on={"READ": on_read}
+        )
+        assert first.names == [*USUAL, "READ", "FINALIZE"] and first.frames == [b"one\n"]
+        assert first.metadata.request_complete and client.is_connected and client.fileno() >= 0
+        descriptor = client.fileno()
+        second = talk(
+            executor, server.url(), ReadOperation(LINE), socket=client,
+            on={"READ": lambda event: event.next_is_write(b"%d" % (event.socket.fileno() == descriptor))},
+        )  # fmt: skip
+        assert second.names == ["INITIALIZE", "READ", "WRITE", *END] and second.frames == [b"two\n"]
+        assert not client.is_connected and client.fileno() == -1
+        times = second.metadata
+        assert times.connection_start_time is not None and times.connection_finish_time is not None
+        assert second.metadata.remote_address == ("127.0.0.1", server.port)
+    assert server.results == [b"1"]
+
+
+@pytest.mark.parametrize("when", ["idle", "in CONNECTED", "in WRITE"])
+def test_forgetting_at_several_moments(executor: RequestExecutor, when: str) -> None:
+    client, theirs = pair()
+
+    def later(event):
+        executor.call_soon_threadsafe(executor.socket_bag.forget_socket, client)
+
+    on = {
+        "idle": {"CONNECTED": later},
+        "in CONNECTED": {"CONNECTED": forget},
+        "in WRITE": {"WRITE": forget},
+    }[when]
+    size = 500_000
+    with theirs:
+        log = add(executor, None, WriteOperation(bytes(size)), socket=client, keep_alive=True, on=on)
+        executor.start_request()
+        executor.turn(0)
+        received = 0
+        while received < size:
+            received += len(theirs.recv(65536))
+            executor.turn(0) if executor.is_executing else None
+        while executor.is_executing and executor.turn(None):
+            pass
+        # The kernel has taken the last byte, and the connection is open.
+        assert log.names == [*USUAL, "WRITE", "FINALIZE"]
+        assert client.is_connected
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        client.close()
+        assert theirs.recv(1) == b""
+
+
+def test_ignored_without_keep_alive(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        log = talk(executor, None, WriteOperation(b"x"), socket=client, on={"WRITE": forget})
+        assert read_to_end(theirs) == b"x"
+    assert log.names == [*USUAL, "WRITE", *END]
+
+
+def test_another_address_closes_the_connection(executor: RequestExecutor) -> None:
+    client = ClientSocket()
+    with peer(read_to_end) as one, peer(read_to_end) as two:
+        talk(executor, one.url(), WriteOperation(b"1"), socket=client, keep_alive=True, on={"WRITE": forget})
+        assert client.is_connected
+        log = talk(executor, two.url(), WriteOperation(b"2"), socket=client)
+    assert log.names == [*USUAL, "WRITE", *END]
+    assert (one.results, two.results) == ([b"1"], [b"2"])
+
+
+def test_close_of_the_executor_closes_forgotten_ones(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        talk(executor, None, WriteOperation(b"1"), socket=client, keep_alive=True, on={"WRITE": forget})
+        assert client.is_connected
+        executor.close()
+        assert not client.is_connected
+        assert read_to_end(theirs) == b"1"
+
+
+def test_the_peer_went_away_between_two_lives(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    with theirs:
+        talk(executor, None, NullOperation(), socket=client, keep_alive=True, on={"CONNECTED": forget})
+    log = talk(executor, None, ReadOperation(LINE), socket=client)
+    assert isinstance(log.error, DisconnectedError)
+    assert log.names == ["INITIALIZE", "EXCEPTION", *END]
+
+
+# ---- the pool --------------------------------------------------------------------------------------
+
+
+def echo(sock):
+    count = 0
+    while data := sock.recv(100):
+        sock.sendall(data)
+        count += 1
+    return count
+
+
+def ask(executor: RequestExecutor, url: str, key: object = None, on=None, **more):
+    client = PersistentClientSocket(key)
+    seen = []
+
+    def on_read(event):
+        seen.append(event.socket.fileno())
+        (on or forget)(event)
+
+    log = talk(
+        executor, url, WriteOperation(b"hello\n", then=ReadOperation(LINE)), socket=client,
+        on={"READ": on_read}, **more,
+    )  # fmt: skip
+    return client, log, seen
+
+
+def test_three_executors_one_connection(engine: str) -> None:
+    with peer(echo) as server:
+        descriptors = []
+        for number in range(3):
+            with RequestExecutor(engine) as executor:
+                client, log, seen = ask(executor, server.url())
+                descriptors += seen
+                middle = ["WRITE", "READ", "FINALIZE"]
+                assert log.names == (["INITIALIZE", *middle] if number else [*USUAL, *middle])
+                assert log.frames == [b"hello\n"]
+        assert len(set(descriptors)) == 1
+        assert client.is_connected
+        client.close()
+    assert server.results == [3]
+
+
+def test_the_pool_tells_keys_apart(executor: RequestExecutor) -> None:
+    with peer(echo) as one, peer(echo) as two:
+        first, *_ = ask(executor, one.url(), "a")
+        second, log, _ = ask(executor, two.url(), "b")
+        assert log.names[:2] == USUAL
+        second.close()
+        first.close()
+    with peer(echo) as other:
+        third, log, _ = ask(executor, other.url(), "a")
+        assert log.names[:2] == USUAL
+        third.close()
+    assert one.results == two.results == other.results == [1]
+
+
+@pytest.mark.parametrize("stale", ["end", "reset", "stray bytes"])
+def test_a_stale_connection_is_never_handed_out(executor: RequestExecutor, stale: str) -> None:
+    from threading import Event
+
+    gone = Event()
+
+    def script(sock):
+        sock.sendall(sock.recv(100))
+        if not gone.is_set():
+            if stale == "end":
+                sock.shutdown(socket.SHUT_WR)
+            elif stale == "reset":
+                reset(sock)
+            else:
+                sock.sendall(b"stray")
+            gone.set()
+        if stale != "reset":
+            return read_to_end(sock)
+
+    with peer(script, count=2) as server:
+        first, log, _ = ask(executor, server.url())
+        assert gone.wait(10)
+        second, log, _ = ask(executor, server.url())
+        assert log.names == [*USUAL, "WRITE", "READ", "FINALIZE"] and log.frames == [b"hello\n"]
+        assert not first.is_connected
+        second.close()
+
+
+@pytest.mark.parametrize("how", ["end", "cancel", "stop"])
+def test_any_other_end_closes_it(executor: RequestExecutor, how: str) -> None:
+    def on_read(event):
+        if how == "cancel":
+            event.cancel_operation()
+        elif how == "stop":
+            event.executor.stop_request()
+
+    with peer(echo) as server:
+        more = {"idle_timeout": 0.05} if how == "end" else {}
+        client, log, _ = ask(executor, server.url(), on=on_read, **more)
+        assert not client.is_connected
+    assert server.results == [1]
+    assert log.names[-2:] == END
+
+
+def test_leftover_bytes_are_not_handed_out(executor: RequestExecutor) -> None:
+    def script(sock):
+        sock.sendall(sock.recv(100) + b"more")
+        return read_to_end(sock)
+
+    with peer(script, count=2) as server:
+        for _ in range(2):
+            client, log, _ = ask(executor, server.url())
+            assert log.names[:2] == USUAL
+        client.close()
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_the_pool_over_tls(engine: str, ca: Authority, stale: bool) -> None:
+    from threading import Event
+
+    gone = Event()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
+
+    def script(sock):
+        sock.sendall(sock.recv(100))
+        if stale and not gone.is_set():
+            hang_up(sock)
+            gone.set()
+            return 1
+        try:
+            return 1 + echo(sock)
+        except OSError:
+            return 1
+
+    with peer(tls_script(context, script), count=1 + stale) as server:
+        names = []
+        for number in range(2):
+            with RequestExecutor(engine) as executor:
+                client, log, _ = ask(executor, server.url("tls"), stream_context={"ca_file": ca.ca_file})
+                names.append(log.names[1])
+                assert log.metadata.tls.version == "TLSv1.3"
+                assert not stale or number or gone.wait(10)
+        # TLS settings are part of the key; session tickets in between are no stray bytes.
+        assert names == ["CONNECTED", "CONNECTED" if stale else "WRITE"]
+        client.close()
+
+
+def test_other_tls_settings_get_a_connection_of_their_own(executor: RequestExecutor, ca: Authority) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
+    url = None
+    for settings in ({"ca_file": ca.ca_file}, {"verify": False}):
+        with peer(tls_script(context, echo)) as server:
+            url = server.url("tls")
+            client, log, _ = ask(executor, url, stream_context=settings)
+            assert log.names[:2] == USUAL
+            client.close()

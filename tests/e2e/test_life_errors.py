@@ -1,0 +1,278 @@
+"""What handlers and other user code raise, in every event."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from support.scenes import KINDS, scene
+from support.wire import add, pair, talk
+
+from evsockets import (
+    Configuration,
+    DelayedOperation,
+    FixedLengthFramePicker,
+    FramePicker,
+    HandlerError,
+    NetworkSocketError,
+    Operation,
+    ReadOperation,
+    RequestExecutor,
+    WriteOperation,
+)
+
+#: Every event up to and with the one in which something is raised.
+UP_TO = {
+    "INITIALIZE": ["INITIALIZE"],
+    "CONNECTED": ["INITIALIZE", "CONNECTED"],
+    "WRITE": ["INITIALIZE", "CONNECTED", "WRITE"],
+    "READ": ["INITIALIZE", "CONNECTED", "WRITE", "READ"],
+    "OOB": ["INITIALIZE", "CONNECTED", "OOB"],
+    "ACCEPT": ["INITIALIZE", "CONNECTED", "ACCEPT"],
+    "DATA_ALERT": ["INITIALIZE", "CONNECTED", "DATA_ALERT"],
+    "TIMEOUT": ["INITIALIZE", "CONNECTED", "TIMEOUT"],
+    "EXCEPTION": ["INITIALIZE", "CONNECTED", "EXCEPTION"],
+    "DISCONNECTED": ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED"],
+    "FINALIZE": ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"],
+}
+
+
+def tail(kind: str) -> list[str]:
+    """What follows when the socket is closed in that event."""
+    if kind == "FINALIZE":
+        return []
+    return ["FINALIZE"] if kind in ("INITIALIZE", "DISCONNECTED") else ["DISCONNECTED", "FINALIZE"]
+
+
+class Boom(Exception):
+    pass
+
+
+class Halt(BaseException):
+    pass
+
+
+def raising(error: BaseException) -> Any:
+    def handler(event: Any) -> None:
+        raise error
+
+    return handler
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("EXCEPTION", "FINALIZE")])
+def test_library_error_in_every_event(executor: RequestExecutor, kind: str) -> None:
+    error = NetworkSocketError("mine")
+    with scene(executor, kind) as one:
+        log = one.prepare(raising(error))
+        executor.execute_request()
+        assert log.names == UP_TO[kind] + ["EXCEPTION"] + tail(kind)
+        assert log.error is error
+        assert error.socket is one.socket
+    assert log.metadata.request_complete
+
+
+@pytest.mark.parametrize("kind", ["EXCEPTION", "FINALIZE"])
+def test_library_error_where_it_is_like_any_other(executor: RequestExecutor, kind: str) -> None:
+    error = NetworkSocketError("mine")
+    with scene(executor, kind) as one:
+        log = one.prepare(raising(error))
+        with pytest.raises(NetworkSocketError) as caught:
+            executor.execute_request()
+        assert caught.value is error
+        assert log.names == UP_TO[kind] + tail(kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("error_type", [Boom, Halt, KeyboardInterrupt])
+def test_other_exception_in_every_event(executor: RequestExecutor, kind: str, error_type: Any) -> None:
+    error = error_type("bug")
+    silent, theirs = pair()
+    waiting, others = pair()
+    with theirs, others, scene(executor, kind) as one:
+        other = add(executor, None, ReadOperation(), socket=silent)
+        log = one.prepare(raising(error))
+        unstarted = add(executor, None, ReadOperation(), socket=waiting)
+        with pytest.raises(error_type) as caught:
+            executor.execute_request()
+        assert caught.value is error
+        assert log.names == UP_TO[kind] + tail(kind)
+        assert other.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+        assert not executor.is_executing
+        for metadata in (log.metadata, other.metadata, unstarted.metadata):
+            assert metadata.request_complete
+        waiting.close()
+        # The engine is as good as before.
+        ours, peer = pair()
+        with peer:
+            peer.sendall(b"!")
+            assert talk(executor, None, ReadOperation(), socket=ours).frames == [b"!"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("known", [False, True])
+def test_isolated(engine: str, kind: str, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    error = NetworkSocketError("mine") if known else Boom("bug")
+    silent, theirs = pair()
+    with RequestExecutor(engine, configuration=Configuration(isolate_handler_errors=True)) as executor:
+        with theirs, scene(executor, kind) as one:
+            log = one.prepare(raising(error))
+            theirs.sendall(b"!")
+            other = add(executor, None, ReadOperation(), socket=silent)
+            executor.execute_request()
+            assert other.frames == [b"!"]
+            assert other.names[-2:] == ["DISCONNECTED", "FINALIZE"]
+    if kind in ("EXCEPTION", "FINALIZE"):
+        assert log.names == UP_TO[kind] + tail(kind)
+        assert [item.exc_value for item in unraisable] == [error]
+        return
+    assert log.names == UP_TO[kind] + ["EXCEPTION"] + tail(kind)
+    if known:
+        assert log.error is error
+    else:
+        assert type(log.error) is HandlerError
+        assert log.error.__cause__ is error
+        assert log.error.socket is one.socket
+    assert unraisable == []
+
+
+def test_isolation_is_for_exceptions_only(engine: str) -> None:
+    with RequestExecutor(engine, configuration=Configuration(isolate_handler_errors=True)) as executor:
+        with scene(executor, "READ") as one:
+            one.prepare(raising(KeyboardInterrupt()))
+            with pytest.raises(KeyboardInterrupt):
+                executor.execute_request()
+
+
+def test_later_exceptions_are_notes(executor: RequestExecutor) -> None:
+    first = Boom("first")
+    silent, theirs = pair()
+    with theirs, scene(executor, "READ") as one:
+        on = {"DISCONNECTED": raising(Boom("second")), "FINALIZE": raising(Boom("third"))}
+        other = add(executor, None, ReadOperation(), socket=silent, on=on)
+        one.prepare(raising(first))
+        with pytest.raises(Boom) as caught:
+            executor.execute_request()
+    assert caught.value is first
+    notes = "\n".join(first.__notes__)
+    assert "second" in notes
+    assert other.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+
+
+def test_exceptions_on_the_way_out_of_a_stop(executor: RequestExecutor) -> None:
+    logs = []
+    peers = []
+    for n in range(3):
+        ours, theirs = pair()
+        peers.append(theirs)
+        on = {"DISCONNECTED": raising(Boom(str(n)))}
+        if n == 2:
+            on["CONNECTED"] = lambda event: executor.stop_request()
+        logs.append(add(executor, None, ReadOperation(), socket=ours, on=on))
+    with pytest.raises(Boom) as caught:
+        executor.execute_request()
+    assert len(caught.value.__notes__) == 2
+    for log, theirs in zip(logs, peers, strict=True):
+        assert log.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+        theirs.close()
+
+
+class BadPicker(FramePicker):
+    def pick(self, inbox: Any, ended: bool) -> Any:
+        raise Boom("picker")
+
+
+class BadStart(Operation):
+    def start(self, channel: Any) -> Any:
+        raise Boom("start")
+
+
+class BadStep(Operation):
+    def step(self, channel: Any, mask: int) -> Any:
+        raise Boom("step")
+
+
+def bad_data() -> Any:
+    yield b"one"
+    raise Boom("data")
+
+
+def bad_pending(*args: Any) -> Any:
+    raise Boom("pending")
+
+
+OTHER_CODE = {
+    "picker": lambda: ReadOperation(BadPicker()),
+    "start": BadStart,
+    "step": BadStep,
+    "iterator": lambda: WriteOperation(bad_data()),
+    "pending": lambda: DelayedOperation(ReadOperation(), bad_pending),
+}
+
+
+@pytest.mark.parametrize("where", OTHER_CODE)
+@pytest.mark.parametrize("isolated", [False, True])
+def test_other_user_code(engine: str, where: str, isolated: bool) -> None:
+    configuration = Configuration(isolate_handler_errors=isolated)
+    ours, theirs = pair()
+    silent, others = pair()
+    with RequestExecutor(engine, configuration=configuration) as executor, theirs, others:
+        theirs.sendall(b"!")
+        others.sendall(b"!")
+        log = add(executor, None, OTHER_CODE[where](), socket=ours)
+        other = add(executor, None, ReadOperation(FixedLengthFramePicker(1)), socket=silent)
+        if isolated:
+            executor.execute_request()
+            assert isinstance(log.error.__cause__, Boom)
+            assert other.frames == [b"!"]
+        else:
+            with pytest.raises(Boom):
+                executor.execute_request()
+            assert log.errors == []
+    for one in (log, other):
+        assert one.names[:2] == ["INITIALIZE", "CONNECTED"]
+        assert one.names[-2:] == ["DISCONNECTED", "FINALIZE"]
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_exception_in_a_threadsafe_callback(engine: str, isolated: bool) -> None:
+    with RequestExecutor(engine, configuration=Configuration(isolate_handler_errors=isolated)) as executor:
+        ours, theirs = pair()
+        with theirs:
+            log = add(executor, None, ReadOperation(), socket=ours)
+            executor.call_soon_threadsafe(raising(Boom("callback")), None)
+            with pytest.raises(Boom):
+                executor.execute_request()
+        assert log.metadata.request_complete
+        assert log.names in ([], ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"])
+        ours.close()
+
+
+def test_misuse_in_a_handler_is_the_handlers_exception(executor: RequestExecutor) -> None:
+    with scene(executor, "READ") as one:
+        log = one.prepare(lambda event: event.executor.execute_request())
+        with pytest.raises(RuntimeError):
+            executor.execute_request()
+        assert log.names[-2:] == ["DISCONNECTED", "FINALIZE"]
+    with scene(executor, "READ") as one:
+        log = one.prepare(lambda event: event.next_is("no operation"))
+        with pytest.raises(TypeError):
+            executor.execute_request()
+        assert log.names[-2:] == ["DISCONNECTED", "FINALIZE"]
+
+
+def test_a_reraised_error_keeps_its_socket(executor: RequestExecutor) -> None:
+    """An error raised by one socket's handler for another one is told where it was raised."""
+    ours, theirs = pair()
+    other, others = pair()
+    error = NetworkSocketError("about the other", socket=other)
+    with theirs, others:
+        theirs.sendall(b"!")
+        others.sendall(b"!")
+        log = add(executor, None, ReadOperation(), socket=ours, on={"READ": raising(error)})
+        fine = add(executor, None, ReadOperation(), socket=other)
+        executor.execute_request()
+    assert log.error is error
+    assert fine.errors == []

@@ -1,0 +1,388 @@
+"""Clients a server exposed to everybody meets."""
+
+from __future__ import annotations
+
+import errno
+import random
+import resource
+import socket
+import struct
+from typing import Any
+
+import pytest
+
+from evsockets import (
+    AcceptedSocket,
+    ClientSocket,
+    ConnectionFailedError,
+    DisconnectedError,
+    EventType,
+    FixedLengthFramePicker,
+    FrameError,
+    LengthPrefixedFramePicker,
+    MarkerFramePicker,
+    NetworkSocketError,
+    ReadOperation,
+    RequestExecutor,
+    TlsHandshakeError,
+    WriteOperation,
+)
+from support.certificates import Authority
+from support.clients import Recorder
+from support.service import LINE, Peers, Service, everything
+
+ENDS = {"DISCONNECTED", "FINALIZE"}
+
+
+def reset(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def tls(ca: Authority, **more: Any) -> dict[str, Any]:
+    return {"certificate": ca.server.certificate, "private_key": ca.server.private_key, **more}
+
+
+def ask(executor: RequestExecutor, port: int, ca: Authority | None = None, **context: Any) -> Recorder:
+    """A well-behaved client of the same executor: one line there and back."""
+    events = Recorder()
+    scheme = "tcp" if ca is None else "tls"
+    if ca is not None:
+        context["ca_file"] = ca.ca_file
+    executor.socket_bag.add_socket(
+        ClientSocket(), WriteOperation(b"hello\n", then=ReadOperation(LINE)), handler=events,
+        address=f"{scheme}://localhost:{port}", stream_context=context or None,
+    )  # fmt: skip
+    return events
+
+
+def answers(events: Recorder) -> list[bytes]:
+    return [event.frame.data for event in events.of(EventType.READ)]
+
+
+# ---- TLS ---------------------------------------------------------------------------------------------
+
+
+def test_silent_clients_delay_nobody(executor: RequestExecutor, ca: Authority) -> None:
+    """A handshake is the accepted socket's own affair, under its own connection time-out."""
+    asked: list[Recorder] = []
+    order: list[str] = []
+    with Peers() as peers:
+
+        def started(event: Any) -> None:
+            for _ in range(20):
+                peers.stream(event.metadata.local_address)
+            asked.append(ask(executor, event.metadata.local_address[1], ca))
+
+        def handler(event: Any) -> None:
+            if event.type in (EventType.READ, EventType.TIMEOUT):
+                order.append(event.type.name)
+            if event.type is EventType.READ:
+                event.next_is_write(event.frame.data)
+
+        service = Service(
+            executor, "tls://127.0.0.1:0", clients=21, started=started, stream_context=tls(ca),
+            handler=handler, client_metadata={"connection_timeout": 0.3},
+        )  # fmt: skip
+        executor.execute_request()
+        assert [everything(peer) for peer in peers] == [b""] * 20
+    assert answers(asked[0]) == [b"hello\n"]
+    assert order == ["READ"] + ["TIMEOUT"] * 20
+    late = service.talking.of(EventType.TIMEOUT)[0]
+    assert (late.when.name, late.phase) == ("CONNECTION", "handshaking")
+    assert service.talking.names(late.socket) == ["INITIALIZE", "TIMEOUT", "FINALIZE"]
+    assert late.metadata.address.startswith("tls://127.0.0.1:")
+
+
+@pytest.mark.parametrize("how", ["close", "half", "reset", "garbage"])
+def test_gone_during_the_handshake(executor: RequestExecutor, ca: Authority, how: str) -> None:
+    """One EXCEPTION on that client alone; no CONNECTED, no DISCONNECTED."""
+    asked: list[Recorder] = []
+    with Peers() as peers:
+
+        def started(event: Any) -> None:
+            peer = peers.stream(event.metadata.local_address)
+            if how == "garbage":
+                peer.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            elif how == "half":
+                peer.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+                peer.close()
+            elif how == "reset":
+                reset(peer)
+            else:
+                peer.close()
+            asked.append(ask(executor, event.metadata.local_address[1], ca))
+
+        service = Service(
+            executor, "tls://127.0.0.1:0", clients=2, started=started, stream_context=tls(ca)
+        )
+        executor.execute_request()
+    assert answers(asked[0]) == [b"hello\n"]
+    (error,) = service.talking.exceptions()
+    assert isinstance(error, ConnectionFailedError | DisconnectedError)
+    if how == "garbage":
+        assert isinstance(error, TlsHandshakeError) and "handshaking" in str(error)
+    assert service.talking.names(error.socket) == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+    assert "EXCEPTION" not in service.listening.names()
+
+
+def test_connected_comes_after_the_handshake(executor: RequestExecutor, ca: Authority) -> None:
+    asked: list[Recorder] = []
+    seen = []
+
+    def handler(event: Any) -> None:
+        if event.type is EventType.CONNECTED:
+            seen.append((event.metadata.tls.version, event.metadata.tls.peer_certificate))
+        elif event.type is EventType.READ:
+            event.next_is_write(event.frame.data)
+
+    service = Service(
+        executor, "tls://127.0.0.1:0", handler=handler, stream_context=tls(ca),
+        started=lambda e: asked.append(ask(executor, e.metadata.local_address[1], ca)),
+    )  # fmt: skip
+    executor.execute_request()
+    assert seen == [("TLSv1.3", None)] or seen == [("TLSv1.3", {})]
+    assert answers(asked[0]) == [b"hello\n"]
+    assert service.talking.names() == ["INITIALIZE", "CONNECTED", "READ", "WRITE", "DISCONNECTED", "FINALIZE"]
+
+
+@pytest.mark.parametrize("verify", [True, "optional", False])
+@pytest.mark.parametrize("shown", [True, False])
+def test_client_certificates(executor: RequestExecutor, ca: Authority, verify: Any, shown: bool) -> None:
+    asked: list[Recorder] = []
+    certificates = []
+    own = {"certificate": ca.client.certificate, "private_key": ca.client.private_key} if shown else {}
+
+    def handler(event: Any) -> None:
+        if event.type is EventType.CONNECTED:
+            certificates.append(event.metadata.tls.peer_certificate)
+        elif event.type is EventType.READ:
+            event.next_is_write(event.frame.data)
+
+    context = tls(ca, verify=verify)
+    if verify:
+        context["ca_file"] = ca.ca_file
+    service = Service(
+        executor, "tls://127.0.0.1:0", handler=handler, stream_context=context,
+        started=lambda e: asked.append(ask(executor, e.metadata.local_address[1], ca, **own)),
+    )  # fmt: skip
+    executor.execute_request()
+    if verify is True and not shown:
+        assert isinstance(service.talking.exceptions()[0], TlsHandshakeError)
+        assert answers(asked[0]) == []
+    else:
+        assert answers(asked[0]) == [b"hello\n"]
+        assert bool(certificates[0]) == (bool(verify) and shown)
+
+
+def test_alpn(executor: RequestExecutor, ca: Authority) -> None:
+    asked: list[Recorder] = []
+    service = Service(
+        executor, "tls://127.0.0.1:0", stream_context=tls(ca, alpn_protocols=["h2", "echo"]),
+        started=lambda e: asked.append(
+            ask(executor, e.metadata.local_address[1], ca, alpn_protocols=["echo"])
+        ),
+    )  # fmt: skip
+    executor.execute_request()
+    read = service.talking.of(EventType.READ)[0]
+    assert read.metadata.tls.alpn_protocol == asked[0].events[-1].metadata.tls.alpn_protocol == "echo"
+
+
+@pytest.mark.parametrize("context", [{}, {"certificate": "/nowhere/at/all.pem"}])
+def test_a_tls_server_without_its_certificate(executor: RequestExecutor, context: dict[str, Any]) -> None:
+    """Told when it would listen, not to its first client."""
+    service = Service(executor, "tls://127.0.0.1:0", stream_context=context)
+    executor.execute_request()
+    assert service.listening.names() == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+    assert isinstance(service.listening.exceptions()[0], ConnectionFailedError)
+
+
+def test_random_bytes_at_a_tls_server(executor: RequestExecutor, ca: Authority) -> None:
+    dice = random.Random(4)
+    with Peers() as peers:
+
+        def started(event: Any) -> None:
+            for number in range(200):
+                data = dice.randbytes(dice.randrange(1, 300))
+                if number % 2:
+                    data = b"\x16\x03\x01" + struct.pack(">H", dice.randrange(400)) + data
+                peers.stream(event.metadata.local_address, data).shutdown(socket.SHUT_WR)
+
+        service = Service(
+            executor, "tls://127.0.0.1:0", clients=200, started=started,
+            stream_context=tls(ca, backlog=512), client_metadata={"connection_timeout": 5},
+        )  # fmt: skip
+        executor.execute_request()
+    assert service.talking.names().count("FINALIZE") == 200
+    assert len(service.talking.exceptions()) == 200
+    assert all(isinstance(e, NetworkSocketError) for e in service.talking.exceptions())
+    assert not {"CONNECTED", "TIMEOUT"} & set(service.talking.names())
+
+
+# ---- plain -------------------------------------------------------------------------------------------
+
+
+def test_random_bytes_at_a_framed_server(executor: RequestExecutor) -> None:
+    """Every client ends once, by a library error; nothing else escapes."""
+    dice = random.Random(4)
+    pickers = [
+        MarkerFramePicker(b"<", b">", max_length=100), LengthPrefixedFramePicker(2, max_length=100),
+        FixedLengthFramePicker(7), LINE,
+    ]  # fmt: skip
+    with Peers() as peers:
+
+        def first() -> ReadOperation:
+            return ReadOperation(dice.choice(pickers))
+
+        def handler(event: Any) -> None:
+            if event.type is EventType.READ:
+                event.next_is(event.operation)
+
+        def started(event: Any) -> None:
+            for _ in range(300):
+                data = dice.randbytes(dice.randrange(300))
+                peers.stream(event.metadata.local_address, data).shutdown(socket.SHUT_WR)
+
+        service = Service(
+            executor, clients=300, first=first, handler=handler, started=started,
+            stream_context={"backlog": 512},
+        )  # fmt: skip
+        executor.execute_request()
+    errors = service.talking.exceptions()
+    assert {type(error) for error in errors} == {FrameError, DisconnectedError}
+    assert len(errors) == service.talking.names().count("FINALIZE") == 300
+
+
+def test_a_frame_over_its_limit(executor: RequestExecutor) -> None:
+    with Peers() as peers:
+        service = Service(
+            executor, first=lambda: ReadOperation(MarkerFramePicker(None, b"\n", max_length=1000)),
+            started=lambda e: peers.stream(e.metadata.local_address, b"x" * 5000),
+        )  # fmt: skip
+        executor.execute_request()
+    (error,) = service.talking.exceptions()
+    assert isinstance(error, FrameError)
+    assert service.talking.names()[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]
+
+
+def test_connect_and_say_nothing(executor: RequestExecutor) -> None:
+    """1 000 silent clients: the working ones are served meanwhile, the silent ones time out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    silent = 1000
+    if soft < 2500:
+        if hard != resource.RLIM_INFINITY and hard < 2500:
+            silent = max(50, (hard - 200) // 2)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(2500, hard) if hard > 0 else 2500, hard))
+    asked: list[Recorder] = []
+    order: list[str] = []
+    try:
+        with Peers() as peers:
+
+            def started(event: Any) -> None:
+                for _ in range(silent):
+                    peers.stream(event.metadata.local_address)
+                asked.extend(ask(executor, event.metadata.local_address[1]) for _ in range(20))
+
+            def handler(event: Any) -> None:
+                if event.type in (EventType.READ, EventType.TIMEOUT):
+                    order.append(event.type.name)
+                if event.type is EventType.READ:
+                    event.next_is_write(event.frame.data)
+
+            service = Service(
+                executor, clients=silent + 20, started=started, handler=handler,
+                client_metadata={"io_timeout": 0.5}, stream_context={"backlog": 4096},
+            )  # fmt: skip
+            executor.execute_request()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [answers(events) for events in asked] == [[b"hello\n"]] * 20
+    assert order == ["READ"] * 20 + ["TIMEOUT"] * silent
+    assert len(executor.socket_bag) == 21  # accepted ones have left
+    assert not [one for one in executor.socket_bag if isinstance(one, AcceptedSocket)]
+    assert service.talking.names().count("FINALIZE") == silent + 20
+
+
+def test_a_receiver_that_never_reads(executor: RequestExecutor) -> None:
+    """What it does not take is not pulled from the iterator; its io_timeout ends it while "writing"."""
+    pulled = 0
+
+    def endless() -> Any:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield bytes(65536)
+
+    with Peers() as peers:
+        service = Service(
+            executor, first=lambda: WriteOperation(endless()), handler={},
+            started=lambda e: peers.stream(e.metadata.local_address), client_metadata={"io_timeout": 0.1},
+        )  # fmt: skip
+        executor.execute_request()
+    (late,) = service.talking.of(EventType.TIMEOUT)
+    assert (late.when.name, late.phase) == ("IO", "writing")
+    assert pulled * 65536 <= late.metadata.bytes_sent + 2 * 65536
+
+
+def test_one_byte_at_a_time(executor: RequestExecutor) -> None:
+    """A sender that trickles keeps io_timeout at bay, but not request_timeout: the first-frame deadline."""
+    with Peers() as peers:
+        turns = []
+
+        def trickle() -> None:
+            turns.append(1)
+            if len(turns) < 100_000 and executor.is_executing and not ended:
+                if len(turns) % 50 == 0:
+                    peers[0].send(b"x")
+                executor.call_soon_threadsafe(trickle)
+
+        def handler(event: Any) -> None:
+            if event.type is EventType.CONNECTED:
+                trickle()
+            elif event.type is EventType.TIMEOUT:
+                ended.append(event.when.name)
+
+        ended: list[str] = []
+        service = Service(
+            executor, handler=handler, started=lambda e: peers.stream(e.metadata.local_address),
+            client_metadata={"io_timeout": 5, "request_timeout": 0.1},
+        )  # fmt: skip
+        executor.execute_request()
+    assert ended == ["REQUEST"]
+    assert service.talking.names() == ["INITIALIZE", "CONNECTED", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
+
+
+def test_reset_before_accept(executor: RequestExecutor) -> None:
+    """The listener goes on; the client's own read tells the reset."""
+    with Peers() as peers:
+
+        def started(event: Any) -> None:
+            reset(peers.stream(event.metadata.local_address))
+            peers.stream(event.metadata.local_address, b"fine\n")
+
+        service = Service(executor, clients=2, started=started)
+        executor.execute_request()
+        assert everything(peers[1]) == b"fine\n"
+    (error,) = service.talking.exceptions()
+    assert isinstance(error, DisconnectedError) and error.errno == errno.ECONNRESET
+    assert "EXCEPTION" not in service.listening.names()
+
+
+def test_library_error_in_one_clients_handler(executor: RequestExecutor) -> None:
+    """It ends that client; the server and the others go on."""
+    with Peers() as peers:
+
+        def handler(event: Any) -> None:
+            if event.type is EventType.READ:
+                if event.frame.data == b"bad\n":
+                    raise NetworkSocketError("I do not like that")
+                event.next_is_write(event.frame.data)
+
+        def started(event: Any) -> None:
+            peers.stream(event.metadata.local_address, b"bad\n")
+            peers.stream(event.metadata.local_address, b"good\n")
+
+        service = Service(executor, clients=2, started=started, handler=handler)
+        executor.execute_request()
+        assert [everything(peer) for peer in peers] == [b"", b"good\n"]
+    assert len(service.talking.exceptions()) == 1

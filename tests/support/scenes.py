@@ -1,0 +1,92 @@
+"""For every event type a small run in which it fires on one socket, without threads or real peers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from support.wire import Log, add
+
+from evsockets import (
+    ClientSocket,
+    FixedLengthFramePicker,
+    NullOperation,
+    ReadOperation,
+    RequestExecutor,
+    ServerSocket,
+    WriteOperation,
+)
+
+KINDS = (
+    "INITIALIZE", "CONNECTED", "WRITE", "READ", "OOB", "ACCEPT", "DATA_ALERT", "TIMEOUT", "EXCEPTION",
+    "DISCONNECTED", "FINALIZE",
+)  # fmt: skip
+
+
+class Scene:
+    """One socket whose life shows an event of `kind`; `callback` is called with it."""
+
+    def __init__(self, executor: RequestExecutor, kind: str, stack: contextlib.ExitStack) -> None:
+        self.executor = executor
+        self.kind = kind
+        self.log = Log()
+        self.socket: Any = None
+        self._stack = stack
+
+    def prepare(self, callback: Callable[[Any], Any]) -> Log:
+        """Add the socket."""
+        kind = self.kind
+        on = {kind: callback}
+        if kind == "ACCEPT":
+            self.socket = ServerSocket()
+
+            def knock(event: Any) -> None:
+                self._stack.enter_context(socket.create_connection(event.metadata.local_address))
+
+            self.log = add(
+                self.executor, "tcp://127.0.0.1:0", ReadOperation(), socket=self.socket,
+                on={"CONNECTED": knock, **on},
+            )  # fmt: skip
+            self.log.metadata.io_timeout = None
+            return self.log
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            theirs, _ = listener.accept()
+        self._stack.enter_context(theirs)
+        self.peer = theirs
+        operation: Any = ReadOperation(FixedLengthFramePicker(2))
+        more: dict[str, Any] = {}
+        if kind == "OOB":
+            theirs.send(b"!", socket.MSG_OOB)
+            theirs.sendall(b"xy")
+        elif kind == "DATA_ALERT":
+            theirs.sendall(b"xy")
+            operation = NullOperation()
+            more["keep_alive"] = True
+        elif kind == "TIMEOUT":
+            more["io_timeout"] = 0.02
+        elif kind == "EXCEPTION":
+            theirs.close()
+        else:
+            theirs.sendall(b"xy")
+            operation = WriteOperation(b"request", then=operation)
+        self.socket = ClientSocket.from_socket(ours)
+        self.log = add(self.executor, None, operation, socket=self.socket, on=on, **more)
+        return self.log
+
+    def received(self) -> bytes:
+        """What the peer got until the end."""
+        data = b""
+        with contextlib.suppress(ConnectionError):
+            while chunk := self.peer.recv(65536):
+                data += chunk
+        return data
+
+
+@contextlib.contextmanager
+def scene(executor: RequestExecutor, kind: str) -> Iterator[Scene]:
+    """A `Scene` whose peers are closed at the end."""
+    with contextlib.ExitStack() as stack:
+        yield Scene(executor, kind, stack)
