@@ -557,11 +557,14 @@ class Channel:
         if self.complete:
             return
         was_connected = self.connected
+        first: BaseException | None = None
+        operation, self.operation = self.operation, None
+        if operation is not None:
+            first = _attempt(first, operation.abandon, self)  # may be user code
         trouble = self._close_transport(orderly)
         if not was_connected:
             self.socket.drop()  # ended before what it held was taken up
         self._move(Phase.CLOSING)
-        first: BaseException | None = None
         if trouble is not None:
             error = self._trouble(trouble)
             first = _attempt(first, self.tell_exception, error)

@@ -113,10 +113,12 @@ class IoEvent(Event):
     def next_is_read(self, picker: FramePicker | None = None) -> None:
         """Read a frame next; without a picker whatever arrives first."""
         self.next_operation = self._read_operation(picker)
+        self._channel.override = None  # of `SocketBag.set_operation`: the last word counts
 
     def next_is_write(self, data: Any = None, then: Operation | None = None) -> None:
         """Write `data` (bytes-like or an iterable of bytes-like) next, and after it do `then`."""
         self.next_operation = operation = self._write_operation(data)
+        self._channel.override = None
         if then is not None:
             if isinstance(then, self._operation):
                 operation._then = then  # what the constructor's keyword does, at a third of the price
@@ -124,12 +126,16 @@ class IoEvent(Event):
                 operation.then = then
 
     def next_is(self, operation: Operation) -> None:
-        """Do `operation` next."""
+        """Do `operation` next. TypeError if it is none."""
+        if not isinstance(operation, self._operation):
+            raise TypeError(f"next_is() takes an operation, such as ReadOperation(), got {operation!r}")
         self.next_operation = operation
+        self._channel.override = None
 
     def next_operation_not_required(self) -> None:
         """Forget what was set: the request ends, or the connection idles."""
         self.next_operation = None
+        self._channel.override = None
 
 
 class ReadEvent(IoEvent):

@@ -22,7 +22,8 @@ class AddressRace(Generic[Candidate]):
     __slots__ = ("_delay", "_due", "_pending", "_waiting", "attempts")
 
     def __init__(self, candidates: Sequence[Candidate], delay: float = 0.25) -> None:
-        self._waiting = deque(candidates if len(candidates) == 1 else interleave(candidates))
+        # The next one last.
+        self._waiting = list(candidates) if len(candidates) == 1 else interleave(candidates)[::-1]
         self._pending: list[Candidate] = []
         self._delay = delay
         self._due: float | None = None  # None before the first start: due at any time
@@ -32,7 +33,7 @@ class AddressRace(Generic[Candidate]):
         """Return the address to try now, None if none is due. Call again: more than one may be."""
         if not self._waiting or (self._due is not None and now < self._due):
             return None
-        candidate = self._waiting.popleft()
+        candidate = self._waiting.pop()
         self._pending.append(candidate)
         self._due = now + self._delay
         return candidate

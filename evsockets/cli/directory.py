@@ -74,7 +74,9 @@ class Directory:
             descriptor = self._descriptor(names)
         except PermissionError:
             raise HttpError(HTTPStatus.FORBIDDEN, "no permission") from None
-        except (OSError, ValueError):
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "too many files are open") from None
             raise HttpError(HTTPStatus.NOT_FOUND, "nothing here") from None
         try:
             status = os.fstat(descriptor)
@@ -121,7 +123,7 @@ class Directory:
     def _listing_or_index(self, names: list[bytes]) -> OpenFile | Listing:
         try:
             index = self._descriptor([*names, b"index.html"])
-        except OSError:
+        except OSError:  # usually there is none
             return Listing(self._page(names))
         status = os.fstat(index)
         if stat.S_ISREG(status.st_mode):

@@ -15,6 +15,7 @@ from ..frames.length import LengthPrefixedFramePicker
 from ..frames.marker import MarkerFramePicker
 from ..frames.raw import RawFramePicker
 from .base import Operation, repeated
+from .write import WriteOperation
 
 if TYPE_CHECKING:
     from ..channel import Channel
@@ -77,7 +78,46 @@ class ReadOperation(Operation):
         event = ReadEvent(channel, frame, self)
         handler(event)
         following = event.next_operation
+        if type(following) is WriteOperation:
+            return self._answer(channel, following)
         return following if following is not self else repeated(channel, self)
+
+    def _answer(self, channel: Channel, write: WriteOperation) -> Operation | None:
+        """A plain answer and on with reading, without the general way through `become`: what servers and
+        request/response clients do with nearly every message. Anything unusual takes that way."""
+        data = write._data
+        then = write._then
+        executor = channel.executor
+        if (
+            type(data) is not bytes
+            or not data
+            or type(then) is not ReadOperation
+            or then._ask_at_once
+            or channel.plain is None
+            or channel.inbox._chunk
+            or channel.gather
+            or channel.unsent is not None
+            or channel.ended
+            or channel.meters is not None
+            or channel.dispatch.write is not None
+            or executor.attention
+            or executor.delayed
+            or channel.forgotten
+            or channel.override is not None
+            or write.out_of_band
+        ):
+            return write
+        try:
+            sent: int = channel.plain.send(data)
+        except OSError:
+            return write  # is met again there, and told
+        channel.bytes_sent += sent
+        if sent != len(data):
+            channel.unsent = data[sent:]
+            return then if then is not self else repeated(channel, self)
+        channel.operation = then
+        executor.fresh.append(channel)
+        return then
 
     def _pick(self, channel: Channel) -> Operation | None:
         frame = self.picker.pick(channel.inbox, channel.ended and not channel.truncated)

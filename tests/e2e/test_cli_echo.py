@@ -64,8 +64,8 @@ def test_a_signal_ends_idle_clients_at_once(engine: str, number: signal.Signals)
         status, errors = running.end(number)
         assert time.monotonic() - began < 20  # not the deadline
         assert status == 0
-        # The silent one may not have come as far as idling.
-        assert re.fullmatch(r"evsockets: drained: \d finished, [12] idle, 0 aborted\n", errors)
+        # Either may not have come as far as idling: then it is the end of its operation that counts.
+        assert re.fullmatch(r"evsockets: drained: \d finished, \d idle, 0 aborted\n", errors)
         assert talkative.recv(10) == silent.recv(10) == b""
 
 

@@ -155,6 +155,14 @@ def test_out_of_descriptors_and_back(engine: str, site: Path) -> None:
                 if running.descriptors() >= 47:
                     break
                 time.sleep(0.01)
+        for _ in range(500):
+            with connect(running) as sock:
+                sock.sendall(GET)
+                answer = sock.recv(65536)
+            if answer.endswith(b"0123456789"):
+                break
+            # The last of the crowd are still being taken in and found to be gone.
+            assert answer.startswith(b"HTTP/1.1 503 ")
         settles(running, before)
         works(running)
         status, errors = running.end()

@@ -221,8 +221,8 @@ def test_other_user_code(engine: str, where: str, isolated: bool) -> None:
     with RequestExecutor(engine, configuration=configuration) as executor, theirs, others:
         theirs.sendall(b"!")
         others.sendall(b"!")
-        log = add(executor, None, OTHER_CODE[where](), socket=ours)
         other = add(executor, None, ReadOperation(FixedLengthFramePicker(1)), socket=silent)
+        log = add(executor, None, OTHER_CODE[where](), socket=ours)
         if isolated:
             executor.execute_request()
             assert isinstance(log.error.__cause__, Boom)

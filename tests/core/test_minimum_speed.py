@@ -1,0 +1,162 @@
+"""Minimum speeds, on a clock that only the engine moves."""
+
+from __future__ import annotations
+
+import pytest
+from support.wire import add, pair
+
+from evsockets import (
+    NullOperation,
+    ReadOperation,
+    ReadWriteOperation,
+    RequestExecutor,
+    SlowTransferError,
+    WriteOperation,
+    FixedLengthFramePicker,
+)
+from evsockets.testing.scripted import ScriptedEngine
+
+USUAL = ["INITIALIZE", "CONNECTED"]
+END = ["DISCONNECTED", "FINALIZE"]
+LONG = FixedLengthFramePicker(1_000_000)
+NEVER = {"io_timeout": None, "connection_timeout": None}
+RECEIVE = {"min_receive_speed": 100, "min_receive_speed_duration": 10}
+SEND = {"min_send_speed": 100, "min_send_speed_duration": 10}
+
+
+class Bench:
+    """An executor on a scripted clock, with one adopted socket and its peer."""
+
+    def __init__(self) -> None:
+        self.engine = ScriptedEngine(look=True)
+        self.executor = RequestExecutor(engine=self.engine)
+        self.start = self.engine.clock.now
+        self.client, self.peer = pair()
+        self.peer.setblocking(False)
+
+    def sends(self, every: float, size: int, times: int) -> None:
+        for _ in range(times):
+            self.engine.call(lambda: self.peer.send(bytes(size)) and None, after=every)
+
+    def reads(self, every: float, size: int, times: int) -> None:
+        for _ in range(times):
+            self.engine.call(lambda: self.peer.recv(size) and None, after=every)
+
+    @property
+    def elapsed(self) -> float:
+        return self.engine.clock.now - self.start
+
+    def run(self, operation, **more):
+        log = add(self.executor, None, operation, socket=self.client, **{**NEVER, **more})
+        self.executor.execute_request()
+        return log
+
+
+@pytest.fixture
+def bench():
+    made = Bench()
+    yield made
+    made.executor.close()
+    made.engine.close()
+    made.peer.close()
+
+
+def test_a_silent_peer_is_slow_after_the_duration(bench: Bench) -> None:
+    log = bench.run(ReadOperation(LONG), **RECEIVE)
+    error = log.error
+    assert isinstance(error, SlowTransferError)
+    assert (error.direction, error.speed, error.duration) == ("receive", 0.0, 10.0)
+    assert error.socket is bench.client
+    assert bench.elapsed == pytest.approx(10, abs=0.01)
+    assert log.names == [*USUAL, "EXCEPTION", *END]
+
+
+def test_exactly_the_minimum_is_enough(bench: Bench) -> None:
+    bench.sends(1, 100, 30)
+    bench.engine.call(bench.peer.close, after=0.5)
+    log = bench.run(ReadOperation(LONG), **RECEIVE)
+    assert not any(isinstance(error, SlowTransferError) for error in log.errors)
+    assert log.metadata.bytes_received == 3000
+
+
+def test_a_fast_start_does_not_hide_a_stall(bench: Bench) -> None:
+    bench.sends(1, 50_000, 1)
+    log = bench.run(ReadOperation(LONG), **RECEIVE)
+    assert isinstance(log.error, SlowTransferError)
+    assert 10 < bench.elapsed < 12
+
+
+def test_just_too_slow(bench: Bench) -> None:
+    bench.sends(1, 99, 30)
+    log = bench.run(ReadOperation(LONG), **RECEIVE)
+    assert isinstance(log.error, SlowTransferError)
+    assert 0 < log.error.speed < 100
+    assert bench.elapsed == pytest.approx(10, abs=0.1)
+
+
+def test_a_stalled_write_is_slow(bench: Bench) -> None:
+    log = bench.run(WriteOperation(bytes(5_000_000)), **SEND)
+    assert isinstance(log.error, SlowTransferError) and log.error.direction == "send"
+    assert log.names == [*USUAL, "WRITE", "EXCEPTION", *END]
+
+
+def test_sending_is_not_judged_by_the_receive_minimum(bench: Bench) -> None:
+    """An absurd minimum for the other direction does not matter while nothing is read."""
+    bench.reads(1, 200_000, 40)
+    bench.engine.call(bench.peer.close, after=0.5)
+    log = bench.run(
+        WriteOperation(bytes(2_000_000)), min_receive_speed=10**9, min_receive_speed_duration=2
+    )
+    assert log.errors == []
+    assert log.metadata.bytes_sent == 2_000_000
+
+
+def test_reading_is_not_judged_by_the_send_minimum(bench: Bench) -> None:
+    bench.sends(1, 10, 30)
+    bench.engine.call(bench.peer.close)
+    log = bench.run(ReadOperation(LONG), min_send_speed=10**9, min_send_speed_duration=1)
+    assert not any(isinstance(error, SlowTransferError) for error in log.errors)
+
+
+def test_both_directions_have_counters_of_their_own(bench: Bench) -> None:
+    """Bytes sent do not make the other direction any faster."""
+    bench.reads(0.5, 200_000, 100)
+    duplex = ReadWriteOperation(True, [ReadOperation(LONG), WriteOperation(iter([bytes(10_000)] * 2_000))])
+    log = bench.run(duplex, **RECEIVE, **SEND)
+    assert isinstance(log.error, SlowTransferError) and log.error.direction == "receive"
+    assert bench.elapsed == pytest.approx(10, abs=0.6)
+
+
+def test_idle_is_not_judged(bench: Bench) -> None:
+    log = bench.run(NullOperation(), keep_alive=True, idle_timeout=100, **RECEIVE, **SEND)
+    assert log.timeouts == [("IDLE", "idle")] and log.errors == []
+
+
+def test_set_while_running_it_counts_from_then(bench: Bench) -> None:
+    bench.engine.call(
+        lambda: bench.executor.socket_bag.set_metadata(bench.client, **RECEIVE), after=50
+    )
+    bench.engine.call(lambda: None, after=0.1)
+    log = bench.run(ReadOperation(LONG), io_timeout=300)
+    assert isinstance(log.error, SlowTransferError)
+    assert bench.elapsed == pytest.approx(60, abs=0.2)
+
+
+def test_reset_starts_anew(bench: Bench) -> None:
+    bench.engine.call(
+        lambda: bench.executor.socket_bag.reset_transfer_rate_counters(bench.client), after=8
+    )
+    log = bench.run(ReadOperation(LONG), **RECEIVE)
+    assert isinstance(log.error, SlowTransferError)
+    assert bench.elapsed == pytest.approx(18, abs=0.2)
+
+
+def test_live_speeds(bench: Bench) -> None:
+    speeds = []
+    bench.sends(1, 500, 20)
+    bench.engine.call(lambda: speeds.append(metadata.receive_speed) or bench.peer.close())
+    metadata = add(bench.executor, None, ReadOperation(LONG), socket=bench.client, **NEVER).metadata
+    assert (metadata.receive_speed, metadata.send_speed) == (0.0, 0.0)
+    bench.executor.execute_request()
+    assert speeds == [pytest.approx(500, rel=0.3)]
+    assert metadata.send_speed == 0.0
