@@ -35,6 +35,8 @@ _STARTS = 64
 # What may gather while the frames of one received chunk are worked through.
 _GATHER = 64 * 1024
 _LIVE_SPEED_SECONDS = 5.0
+# Seconds until a datagram server's answer that was not taken is sent again.
+_ANSWER_AGAIN = 0.005
 
 
 class Phase(enum.Enum):
@@ -415,7 +417,12 @@ class Channel:
         if interest != self.watched and not transport.shared:
             self.executor.engine.watch(transport.fileno(), interest, self.urgent or self)
             self.watched = interest
-        if (transport.pending and operation.interest & READ) or (transport.shared and interest):
+        if transport.shared and self.unsent is not None:
+            # The server's descriptor is not watched for one answer, and where its peer's queue is full
+            # writability would prove nothing: try again a little later.
+            transport.retry_at = self.executor.now + _ANSWER_AGAIN
+            self.executor.fresh_deadline(self)
+        elif (transport.pending and operation.interest & READ) or (transport.shared and interest):
             self.again()
 
     def again(self) -> None:
@@ -438,9 +445,9 @@ class Channel:
             handler(Event(EventType.INITIALIZE, self))
         if self.cancelled or executor.stopping:
             return
-        self.opened_at = executor.now
+        self.opened_at = executor.now if handler is None else executor.clock()
         if self.request_start is None:
-            self.request_start = executor.now
+            self.request_start = self.opened_at
         executor.fresh.append(self)
         self.become_opening(begin_life(self))
 
@@ -699,7 +706,7 @@ class Channel:
         limit = metadata._io_timeout
         self.io_limit = INFINITY if limit is None else limit
         if self.connected and (metadata._min_receive_speed or metadata._min_send_speed):
-            now = self.executor.now
+            now = self.executor.clock()  # not the turn's time, which may be long ago
             if self.meters is None:
                 self.meters = {}
             for direction, minimum, duration in self._minimums():
@@ -764,7 +771,7 @@ class Channel:
     def reset_speed(self) -> None:
         """Measure anew from now."""
         if self.meters is not None:
-            now = self.executor.now
+            now = self.executor.clock()
             for direction, meter in self.meters.items():
                 meter.reset(self.bytes_received if direction == "receive" else self.bytes_sent, now)
 
@@ -780,9 +787,9 @@ class Channel:
             if when < self.armed:
                 self.executor.fresh_deadline(self)
         elif self.phase is Phase.OPENING:
-            self.opened_at = now
-            if self.connected_at is None and self.request_start is not None and self.armed == INFINITY:
+            if self.request_start == self.opened_at:  # not at another attempt
                 self.request_start = now
+            self.opened_at = now
             self.executor.fresh_deadline(self)
 
     def deadlines(self) -> list[tuple[float, Any]]:
@@ -811,6 +818,8 @@ class Channel:
             when = operation.due(self)
             if when is not None:
                 result.append((when, operation))
+        if self.unsent is not None and self.transport is not None and self.transport.shared:
+            result.append((self.transport.retry_at, None))
         return result
 
     def expire(self, now: float) -> None:
@@ -822,6 +831,9 @@ class Channel:
         what = min(late, key=lambda entry: entry[0])[1]
         if isinstance(what, TimeoutStage):
             self._timed_out(what)
+        elif what is None:
+            self.transport.retry_at = now + _ANSWER_AGAIN
+            self.again()
         elif isinstance(what, str):
             self._judge_speed(what, now)
         elif what is self.operation:

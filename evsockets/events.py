@@ -84,6 +84,7 @@ class Event:
     def cancel_operation(self) -> None:
         """End this socket once the event's other handlers have run; nothing else is sent or reported
         but DISCONNECTED (if it was connected) and FINALIZE."""
+        self._channel.executor.check_thread()
         self._channel.cancel()
 
     @property

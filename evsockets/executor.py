@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _ASK_AGAIN = 0.1  # seconds between rounds of the limitation solver while nothing runs
 _LONGEST_WAIT = 86_400.0
+_SLOW_TURN = 0.001  # seconds from which on a turn's length matters to the time-outs of those in it
 
 
 class RequestExecutor:
@@ -396,8 +397,9 @@ class RequestExecutor:
                     return
         if self._callbacks:
             self._call_callbacks()
-        if self.fresh:
-            self._count_from_now()
+        end = self._count_from_now() if self.fresh else self.clock()
+        if end - now > _SLOW_TURN:
+            self._credit(batch, queue, now, end)
         if self._drain is not None and self._drain.deadline <= now:
             self._drain.expire()
         if self.deadlines.next() <= now:
@@ -445,10 +447,16 @@ class RequestExecutor:
         except BaseException as error:
             self._step_failed(channel, error)
 
-    def _count_from_now(self) -> None:
+    def _credit(self, batch: list[tuple[Any, int]], queue: list[Channel], now: float, end: float) -> None:
+        """A slow handler ran: what moved bytes in the same turn did so after it, as far as we know."""
+        for channel in [*(getattr(token, "channel", None) for token, _ in batch), *queue]:
+            if channel is not None and channel.io_start == now:
+                channel.io_start = end
+
+    def _count_from_now(self) -> float:
         """What became pending in the handlers that just ran counts from now, not from before them."""
+        now = self.clock()
         if self.fresh:
-            now = self.clock()
             fresh, self.fresh = self.fresh, []
             connected = Phase.CONNECTED
             for channel in fresh:
@@ -461,6 +469,7 @@ class RequestExecutor:
                         self.fresh_deadline(channel)
                 else:
                     channel.clock_from(now)
+        return now
 
     def fresh_deadline(self, channel: Channel) -> None:
         """Arm the channel for the earliest moment it could be late."""

@@ -21,8 +21,10 @@ def _timed(name: str, kind: str) -> Any:
         return getattr(self, slot)  # type: ignore[no-any-return]
 
     def write(self: SocketMetadata, value: float | None) -> None:
-        setattr(self, slot, check_timeout(name, value))
-        self._changed()
+        value = check_timeout(name, value)
+        self._check_thread()
+        setattr(self, slot, value)
+        self._channel.settings_changed()
 
     read.__doc__ = f"{kind}, or None. Negative or NaN: ValueError."
     return property(read, write, doc=read.__doc__)
@@ -61,8 +63,8 @@ class SocketMetadata:
         self._min_send_speed_duration = configuration.min_send_speed_duration
         self._stream_context = StreamContext.of(configuration.stream_context)
 
-    def _changed(self) -> None:
-        self._channel.settings_changed()
+    def _check_thread(self) -> None:
+        self._channel.executor.check_thread()
 
     connection_timeout = _timed("connection_timeout", "Seconds from resolving to CONNECTED")
     io_timeout = _timed("io_timeout", "Seconds without a byte while an operation is pending")
@@ -82,6 +84,7 @@ class SocketMetadata:
 
     @address.setter
     def address(self, value: str | None) -> None:
+        self._check_thread()
         self._parsed = None if value is None else parse_address(value, server=self._channel.socket.is_server)
         self._address = value
 
@@ -92,6 +95,7 @@ class SocketMetadata:
 
     @stream_context.setter
     def stream_context(self, value: Any) -> None:
+        self._check_thread()
         self._stream_context = StreamContext.of(value)
 
     @property
@@ -101,6 +105,7 @@ class SocketMetadata:
 
     @keep_alive.setter
     def keep_alive(self, value: bool) -> None:
+        self._check_thread()
         self._keep_alive = bool(value) or self._channel.socket.persistent
 
     @property

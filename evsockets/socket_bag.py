@@ -105,6 +105,7 @@ class SocketBag:
         return iter([channel.socket for channel in self._channels.values()])
 
     def _channel(self, socket: Socket) -> Channel:
+        self._executor.check_thread()
         channel = self._channels.get(id(socket))
         if channel is None:
             raise UnknownSocketError(f"{socket!r} is not in this bag: add_socket() first")
@@ -122,7 +123,12 @@ class SocketBag:
         self._executor.check_thread()
         if not isinstance(operation, Operation):
             raise TypeError(f"set_operation() takes an operation, got {operation!r}")
-        self._channel(socket).set_operation(operation)
+        channel = self._channel(socket)
+        if socket.is_server:
+            if type(operation) is not ReadOperation:
+                raise TypeError(f"a server reads, and that is its accepting; got {operation!r}")
+            return  # it accepts already
+        channel.set_operation(operation)
 
     def get_metadata(self, socket: Socket) -> SocketMetadata:
         """The socket's metadata. UnknownSocketError if it is not in the bag."""

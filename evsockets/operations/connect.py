@@ -17,7 +17,7 @@ from ..resolver import numeric
 from ..sockets import AcceptedSocket, DatagramClientSocket, PersistentClientSocket
 from ..transports.datagram import DatagramReply, DatagramTransport
 from ..transports.listener import open_client_socket
-from ..transports.stream import StreamTransport
+from ..transports.stream import StreamTransport, is_tcp
 from .base import Operation
 from .flush import BEGIN
 from .handshake import TlsHandshakeOperation
@@ -103,6 +103,11 @@ def _reuse(channel: Channel, connection: Connection) -> Operation:
     channel.ended = connection.ended
     channel.remote = connection.remote
     channel.tls = connection.tls
+    if channel.tls is None and not channel.transport.datagram and is_tcp(channel.transport.sock):
+        if channel.dispatch.oob is not None:
+            channel.urgent = Urgent(channel)
+        else:  # an earlier life may have wanted it in line
+            channel.transport.sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 0)
     channel.connected_now()
     return Reused()
 
@@ -153,7 +158,7 @@ def _connected(channel: Channel, sock: Any, tls: bool) -> Operation:
         return BEGIN
     transport = StreamTransport(sock)
     channel.use(transport)
-    if channel.dispatch.oob is not None and sock.family in (_socket.AF_INET, _socket.AF_INET6) and not tls:
+    if channel.dispatch.oob is not None and not tls and is_tcp(sock):
         channel.urgent = Urgent(channel)
     if tls:
         return TlsHandshakeOperation(BEGIN)
@@ -185,7 +190,7 @@ class Urgent:
                 replaced, following = channel.take_urgent(byte)
                 if channel.cancelled or channel.executor.stopping:
                     return self
-                if replaced:
+                if replaced or channel.override is not None:
                     operation.abandon(channel)
                     channel.become(following)
                 return self
@@ -426,11 +431,11 @@ class Connect(Operation):
                 attempt.retry_at = None
                 self.progress(attempt, attempt.sock.connect_ex(attempt.candidate[1]))
                 if channel.operation is not self:
-                    return channel.operation
+                    return self  # what follows has begun already
         following = self._advance(channel)
         if following is not self:
             channel.become_opening(following)
-        return channel.operation
+        return self
 
     def abandon(self, channel: Channel) -> None:
         if self._ticket is not None:

@@ -95,6 +95,10 @@ class Idle(Operation):
             event = DataAlertEvent(channel, channel.alerts, DATA_ALERTS)
             handler(event)
             following = event.next_operation
+            if channel.forgotten:
+                return None
+            if channel.override is not None:  # set by way of the bag
+                following, channel.override = channel.override, None
         if following is None:
             channel.again()
             return self

@@ -94,7 +94,7 @@ class DatagramReply:
     `recv` gives the datagram once, then b"" with `at_end` true; `send` answers.
     """
 
-    __slots__ = ("_data", "_remote", "_server", "at_end")
+    __slots__ = ("_data", "_remote", "_server", "at_end", "retry_at")
 
     datagram = True
     shared = True
@@ -109,6 +109,7 @@ class DatagramReply:
         self._data: bytes | None = data
         self._remote = remote
         self.at_end = False
+        self.retry_at = 0.0  # when the channel sends again what was not taken
 
     @property
     def sock(self) -> _socket.socket:

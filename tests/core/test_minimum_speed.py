@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from support.wire import add, pair
 
 from evsockets import (
+    READ,
+    FixedLengthFramePicker,
     NullOperation,
     ReadOperation,
     ReadWriteOperation,
     RequestExecutor,
     SlowTransferError,
     WriteOperation,
-    FixedLengthFramePicker,
 )
 from evsockets.testing.scripted import ScriptedEngine
+from support.wire import add, pair
 
 USUAL = ["INITIALIZE", "CONNECTED"]
 END = ["DISCONNECTED", "FINALIZE"]
@@ -35,8 +36,12 @@ class Bench:
         self.peer.setblocking(False)
 
     def sends(self, every: float, size: int, times: int) -> None:
+        def send():
+            self.peer.send(bytes(size))
+            return [(self.client.fileno(), READ)]
+
         for _ in range(times):
-            self.engine.call(lambda: self.peer.send(bytes(size)) and None, after=every)
+            self.engine.call(send, after=every)
 
     def reads(self, every: float, size: int, times: int) -> None:
         for _ in range(times):
@@ -104,9 +109,7 @@ def test_sending_is_not_judged_by_the_receive_minimum(bench: Bench) -> None:
     """An absurd minimum for the other direction does not matter while nothing is read."""
     bench.reads(1, 200_000, 40)
     bench.engine.call(bench.peer.close, after=0.5)
-    log = bench.run(
-        WriteOperation(bytes(2_000_000)), min_receive_speed=10**9, min_receive_speed_duration=2
-    )
+    log = bench.run(WriteOperation(bytes(2_000_000)), min_receive_speed=10**9, min_receive_speed_duration=2)
     assert log.errors == []
     assert log.metadata.bytes_sent == 2_000_000
 
@@ -133,9 +136,7 @@ def test_idle_is_not_judged(bench: Bench) -> None:
 
 
 def test_set_while_running_it_counts_from_then(bench: Bench) -> None:
-    bench.engine.call(
-        lambda: bench.executor.socket_bag.set_metadata(bench.client, **RECEIVE), after=50
-    )
+    bench.engine.call(lambda: bench.executor.socket_bag.set_metadata(bench.client, **RECEIVE), after=50)
     bench.engine.call(lambda: None, after=0.1)
     log = bench.run(ReadOperation(LONG), io_timeout=300)
     assert isinstance(log.error, SlowTransferError)
@@ -143,9 +144,7 @@ def test_set_while_running_it_counts_from_then(bench: Bench) -> None:
 
 
 def test_reset_starts_anew(bench: Bench) -> None:
-    bench.engine.call(
-        lambda: bench.executor.socket_bag.reset_transfer_rate_counters(bench.client), after=8
-    )
+    bench.engine.call(lambda: bench.executor.socket_bag.reset_transfer_rate_counters(bench.client), after=8)
     log = bench.run(ReadOperation(LONG), **RECEIVE)
     assert isinstance(log.error, SlowTransferError)
     assert bench.elapsed == pytest.approx(18, abs=0.2)

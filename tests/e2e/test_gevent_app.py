@@ -81,7 +81,8 @@ def test_a_busy_executor_does_not_starve_the_hub(executor: RequestExecutor) -> N
 
     def others() -> None:
         nonlocal ticks, busy
-        for ticks in range(1, 51):
+        while ticks < 50:
+            ticks += 1
             gevent.sleep(0)
         busy = False
 
@@ -304,7 +305,12 @@ def test_monkey_patched(patch: str, first: bool) -> None:
 
 def run(code: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=HANGS, check=False
+        [sys.executable, "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
+        check=False,
     )
     assert result.returncode == 0 and result.stdout.strip() == "ok", result.stdout + result.stderr
 

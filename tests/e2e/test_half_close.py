@@ -93,7 +93,10 @@ def test_peer_ends_during_a_long_answer(executor: RequestExecutor) -> None:
             )
 
         service = Service(
-            executor, handler={}, started=started, first=lambda: WriteOperation(BIG[:1000] for _ in range(5000))
+            executor,
+            handler={},
+            started=started,
+            first=lambda: WriteOperation(BIG[:1000] for _ in range(5000)),
         )
         executor.execute_request()
     assert got == [BIG[:1000] * 5000]
@@ -125,7 +128,10 @@ def test_raw_reads_end_without_exception(executor: RequestExecutor) -> None:
             peers.stream(event.metadata.local_address, b"abc").shutdown(socket.SHUT_WR)
 
         service = Service(
-            executor, started=started, first=ReadOperation, handler={EventType.READ: lambda e: e.next_is_read()}
+            executor,
+            started=started,
+            first=ReadOperation,
+            handler={EventType.READ: lambda e: e.next_is_read()},
         )
         executor.execute_request()
     assert service.talking.names() == ["INITIALIZE", "CONNECTED", "READ", "DISCONNECTED", "FINALIZE"]
@@ -195,9 +201,7 @@ def test_reset_is_a_disconnected_error_with_its_number(executor: RequestExecutor
             if event.type is EventType.CONNECTED:
                 reset(peers[0])
 
-        service = Service(
-            executor, started=lambda e: peers.stream(e.metadata.local_address), handler=handler
-        )
+        service = Service(executor, started=lambda e: peers.stream(e.metadata.local_address), handler=handler)
         executor.execute_request()
     (error,) = service.talking.exceptions()
     assert isinstance(error, DisconnectedError) and error.errno == errno.ECONNRESET
@@ -279,7 +283,9 @@ def test_shutdown_keeps_an_idle_connection_open(executor: RequestExecutor) -> No
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 @pytest.mark.parametrize("then_write", [False, True])
-def test_the_end_is_told_once(executor: RequestExecutor, ca: Authority, scheme: str, then_write: bool) -> None:
+def test_the_end_is_told_once(
+    executor: RequestExecutor, ca: Authority, scheme: str, then_write: bool
+) -> None:
     """A second read after the frame that the end completed meets the end again, once; writing works."""
     reads: list[bytes] = []
 
@@ -326,9 +332,7 @@ def test_tls_truncation(executor: RequestExecutor, ca: Authority, require: bool)
 
         def started(event: Any) -> None:
             peers.stream(event.metadata.local_address)
-            executor.socket_bag.add_socket(
-                ClientSocket.from_socket(peers[0].dup()), Handshake(), handler={}
-            )
+            executor.socket_bag.add_socket(ClientSocket.from_socket(peers[0].dup()), Handshake(), handler={})
 
         class Handshake(Operation):
             def start(self, channel: Any) -> Any:

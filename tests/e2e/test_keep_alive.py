@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import socket
-import ssl
 
 import pytest
-from support.certificates import Authority
-from support.wire import add, hang_up, pair, peer, read_to_end, reset, talk, tls_script
 
 from evsockets import (
     ClientSocket,
@@ -17,13 +14,13 @@ from evsockets import (
     FixedLengthFramePicker,
     MarkerFramePicker,
     NullOperation,
-    PersistentClientSocket,
     ReadOperation,
     RequestExecutor,
     TlsDataFlushEventHandler,
     UnmanagedSocketError,
     WriteOperation,
 )
+from support.wire import add, pair, peer, read_to_end, reset, talk
 
 LINE = MarkerFramePicker(None, b"\n")
 USUAL = ["INITIALIZE", "CONNECTED"]
@@ -114,7 +111,9 @@ def test_an_answer_restarts_the_count(executor: RequestExecutor) -> None:
     with theirs:
         theirs.sendall(b"abc")
         theirs.shutdown(socket.SHUT_WR)
-        log = talk(executor, None, NullOperation(), socket=client, keep_alive=True, on={"DATA_ALERT": on_alert})
+        log = talk(
+            executor, None, NullOperation(), socket=client, keep_alive=True, on={"DATA_ALERT": on_alert}
+        )
     assert alerts(log) == [1, 2, 3, 4, 5] * 3 and log.frames == [b"a", b"b", b"c"]
     assert log.names[-2:] == END and log.errors == []
 
@@ -142,8 +141,31 @@ def test_an_alert_may_end_the_connection(executor: RequestExecutor, how: str) ->
 
     with theirs:
         theirs.sendall(b"abc")
-        log = talk(executor, None, NullOperation(), socket=client, keep_alive=True, on={"DATA_ALERT": on_alert})
+        log = talk(
+            executor, None, NullOperation(), socket=client, keep_alive=True, on={"DATA_ALERT": on_alert}
+        )
     assert log.names == [*USUAL, "DATA_ALERT", *END]
+
+
+@pytest.mark.parametrize("how", ["set_operation", "forget_socket"])
+def test_the_bag_may_answer_an_alert(executor: RequestExecutor, how: str) -> None:
+    client, theirs = pair()
+
+    def on_alert(event):
+        bag = event.executor.socket_bag
+        bag.forget_socket(client) if how == "forget_socket" else bag.set_operation(client, ReadOperation())
+
+    with theirs:
+        theirs.sendall(b"abc")
+        theirs.shutdown(socket.SHUT_WR)
+        log = talk(
+            executor, None, NullOperation(), socket=client, keep_alive=True, on={"DATA_ALERT": on_alert}
+        )
+        client.close()
+    if how == "forget_socket":
+        assert log.names == [*USUAL, "DATA_ALERT", "FINALIZE"]
+    else:
+        assert log.names == [*USUAL, "DATA_ALERT", "READ", *END] and log.frames == [b"abc"]
 
 
 def test_set_operation_starts_at_once(executor: RequestExecutor) -> None:
@@ -226,6 +248,23 @@ def test_the_next_life_uses_the_connection(executor: RequestExecutor) -> None:
     assert server.results == [b"1"]
 
 
+def test_the_next_life_may_want_urgent_bytes(executor: RequestExecutor) -> None:
+    def script(sock):
+        sock.recv(1)
+        sock.send(b"!", socket.MSG_OOB)
+        sock.sendall(b"line\n")
+        return read_to_end(sock)
+
+    client = ClientSocket()
+    with peer(script) as server:
+        talk(
+            executor, server.url(), NullOperation(), socket=client, keep_alive=True, on={"CONNECTED": forget}
+        )
+        write = WriteOperation(b"x", then=ReadOperation(LINE))
+        log = talk(executor, server.url(), write, socket=client, oob=True)
+    assert log.names == ["INITIALIZE", "WRITE", "OOB", "READ", *END] and log.frames == [b"line\n"]
+
+
 @pytest.mark.parametrize("when", ["idle", "in CONNECTED", "in WRITE"])
 def test_forgetting_at_several_moments(executor: RequestExecutor, when: str) -> None:
     client, theirs = pair()
@@ -294,159 +333,3 @@ def test_the_peer_went_away_between_two_lives(executor: RequestExecutor) -> None
     log = talk(executor, None, ReadOperation(LINE), socket=client)
     assert isinstance(log.error, DisconnectedError)
     assert log.names == ["INITIALIZE", "EXCEPTION", *END]
-
-
-# ---- the pool --------------------------------------------------------------------------------------
-
-
-def echo(sock):
-    count = 0
-    while data := sock.recv(100):
-        sock.sendall(data)
-        count += 1
-    return count
-
-
-def ask(executor: RequestExecutor, url: str, key: object = None, on=None, **more):
-    client = PersistentClientSocket(key)
-    seen = []
-
-    def on_read(event):
-        seen.append(event.socket.fileno())
-        (on or forget)(event)
-
-    log = talk(
-        executor, url, WriteOperation(b"hello\n", then=ReadOperation(LINE)), socket=client,
-        on={"READ": on_read}, **more,
-    )  # fmt: skip
-    return client, log, seen
-
-
-def test_three_executors_one_connection(engine: str) -> None:
-    with peer(echo) as server:
-        descriptors = []
-        for number in range(3):
-            with RequestExecutor(engine) as executor:
-                client, log, seen = ask(executor, server.url())
-                descriptors += seen
-                middle = ["WRITE", "READ", "FINALIZE"]
-                assert log.names == (["INITIALIZE", *middle] if number else [*USUAL, *middle])
-                assert log.frames == [b"hello\n"]
-        assert len(set(descriptors)) == 1
-        assert client.is_connected
-        client.close()
-    assert server.results == [3]
-
-
-def test_the_pool_tells_keys_apart(executor: RequestExecutor) -> None:
-    with peer(echo) as one, peer(echo) as two:
-        first, *_ = ask(executor, one.url(), "a")
-        second, log, _ = ask(executor, two.url(), "b")
-        assert log.names[:2] == USUAL
-        second.close()
-        first.close()
-    with peer(echo) as other:
-        third, log, _ = ask(executor, other.url(), "a")
-        assert log.names[:2] == USUAL
-        third.close()
-    assert one.results == two.results == other.results == [1]
-
-
-@pytest.mark.parametrize("stale", ["end", "reset", "stray bytes"])
-def test_a_stale_connection_is_never_handed_out(executor: RequestExecutor, stale: str) -> None:
-    from threading import Event
-
-    gone = Event()
-
-    def script(sock):
-        sock.sendall(sock.recv(100))
-        if not gone.is_set():
-            if stale == "end":
-                sock.shutdown(socket.SHUT_WR)
-            elif stale == "reset":
-                reset(sock)
-            else:
-                sock.sendall(b"stray")
-            gone.set()
-        if stale != "reset":
-            return read_to_end(sock)
-
-    with peer(script, count=2) as server:
-        first, log, _ = ask(executor, server.url())
-        assert gone.wait(10)
-        second, log, _ = ask(executor, server.url())
-        assert log.names == [*USUAL, "WRITE", "READ", "FINALIZE"] and log.frames == [b"hello\n"]
-        assert not first.is_connected
-        second.close()
-
-
-@pytest.mark.parametrize("how", ["end", "cancel", "stop"])
-def test_any_other_end_closes_it(executor: RequestExecutor, how: str) -> None:
-    def on_read(event):
-        if how == "cancel":
-            event.cancel_operation()
-        elif how == "stop":
-            event.executor.stop_request()
-
-    with peer(echo) as server:
-        more = {"idle_timeout": 0.05} if how == "end" else {}
-        client, log, _ = ask(executor, server.url(), on=on_read, **more)
-        assert not client.is_connected
-    assert server.results == [1]
-    assert log.names[-2:] == END
-
-
-def test_leftover_bytes_are_not_handed_out(executor: RequestExecutor) -> None:
-    def script(sock):
-        sock.sendall(sock.recv(100) + b"more")
-        return read_to_end(sock)
-
-    with peer(script, count=2) as server:
-        for _ in range(2):
-            client, log, _ = ask(executor, server.url())
-            assert log.names[:2] == USUAL
-        client.close()
-
-
-@pytest.mark.parametrize("stale", [False, True])
-def test_the_pool_over_tls(engine: str, ca: Authority, stale: bool) -> None:
-    from threading import Event
-
-    gone = Event()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
-
-    def script(sock):
-        sock.sendall(sock.recv(100))
-        if stale and not gone.is_set():
-            hang_up(sock)
-            gone.set()
-            return 1
-        try:
-            return 1 + echo(sock)
-        except OSError:
-            return 1
-
-    with peer(tls_script(context, script), count=1 + stale) as server:
-        names = []
-        for number in range(2):
-            with RequestExecutor(engine) as executor:
-                client, log, _ = ask(executor, server.url("tls"), stream_context={"ca_file": ca.ca_file})
-                names.append(log.names[1])
-                assert log.metadata.tls.version == "TLSv1.3"
-                assert not stale or number or gone.wait(10)
-        # TLS settings are part of the key; session tickets in between are no stray bytes.
-        assert names == ["CONNECTED", "CONNECTED" if stale else "WRITE"]
-        client.close()
-
-
-def test_other_tls_settings_get_a_connection_of_their_own(executor: RequestExecutor, ca: Authority) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
-    url = None
-    for settings in ({"ca_file": ca.ca_file}, {"verify": False}):
-        with peer(tls_script(context, echo)) as server:
-            url = server.url("tls")
-            client, log, _ = ask(executor, url, stream_context=settings)
-            assert log.names[:2] == USUAL
-            client.close()

@@ -6,8 +6,6 @@ import sys
 from typing import Any
 
 import pytest
-from support.scenes import KINDS, scene
-from support.wire import add, pair, talk
 
 from evsockets import (
     Configuration,
@@ -21,6 +19,8 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
+from support.scenes import KINDS, scene
+from support.wire import add, pair, talk
 
 #: Every event up to and with the one in which something is raised.
 UP_TO = {

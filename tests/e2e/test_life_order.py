@@ -6,8 +6,6 @@ import socket
 from typing import Any
 
 import pytest
-from support.scenes import KINDS, scene
-from support.wire import Log, add, pair, talk
 
 from evsockets import (
     ClientSocket,
@@ -20,6 +18,8 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
+from support.scenes import KINDS, scene
+from support.wire import Log, add, pair, talk
 
 #: What a life shows up to the event in which it is ended.
 BEFORE = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 
 import pytest
-from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
 
 from evsockets import (
     DisconnectedError,
@@ -19,6 +18,7 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
+from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
 
 LINE = MarkerFramePicker(None, b"\n")
 USUAL = ["INITIALIZE", "CONNECTED"]
@@ -47,7 +47,9 @@ def test_twenty_of_each_first_in_first_out(executor: RequestExecutor, read_first
 
 
 @pytest.mark.parametrize("read_first", [True, False])
-def test_which_one_is_looked_at_first_when_both_are_ready(executor: RequestExecutor, read_first: bool) -> None:
+def test_which_one_is_looked_at_first_when_both_are_ready(
+    executor: RequestExecutor, read_first: bool
+) -> None:
     client, theirs = pair()
     with theirs:
         theirs.sendall(b"x")

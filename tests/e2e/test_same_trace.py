@@ -78,7 +78,9 @@ def conversations(engine: str, ca: Authority) -> dict[str, list[tuple[Any, ...]]
 
         def answer(event: Any) -> None:
             if event.type is EventType.READ:
-                event.next_is_write(BIG if event.frame.data == b"big\n" else event.frame.data, then=follow(event))
+                event.next_is_write(
+                    BIG if event.frame.data == b"big\n" else event.frame.data, then=follow(event)
+                )
 
         def follow(event: Any) -> Any:
             return ReadOperation(LINE) if event.frame.data == b"1\n" else None
@@ -91,7 +93,11 @@ def conversations(engine: str, ca: Authority) -> dict[str, list[tuple[Any, ...]]
             where = f"tcp://127.0.0.1:{port}"
             client("lines", where, WriteOperation(b"1\n2\n", then=ReadOperation(LINE)),
                    {EventType.READ: lambda e: e.next_is_read(LINE)})  # fmt: skip
-            client("big", where, WriteOperation([b"b", b"ig", b"\n"], then=ReadOperation(FixedLengthFramePicker(len(BIG)))))
+            client(
+                "big",
+                where,
+                WriteOperation([b"b", b"ig", b"\n"], then=ReadOperation(FixedLengthFramePicker(len(BIG)))),
+            )
             client("half", where, WriteOperation(
                 b"x\n", then=ShutdownWriteOperation(ReadOperation(EndOfStreamFramePicker()))))  # fmt: skip
             client("late", where, ReadOperation(LINE), io_timeout=0.1)
@@ -109,10 +115,19 @@ def conversations(engine: str, ca: Authority) -> dict[str, list[tuple[Any, ...]]
         own = {"certificate": ca.server.certificate, "private_key": ca.server.private_key}
         servers.append(Service(executor, clients=99, handler=answer, started=plain))
         servers.append(
-            Service(executor, "tls://127.0.0.1:0", clients=99, handler=answer, started=secret, stream_context=own)
+            Service(
+                executor, "tls://127.0.0.1:0", clients=99, handler=answer, started=secret, stream_context=own
+            )
         )
         servers.append(
-            Service(executor, "udp://127.0.0.1:0", clients=99, first=ReadOperation, handler=answer, started=datagrams)
+            Service(
+                executor,
+                "udp://127.0.0.1:0",
+                clients=99,
+                first=ReadOperation,
+                handler=answer,
+                started=datagrams,
+            )
         )
         for service in servers:
             trace.name(service.server, service.metadata.address or "")

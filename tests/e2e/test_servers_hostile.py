@@ -113,9 +113,7 @@ def test_gone_during_the_handshake(executor: RequestExecutor, ca: Authority, how
                 peer.close()
             asked.append(ask(executor, event.metadata.local_address[1], ca))
 
-        service = Service(
-            executor, "tls://127.0.0.1:0", clients=2, started=started, stream_context=tls(ca)
-        )
+        service = Service(executor, "tls://127.0.0.1:0", clients=2, started=started, stream_context=tls(ca))
         executor.execute_request()
     assert answers(asked[0]) == [b"hello\n"]
     (error,) = service.talking.exceptions()

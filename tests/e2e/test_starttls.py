@@ -6,8 +6,6 @@ import socket
 import ssl
 
 import pytest
-from support.certificates import Authority
-from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
 
 from evsockets import (
     ConnectionFailedError,
@@ -20,6 +18,8 @@ from evsockets import (
     TlsHandshakeOperation,
     WriteOperation,
 )
+from support.certificates import Authority
+from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
 
 LINE = MarkerFramePicker(None, b"\n")
 USUAL = ["INITIALIZE", "CONNECTED"]
@@ -150,7 +150,9 @@ def test_twice_after_tls_from_the_start(executor: RequestExecutor, ca: Authority
             return wrapped.recv(10)
 
     with peer(quietly(script)) as server:
-        log = talk(executor, server.url("tls"), TlsHandshakeOperation(), stream_context={"ca_file": ca.ca_file})
+        log = talk(
+            executor, server.url("tls"), TlsHandshakeOperation(), stream_context={"ca_file": ca.ca_file}
+        )
     assert isinstance(log.error, TlsHandshakeError)
     assert log.names == [*USUAL, "EXCEPTION", *END]
 
@@ -169,9 +171,7 @@ def test_a_peer_that_does_not_shake_hands(executor: RequestExecutor, how: str) -
 
     with peer(script) as server:
         more = {"io_timeout": 0.1} if how == "silence" else {}
-        log = talk(
-            executor, server.url(), TlsHandshakeOperation(), stream_context={"verify": False}, **more
-        )
+        log = talk(executor, server.url(), TlsHandshakeOperation(), stream_context={"verify": False}, **more)
     if how == "silence":
         assert log.timeouts == [("IO", "handshaking")]
     else:
@@ -208,9 +208,13 @@ def test_a_server(executor: RequestExecutor, ca: Authority, at_once: bool) -> No
     def on_accept(event):
         logs.append(
             add(
-                executor, None, ReadOperation(LINE), socket=event.client_socket, on={"READ": on_read},
+                executor,
+                None,
+                ReadOperation(LINE),
+                socket=event.client_socket,
+                on={"READ": on_read},
                 stream_context=settings,
-            )  # fmt: skip
+            )
         )
         event.socket.close()
 

@@ -6,27 +6,23 @@ import socket
 import ssl
 
 import pytest
-from support.certificates import Authority
-from support.wire import PATIENCE, add, hang_up, pair, peer, read_exactly, read_to_end, talk, tls_script
 
 from evsockets import (
     ClientSocket,
     ConnectionFailedError,
-    DisconnectedError,
-    EndOfStreamFramePicker,
     EventType,
     FixedLengthFramePicker,
-    FrameError,
     MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
-    ShutdownWriteOperation,
     StreamContext,
     TlsHandshakeError,
     UnsupportedOperationError,
     WriteOperation,
 )
+from support.certificates import Authority
+from support.wire import PATIENCE, add, pair, peer, read_exactly, read_to_end, talk, tls_script
 
 LINE = MarkerFramePicker(None, b"\n")
 USUAL = ["INITIALIZE", "CONNECTED"]
@@ -82,7 +78,8 @@ def test_a_verified_conversation(executor: RequestExecutor, ca: Authority) -> No
 
 
 @pytest.mark.parametrize(
-    ("scheme", "version"), [("tls", "TLSv1.3"), ("ssl", "TLSv1.3"), ("tlsv1.2", "TLSv1.2"), ("tlsv1.3", "TLSv1.3")]
+    ("scheme", "version"),
+    [("tls", "TLSv1.3"), ("ssl", "TLSv1.3"), ("tlsv1.2", "TLSv1.2"), ("tlsv1.3", "TLSv1.3")],
 )
 def test_schemes(executor: RequestExecutor, ca: Authority, scheme: str, version: str) -> None:
     with peer(tls_script(server_side(ca), echo_line)) as server:
@@ -134,7 +131,8 @@ def test_another_host_name(executor: RequestExecutor, ca: Authority) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "agreed"), [(("h2", "http/1.1"), "h2"), (("http/1.1",), "http/1.1"), (("smtp",), None), ((), None)]
+    ("offered", "agreed"),
+    [(("h2", "http/1.1"), "h2"), (("http/1.1",), "http/1.1"), (("smtp",), None), ((), None)],
 )
 def test_alpn(executor: RequestExecutor, ca: Authority, offered: tuple[str, ...], agreed: str | None) -> None:
     context = server_side(ca)
@@ -217,9 +215,10 @@ def test_much_data_through_tiny_buffers(executor: RequestExecutor, ca: Authority
         sock.sendall(received)
         return len(received)
 
+    read = ReadOperation(FixedLengthFramePicker(len(data)))
     with peer(tls_script(server_side(ca), script), receive_buffer=8192) as server:
         log = talk(
-            executor, server.url(scheme), WriteOperation(data, then=ReadOperation(FixedLengthFramePicker(len(data)))),
+            executor, server.url(scheme), WriteOperation(data, then=read),
             stream_context={"ca_file": ca.ca_file, "send_buffer_size": 4608, "receive_buffer_size": 4096},
         )  # fmt: skip
     assert log.frames == [data]
@@ -262,109 +261,6 @@ def test_many_small_records(executor: RequestExecutor, ca: Authority) -> None:
     assert log.frames == [b"0123456789" * 10_000] and server.results == [b"done"]
 
 
-# ---- the end ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])
-def test_an_orderly_close_sends_close_notify(executor: RequestExecutor, ca: Authority, scheme: str) -> None:
-    # The peer does not suppress ragged ends: without close_notify its read raises.
-    with peer(tls_script(server_side(ca), read_to_end)) as server:
-        log = talk(executor, server.url(scheme), WriteOperation(b"bye"), stream_context={"ca_file": ca.ca_file})
-    assert server.results == [b"bye"] and log.names == [*USUAL, "WRITE", *END]
-
-
-ENDS = [
-    # picker, sent, the frames and the error: with close_notify, without, without where that is allowed
-    (None, b"", [], None, DisconnectedError, None),
-    (LINE, b"", [], DisconnectedError, DisconnectedError, DisconnectedError),
-    (LINE, b"hal", [], FrameError, FrameError, FrameError),
-    (EndOfStreamFramePicker(), b"", [b""], None, FrameError, None),
-    (EndOfStreamFramePicker(), b"all", [b"all"], None, FrameError, None),
-]
-
-
-@pytest.mark.parametrize("ending", ["close_notify", "truncated", "allowed"])
-@pytest.mark.parametrize("row", range(len(ENDS)))
-@pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])
-def test_how_tls_ends(executor: RequestExecutor, ca: Authority, row: int, ending: str, scheme: str) -> None:
-    picker, sent, frames, proper, truncated, allowed = ENDS[row]
-    error = {"close_notify": proper, "truncated": truncated, "allowed": allowed}[ending]
-
-    def script(sock):
-        if sent:
-            sock.sendall(sent)
-        if ending == "close_notify":
-            sock.unwrap()
-        else:
-            hang_up(sock)
-
-    settings = {"ca_file": ca.ca_file, "require_close_notify": ending != "allowed"}
-    with peer(quietly(tls_script(server_side(ca), script))) as server:
-        log = talk(executor, server.url(scheme), ReadOperation(picker), stream_context=settings)
-    assert [type(one) for one in log.errors] == ([error] if error else [])
-    assert log.frames == ([] if error else frames)
-    if error is FrameError:
-        assert log.error.partial.data == sent and log.error.picker is picker
-    if error and ending == "truncated":
-        assert "close_notify" in str(log.error)
-    middle = ["EXCEPTION"] if error else ["READ"] * len(frames)
-    assert log.names == [*USUAL, *middle, *END]
-
-
-def test_what_came_before_a_truncation_is_delivered(executor: RequestExecutor, ca: Authority) -> None:
-    def script(sock):
-        sock.sendall(b"one\ntwo\nthr")
-        hang_up(sock)
-
-    with peer(quietly(tls_script(server_side(ca), script))) as server:
-        log = talk(
-            executor, server.url("tls"), ReadOperation(LINE), stream_context={"ca_file": ca.ca_file},
-            on={"READ": lambda event: event.next_is_read(LINE)},
-        )  # fmt: skip
-    assert log.frames == [b"one\n", b"two\n"]
-    assert isinstance(log.error, FrameError) and log.error.partial.data == b"thr"
-
-
-@pytest.mark.parametrize("truncated", [False, True])
-def test_an_idle_connection_takes_either_as_the_end(
-    executor: RequestExecutor, ca: Authority, truncated: bool
-) -> None:
-    def script(sock):
-        sock.recv(10)
-        hang_up(sock) if truncated else sock.unwrap()
-
-    with peer(quietly(tls_script(server_side(ca), script))) as server:
-        log = talk(
-            executor, server.url("tls"), WriteOperation(b"x"), stream_context={"ca_file": ca.ca_file},
-            keep_alive=True,
-        )  # fmt: skip
-    assert log.names == [*USUAL, "WRITE", *END]
-
-
-def test_session_tickets_are_no_data(executor: RequestExecutor, ca: Authority) -> None:
-    def script(sock):
-        return sock.recv(10)
-
-    with peer(quietly(tls_script(server_side(ca, num_tickets=5), script))) as server:
-        log = talk(
-            executor, server.url("tlsv1.3"), WriteOperation(None), stream_context={"ca_file": ca.ca_file},
-            keep_alive=True, idle_timeout=0.1,
-        )  # fmt: skip
-    assert log.names == [*USUAL, "WRITE", "TIMEOUT", *END]
-
-
-def test_shutdown_write_is_close_notify_one_way(executor: RequestExecutor, ca: Authority) -> None:
-    def script(sock):
-        received = read_to_end(sock)
-        sock.sendall(received[::-1])
-        return received
-
-    operation = WriteOperation(b"abc", then=ShutdownWriteOperation(ReadOperation(FixedLengthFramePicker(3))))
-    with peer(tls_script(server_side(ca), script)) as server:
-        log = talk(executor, server.url("tls"), operation, stream_context={"ca_file": ca.ca_file})
-    assert server.results == [b"abc"] and log.frames == [b"cba"]
-
-
 # ---- our server ------------------------------------------------------------------------------------
 
 
@@ -388,7 +284,10 @@ def serve_once(executor: RequestExecutor, ca: Authority, operation, on, **settin
 
 def test_both_sides_in_one_executor(executor: RequestExecutor, ca: Authority) -> None:
     listener, logs = serve_once(
-        executor, ca, ReadOperation(LINE), {"READ": lambda event: event.next_is_write(event.frame.data.upper())}
+        executor,
+        ca,
+        ReadOperation(LINE),
+        {"READ": lambda event: event.next_is_write(event.frame.data.upper())},
     )
     client = []
 
@@ -413,9 +312,7 @@ def test_an_adopted_socket_may_be_for_tls(executor: RequestExecutor, ca: Authori
     with peer(tls_script(server_side(ca), echo_line)) as server:
         sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
         client = ClientSocket.from_socket(sock)
-        log = talk(
-            executor, server.url("tls"), line(), socket=client, stream_context={"ca_file": ca.ca_file}
-        )
+        log = talk(executor, server.url("tls"), line(), socket=client, stream_context={"ca_file": ca.ca_file})
     assert log.frames == [b"hello\n"] and log.metadata.tls is not None
 
 

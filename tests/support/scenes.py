@@ -7,8 +7,6 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from support.wire import Log, add
-
 from evsockets import (
     ClientSocket,
     FixedLengthFramePicker,
@@ -18,6 +16,7 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
+from support.wire import Log, add
 
 KINDS = (
     "INITIALIZE", "CONNECTED", "WRITE", "READ", "OOB", "ACCEPT", "DATA_ALERT", "TIMEOUT", "EXCEPTION",

@@ -10,7 +10,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from evsockets import (
+    ClientSocket,
     Event,
     EventType,
     MarkerFramePicker,
@@ -18,6 +21,8 @@ from evsockets import (
     ReadOperation,
     RequestExecutor,
     ServerSocket,
+    UnsupportedOperationError,
+    WriteOperation,
 )
 from support.clients import Recorder
 
@@ -90,6 +95,21 @@ class Service:
                 self.server.close()
 
 
+def ask(
+    executor: RequestExecutor, address: str, operation: Operation, handler: Any = None, **metadata: Any
+) -> Recorder:
+    """A client of the library; what it saw."""
+    events = Recorder()
+
+    def tell(event: Any) -> None:
+        events(event)
+        if handler is not None:
+            handler(event)
+
+    executor.socket_bag.add_socket(ClientSocket(), operation, handler=tell, address=address, **metadata)
+    return events
+
+
 class Peers(list[socket.socket]):
     """Blocking peers, closed together."""
 
@@ -123,3 +143,24 @@ class Peers(list[socket.socket]):
 def everything(peer: socket.socket) -> bytes:
     """What the peer gets until the end of the stream."""
     return b"".join(iter(lambda: peer.recv(65536), b""))
+
+
+def conversation(executor: RequestExecutor) -> tuple[Service, Recorder]:
+    """A server and its client in one executor."""
+    events = Recorder()
+
+    def started(event: Any) -> None:
+        executor.socket_bag.add_socket(
+            ClientSocket(), WriteOperation(b"hello\n", then=ReadOperation(LINE)), handler=events,
+            address="tcp://127.0.0.1:%d" % event.metadata.local_address[1],
+        )  # fmt: skip
+
+    return Service(executor, started=started), events
+
+
+def needs_descriptor(executor: RequestExecutor) -> int:
+    """The engine's descriptor; a test that cannot do without is skipped."""
+    try:
+        return executor.fileno()
+    except UnsupportedOperationError:
+        pytest.skip(f"{executor.engine.name} has no descriptor")

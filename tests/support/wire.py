@@ -19,7 +19,9 @@ PATIENCE = 20.0
 class Peer:
     """A server whose thread runs `script(sock)` for each of `count` clients, one after the other."""
 
-    def __init__(self, script: Callable[[socket.socket], object], listener: socket.socket, count: int) -> None:
+    def __init__(
+        self, script: Callable[[socket.socket], object], listener: socket.socket, count: int
+    ) -> None:
         self.listener = listener
         self.name = listener.getsockname()
         self.results: list[Any] = []
@@ -122,7 +124,9 @@ class Log:
         self.events: list[Any] = []
         self.metadata: Any = None
 
-    def handler(self, on: Mapping[str, Callable[[Any], Any]] | None = None, oob: bool = False) -> dict[Any, Any]:
+    def handler(
+        self, on: Mapping[str, Callable[[Any], Any]] | None = None, oob: bool = False
+    ) -> dict[Any, Any]:
         """A mapping that logs everything (urgent bytes only with `oob`) and then asks `on[name]`."""
         on = dict(on or {})
         types = [kind for kind in EventType if oob or kind is not EventType.OOB or "OOB" in on]

@@ -1,0 +1,181 @@
+"""Persistent sockets: one connection for many requests and executors."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+
+import pytest
+
+from evsockets import (
+    MarkerFramePicker,
+    PersistentClientSocket,
+    ReadOperation,
+    RequestExecutor,
+    WriteOperation,
+)
+from support.certificates import Authority
+from support.wire import hang_up, peer, read_to_end, reset, talk, tls_script
+
+LINE = MarkerFramePicker(None, b"\n")
+USUAL = ["INITIALIZE", "CONNECTED"]
+END = ["DISCONNECTED", "FINALIZE"]
+
+
+def forget(event):
+    event.executor.socket_bag.forget_socket(event.socket)
+
+
+def echo(sock):
+    count = 0
+    while data := sock.recv(100):
+        sock.sendall(data)
+        count += 1
+    return count
+
+
+def ask(executor: RequestExecutor, url: str, key: object = None, on=None, **more):
+    client = PersistentClientSocket(key)
+    seen = []
+
+    def on_read(event):
+        seen.append(event.socket.fileno())
+        (on or forget)(event)
+
+    log = talk(
+        executor, url, WriteOperation(b"hello\n", then=ReadOperation(LINE)), socket=client,
+        on={"READ": on_read}, **more,
+    )  # fmt: skip
+    return client, log, seen
+
+
+def test_three_executors_one_connection(engine: str) -> None:
+    with peer(echo) as server:
+        descriptors = []
+        for number in range(3):
+            with RequestExecutor(engine) as executor:
+                client, log, seen = ask(executor, server.url())
+                descriptors += seen
+                middle = ["WRITE", "READ", "FINALIZE"]
+                assert log.names == (["INITIALIZE", *middle] if number else [*USUAL, *middle])
+                assert log.frames == [b"hello\n"]
+        assert len(set(descriptors)) == 1
+        assert client.is_connected
+        client.close()
+    assert server.results == [3]
+
+
+def test_the_pool_tells_keys_apart(executor: RequestExecutor) -> None:
+    with peer(echo) as one, peer(echo) as two:
+        first, *_ = ask(executor, one.url(), "a")
+        second, log, _ = ask(executor, two.url(), "b")
+        assert log.names[:2] == USUAL
+        second.close()
+        first.close()
+    with peer(echo) as other:
+        third, log, _ = ask(executor, other.url(), "a")
+        assert log.names[:2] == USUAL
+        third.close()
+    assert one.results == two.results == other.results == [1]
+
+
+@pytest.mark.parametrize("stale", ["end", "reset", "stray bytes"])
+def test_a_stale_connection_is_never_handed_out(executor: RequestExecutor, stale: str) -> None:
+    from threading import Event
+
+    gone = Event()
+
+    def script(sock):
+        sock.sendall(sock.recv(100))
+        if not gone.is_set():
+            if stale == "end":
+                sock.shutdown(socket.SHUT_WR)
+            elif stale == "reset":
+                reset(sock)
+            else:
+                sock.sendall(b"stray")
+            gone.set()
+        with contextlib.suppress(OSError):  # a reset of what was not read
+            read_to_end(sock)
+
+    with peer(script, count=2) as server:
+        first, log, _ = ask(executor, server.url())
+        assert gone.wait(10)
+        second, log, _ = ask(executor, server.url())
+        assert log.names == [*USUAL, "WRITE", "READ", "FINALIZE"] and log.frames == [b"hello\n"]
+        assert not first.is_connected
+        second.close()
+
+
+@pytest.mark.parametrize("how", ["end", "cancel", "stop"])
+def test_any_other_end_closes_it(executor: RequestExecutor, how: str) -> None:
+    def on_read(event):
+        if how == "cancel":
+            event.cancel_operation()
+        elif how == "stop":
+            event.executor.stop_request()
+
+    with peer(echo) as server:
+        more = {"idle_timeout": 0.05} if how == "end" else {}
+        client, log, _ = ask(executor, server.url(), on=on_read, **more)
+        assert not client.is_connected
+    assert server.results == [1]
+    assert log.names[-2:] == END
+
+
+def test_leftover_bytes_are_not_handed_out(executor: RequestExecutor) -> None:
+    def script(sock):
+        sock.sendall(sock.recv(100) + b"more")
+        with contextlib.suppress(OSError):
+            read_to_end(sock)
+
+    with peer(script, count=2) as server:
+        for _ in range(2):
+            client, log, _ = ask(executor, server.url())
+            assert log.names[:2] == USUAL
+        client.close()
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_the_pool_over_tls(engine: str, ca: Authority, stale: bool) -> None:
+    from threading import Event
+
+    gone = Event()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
+
+    def script(sock):
+        sock.sendall(sock.recv(100))
+        if stale and not gone.is_set():
+            hang_up(sock)
+            gone.set()
+            return 1
+        try:
+            return 1 + echo(sock)
+        except OSError:
+            return 1
+
+    with peer(tls_script(context, script), count=1 + stale) as server:
+        names = []
+        for number in range(2):
+            with RequestExecutor(engine) as executor:
+                client, log, _ = ask(executor, server.url("tls"), stream_context={"ca_file": ca.ca_file})
+                names.append(log.names[1])
+                assert log.metadata.tls.version == "TLSv1.3"
+                assert not stale or number or gone.wait(10)
+        # TLS settings are part of the key; session tickets in between are no stray bytes.
+        assert names == ["CONNECTED", "CONNECTED" if stale else "WRITE"]
+        client.close()
+
+
+def test_other_tls_settings_get_a_connection_of_their_own(executor: RequestExecutor, ca: Authority) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
+    url = None
+    for settings in ({"ca_file": ca.ca_file}, {"verify": False}):
+        with peer(tls_script(context, echo)) as server:
+            url = server.url("tls")
+            client, log, _ = ask(executor, url, stream_context=settings)
+            assert log.names[:2] == USUAL
+            client.close()

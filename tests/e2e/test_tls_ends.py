@@ -1,0 +1,148 @@
+"""How TLS connections end."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from evsockets import (
+    DisconnectedError,
+    EndOfStreamFramePicker,
+    FixedLengthFramePicker,
+    FrameError,
+    MarkerFramePicker,
+    ReadOperation,
+    RequestExecutor,
+    ShutdownWriteOperation,
+    WriteOperation,
+)
+from support.certificates import Authority
+from support.wire import hang_up, peer, read_to_end, talk, tls_script
+
+LINE = MarkerFramePicker(None, b"\n")
+USUAL = ["INITIALIZE", "CONNECTED"]
+END = ["DISCONNECTED", "FINALIZE"]
+
+
+def server_side(ca: Authority, leaf=None, **settings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf = leaf or ca.server
+    context.load_cert_chain(leaf.certificate, leaf.private_key)
+    for name, value in settings.items():
+        setattr(context, name, value)
+    return context
+
+
+def quietly(script):
+    """A script whose client is expected to go away."""
+
+    def run(sock):
+        try:
+            return script(sock)
+        except OSError as error:
+            return error
+
+    return run
+
+
+@pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])
+def test_an_orderly_close_sends_close_notify(executor: RequestExecutor, ca: Authority, scheme: str) -> None:
+    # The peer does not suppress ragged ends: without close_notify its read raises.
+    with peer(tls_script(server_side(ca), read_to_end)) as server:
+        log = talk(
+            executor, server.url(scheme), WriteOperation(b"bye"), stream_context={"ca_file": ca.ca_file}
+        )
+    assert server.results == [b"bye"] and log.names == [*USUAL, "WRITE", *END]
+
+
+ENDS = [
+    # picker, sent, the frames and the error: with close_notify, without, without where that is allowed
+    (None, b"", [], None, DisconnectedError, None),
+    (LINE, b"", [], DisconnectedError, DisconnectedError, DisconnectedError),
+    (LINE, b"hal", [], FrameError, FrameError, FrameError),
+    (EndOfStreamFramePicker(), b"", [b""], None, FrameError, None),
+    (EndOfStreamFramePicker(), b"all", [b"all"], None, FrameError, None),
+]
+
+
+@pytest.mark.parametrize("ending", ["close_notify", "truncated", "allowed"])
+@pytest.mark.parametrize("row", range(len(ENDS)))
+@pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])
+def test_how_tls_ends(executor: RequestExecutor, ca: Authority, row: int, ending: str, scheme: str) -> None:
+    picker, sent, frames, proper, truncated, allowed = ENDS[row]
+    error = {"close_notify": proper, "truncated": truncated, "allowed": allowed}[ending]
+
+    def script(sock):
+        if sent:
+            sock.sendall(sent)
+        if ending == "close_notify":
+            sock.unwrap()
+        else:
+            hang_up(sock)
+
+    settings = {"ca_file": ca.ca_file, "require_close_notify": ending != "allowed"}
+    with peer(quietly(tls_script(server_side(ca), script))) as server:
+        log = talk(executor, server.url(scheme), ReadOperation(picker), stream_context=settings)
+    assert [type(one) for one in log.errors] == ([error] if error else [])
+    assert log.frames == ([] if error else frames)
+    if error is FrameError:
+        assert log.error.partial.data == sent and log.error.picker is picker
+    if error and ending == "truncated":
+        assert "close_notify" in str(log.error)
+    middle = ["EXCEPTION"] if error else ["READ"] * len(frames)
+    assert log.names == [*USUAL, *middle, *END]
+
+
+def test_what_came_before_a_truncation_is_delivered(executor: RequestExecutor, ca: Authority) -> None:
+    def script(sock):
+        sock.sendall(b"one\ntwo\nthr")
+        hang_up(sock)
+
+    with peer(quietly(tls_script(server_side(ca), script))) as server:
+        log = talk(
+            executor, server.url("tls"), ReadOperation(LINE), stream_context={"ca_file": ca.ca_file},
+            on={"READ": lambda event: event.next_is_read(LINE)},
+        )  # fmt: skip
+    assert log.frames == [b"one\n", b"two\n"]
+    assert isinstance(log.error, FrameError) and log.error.partial.data == b"thr"
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+def test_an_idle_connection_takes_either_as_the_end(
+    executor: RequestExecutor, ca: Authority, truncated: bool
+) -> None:
+    def script(sock):
+        sock.recv(10)
+        hang_up(sock) if truncated else sock.unwrap()
+
+    with peer(quietly(tls_script(server_side(ca), script))) as server:
+        log = talk(
+            executor, server.url("tls"), WriteOperation(b"x"), stream_context={"ca_file": ca.ca_file},
+            keep_alive=True,
+        )  # fmt: skip
+    assert log.names == [*USUAL, "WRITE", *END]
+
+
+def test_session_tickets_are_no_data(executor: RequestExecutor, ca: Authority) -> None:
+    def script(sock):
+        return sock.recv(10)
+
+    with peer(quietly(tls_script(server_side(ca, num_tickets=5), script))) as server:
+        log = talk(
+            executor, server.url("tlsv1.3"), WriteOperation(None), stream_context={"ca_file": ca.ca_file},
+            keep_alive=True, idle_timeout=0.1,
+        )  # fmt: skip
+    assert log.names == [*USUAL, "WRITE", "TIMEOUT", *END]
+
+
+def test_shutdown_write_is_close_notify_one_way(executor: RequestExecutor, ca: Authority) -> None:
+    def script(sock):
+        received = read_to_end(sock)
+        sock.sendall(received[::-1])
+        return received
+
+    operation = WriteOperation(b"abc", then=ShutdownWriteOperation(ReadOperation(FixedLengthFramePicker(3))))
+    with peer(tls_script(server_side(ca), script)) as server:
+        log = talk(executor, server.url("tls"), operation, stream_context={"ca_file": ca.ca_file})
+    assert server.results == [b"abc"] and log.frames == [b"cba"]

@@ -1,0 +1,180 @@
+"""The ready-made event handlers."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evsockets import (
+    CallbackEventHandler,
+    ClientSocket,
+    EmptyFramePicker,
+    EventMultiHandler,
+    EventType,
+    NullOperation,
+    ReadOperation,
+    RemoveFinishedSocketsEventHandler,
+    RequestExecutor,
+    SignalEventHandler,
+    TlsDataFlushEventHandler,
+    WriteOperation,
+)
+from support.wire import pair
+
+
+def fake(type: EventType, **more: Any) -> Any:
+    return SimpleNamespace(type=type, **more)
+
+
+def test_callbacks_per_event() -> None:
+    handler = CallbackEventHandler()
+    assert len(handler) == 0
+    said: list[str] = []
+    one, two = (lambda event: said.append("one")), (lambda event: said.append("two"))
+    handler.add_handler({EventType.READ: one, EventType.WRITE: [one, two]})
+    assert len(handler) == 3
+    handler(fake(EventType.WRITE))
+    handler(fake(EventType.FINALIZE))
+    assert said == ["one", "two"]
+    handler.remove_handler({EventType.WRITE: one, EventType.FINALIZE: two})
+    handler(fake(EventType.WRITE))
+    handler(fake(EventType.READ))
+    assert said == ["one", "two", "two", "one"]
+    handler.remove_for_event(EventType.READ)
+    assert len(handler) == 1
+    handler.remove_all()
+    handler.remove_all()
+    assert len(handler) == 0
+    for bad in ({"READ": one}, {EventType.READ: 5}, {EventType.READ: [5]}):
+        with pytest.raises(TypeError):
+            CallbackEventHandler(bad)  # type: ignore[arg-type]
+
+
+def test_multi_handler() -> None:
+    said: list[str] = []
+    one, two = (lambda event: said.append("one")), (lambda event: said.append("two"))
+    handler = EventMultiHandler([one, {EventType.READ: two}])
+    for _ in range(5):
+        handler.add_handler(one)
+    handler(fake(EventType.READ))
+    assert said == ["one", "two"]
+    handler.remove_handler(one)
+    handler.remove_handler(one)
+    handler(fake(EventType.READ))
+    assert said == ["one", "two", "two"]
+    with pytest.raises(TypeError):
+        EventMultiHandler([None])
+
+
+@pytest.mark.parametrize("where", ["own", "global"])
+@pytest.mark.parametrize("kind", ["callback", "multi"])
+def test_changes_act_from_the_next_event(where: str, kind: str) -> None:
+    said: list[str] = []
+
+    def on_write(event: Any) -> None:
+        said.append("write")
+        late: Any = {EventType.DISCONNECTED: lambda event: said.append("disconnected")}
+        handler.add_handler(late)
+
+    first = {EventType.WRITE: on_write}
+    handler: Any = CallbackEventHandler(first) if kind == "callback" else EventMultiHandler([first])
+    ours, theirs = pair()
+    with theirs, RequestExecutor("selectors") as executor:
+        if where == "global":
+            executor.with_event_handler(handler)
+        own = handler if where == "own" else None
+        executor.socket_bag.add_socket(ours, WriteOperation(b"x"), handler=own)
+        executor.execute_request()
+    assert said == ["write", "disconnected"]
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_finished_sockets_are_removed(inner: bool) -> None:
+    seen: list[str] = []
+
+    def note(event: Any) -> None:
+        assert event.socket in event.executor.socket_bag
+        seen.append(event.type.name)
+
+    handler = RemoveFinishedSocketsEventHandler(note if inner else None)
+    ours, theirs = pair()
+    failing = ClientSocket()
+    with theirs, RequestExecutor("selectors") as executor:
+        executor.with_event_handler(handler)
+        executor.socket_bag.add_socket(ours, WriteOperation(b"x"))
+        executor.socket_bag.add_socket(failing, ReadOperation())
+        executor.execute_request()
+        assert len(executor.socket_bag) == 0
+    if inner:
+        assert sorted(seen) == sorted(
+            ["INITIALIZE", "CONNECTED", "WRITE", "DISCONNECTED", "FINALIZE", "INITIALIZE", "EXCEPTION", "FINALIZE"]
+        )
+
+
+def test_removed_by_somebody_else() -> None:
+    def remove(event: Any) -> None:
+        event.executor.socket_bag.remove_socket(event.socket)
+
+    handler = RemoveFinishedSocketsEventHandler({EventType.FINALIZE: remove})
+    ours, theirs = pair()
+    with theirs, RequestExecutor("selectors") as executor:
+        executor.socket_bag.add_socket(ours, WriteOperation(b"x"), handler=handler)
+        executor.execute_request()
+        assert len(executor.socket_bag) == 0
+
+
+def test_flush_of_the_first_alert() -> None:
+    seen: list[tuple[str, Any]] = []
+    flushes: list[Any] = []
+
+    def inner(event: Any) -> None:
+        if event.type is EventType.DATA_ALERT:
+            seen.append(("DATA_ALERT", event.attempt))
+            event.next_is_read()
+        elif event.type is EventType.READ:
+            seen.append(("READ", event.frame.data))
+            event.cancel_operation()
+
+    def watch(event: Any) -> None:
+        flushes.append(event.next_operation)
+
+    ours, theirs = pair()
+    with theirs, RequestExecutor("selectors") as executor:
+        theirs.sendall(b"data")
+        executor.with_event_handler({EventType.DATA_ALERT: watch})
+        executor.socket_bag.add_socket(
+            ours, NullOperation(), handler=TlsDataFlushEventHandler(inner), keep_alive=True
+        )
+        executor.execute_request()
+    assert isinstance(flushes[0].picker, EmptyFramePicker)
+    assert seen == [("DATA_ALERT", 2), ("READ", b"data")]
+
+
+def test_signals() -> None:
+    blinker = pytest.importorskip("blinker")
+    namespace = blinker.Namespace()
+    got: list[tuple[Any, str]] = []
+
+    def receive(sender: Any, event: Any) -> None:
+        got.append((sender, event.type.name))
+
+    for type in EventType:
+        namespace.signal(type.value).connect(receive)
+    ours, theirs = pair()
+    with theirs, RequestExecutor("selectors") as executor:
+        executor.with_event_handler(SignalEventHandler(namespace))
+        executor.socket_bag.add_socket(ours, WriteOperation(b"x"))
+        executor.execute_request()
+    assert got == [
+        (executor, name) for name in ("INITIALIZE", "CONNECTED", "WRITE", "DISCONNECTED", "FINALIZE")
+    ]
+
+
+def test_signals_without_blinker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "blinker.base", None)
+    monkeypatch.setitem(sys.modules, "blinker", None)
+    with pytest.raises(ImportError, match="evsockets"):
+        SignalEventHandler()
