@@ -862,6 +862,10 @@ class Channel:
                 self.request_start = self.executor.clock()
             else:
                 self.io_start = self.executor.clock()
+            operation = self.operation
+            if self.override is not None and operation is not None and operation.phase in ("reading", "idle"):
+                operation.abandon(self)
+                self.become(None)  # which is the operation set in there
 
     def _judge_speed(self, direction: str, now: float) -> None:
         from .errors import SlowTransferError

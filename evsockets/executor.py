@@ -179,8 +179,9 @@ class RequestExecutor:
         """
         self.start_request(context)
         self._driven = True
-        while self.turn(None):
-            pass
+        with self._waker.woken_by_signals():
+            while self.turn(None):
+                pass
 
     def start_request(self, context: Any = None) -> None:
         """Begin a run whose turns another loop takes by `turn`."""
@@ -198,7 +199,7 @@ class RequestExecutor:
         self.actors.clear()
         for channel in self._aside:
             if not channel.complete and self.socket_bag._channels.get(id(channel.socket)) is channel:
-                self._waiting[channel] = None
+                self.enqueue(channel)
         self._aside.clear()
         try:
             self._solver.initialize(self, self.context)
@@ -545,7 +546,7 @@ class RequestExecutor:
             self.dequeue(channel)
             channel.abort_unstarted()
         else:
-            self._waiting.pop(channel, None)
+            self.dequeue(channel)
             self._aside.append(channel)
 
     def _admit(self) -> None:
@@ -587,7 +588,7 @@ class RequestExecutor:
 
     def _admit_servers(self, skipped: list[Channel]) -> None:
         """Listeners are not asked for: a full house does not keep them waiting."""
-        if self._listeners:
+        if self._listeners > self._open_listeners:
             for channel in [one for one in self._waiting if one.socket.is_server]:
                 del self._waiting[channel]
                 self._start(channel)
@@ -698,6 +699,9 @@ class RequestExecutor:
             channel.abort_unstarted()
             if channel.socket.is_server:
                 self._listeners -= 1
+        for channel in self._aside:
+            if channel.phase is Phase.WAITING:
+                channel.abort_unstarted()
         if self._drain is not None:
             self._drain.finish()
             self._drain = None

@@ -24,7 +24,10 @@ async def run_in_asyncio(executor: RequestExecutor, context: Any) -> None:
         if timer is not None:
             timer.cancel()
             timer = None
-        if done.done() or not executor.is_executing:
+        if done.done():
+            return
+        if not executor.is_executing:  # somebody else took the last turn
+            done.set_result(None)
             return
         try:
             more = executor.turn(0)
@@ -43,7 +46,8 @@ async def run_in_asyncio(executor: RequestExecutor, context: Any) -> None:
                     done.set_exception(error)
             return
         if not more:
-            done.set_result(None)
+            if not done.done():  # a handler may have cancelled the await
+                done.set_result(None)
             return
         patience = executor.patience()
         if patience == 0:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import _socket
+import contextlib
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 from .engines.base import READ, Engine
@@ -35,6 +38,24 @@ class Waker:
             except OSError:
                 if self._writer.fileno() >= 0:
                     raise
+
+    @contextlib.contextmanager
+    def woken_by_signals(self) -> Iterator[None]:
+        """Have every signal wake the engine, in the main thread and if nobody else has claimed that: one
+        that comes just before the engine waits would interrupt nothing, and its handler would not run."""
+        number = self._writer.fileno()
+        try:
+            before = signal.set_wakeup_fd(number, warn_on_full_buffer=False)
+        except ValueError:  # not the main thread
+            before = number = -1
+        if before != -1:
+            signal.set_wakeup_fd(before)
+            number = -1
+        try:
+            yield
+        finally:
+            if number != -1:
+                signal.set_wakeup_fd(-1)
 
     def step(self, token: Any, mask: int) -> Waker:
         """Take the wake-up. The flag falls first: a wake-up in between costs one spare turn, no loss."""

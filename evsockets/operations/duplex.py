@@ -22,10 +22,13 @@ class ReadWriteOperation(Operation):
     """Reads and writes at once: each direction first in, first out.
 
     `read_first`: which one is looked at first when both are ready. `operations`: reads and writes to
-    begin with (TypeError for others). It holds the queues of one socket.
+    begin with (TypeError for others). Every socket it serves begins with what was queued before any
+    did; `schedule` afterwards is for the socket that came first.
     """
 
-    __slots__ = ("_busy", "_channel", "_reads", "_started", "_writes", "interest", "read_first")
+    __slots__ = (
+        "_busy", "_channel", "_plan", "_reads", "_served", "_started", "_writes", "interest", "read_first",
+    )  # fmt: skip
 
     phase = "reading"
 
@@ -34,6 +37,8 @@ class ReadWriteOperation(Operation):
         self._reads: deque[ReadOperation] = deque()
         self._writes: deque[WriteOperation] = deque()
         self._channel: Channel | None = None
+        self._plan: list[Operation] = []  # what each socket begins with
+        self._served = False
         self._started = False  # the write at the head has told WRITE
         self._busy = False
         self.interest = 0
@@ -42,18 +47,23 @@ class ReadWriteOperation(Operation):
 
     def schedule(self, operation: Operation) -> None:
         """Queue a read or a write; TypeError for anything else."""
+        channel = self._channel
+        if channel is not None:
+            channel.executor.check_thread()
         if isinstance(operation, ReadOperation):
             self._reads.append(operation)
         elif isinstance(operation, WriteOperation):
             self._writes.append(operation)
         else:
             raise TypeError(f"only reads and writes can be scheduled, got {operation!r}")
-        channel = self._channel
-        if channel is not None:
-            channel.executor.check_thread()
-            if not self._busy:
-                channel.again()
-                channel.executor.wake_if_hosted()
+        if channel is None:
+            if self._served:  # a new plan
+                self._served = False
+                self._plan = []
+            self._plan.append(operation)
+        if channel is not None and not self._busy:
+            channel.again()
+            channel.executor.wake_if_hosted()
 
     @property
     def reads(self) -> tuple[ReadOperation, ...]:
@@ -67,7 +77,11 @@ class ReadWriteOperation(Operation):
 
     def start(self, channel: Channel) -> Operation | None:
         if self._channel is not None and self._channel is not channel and not self._channel.complete:
-            raise ValueError("a ReadWriteOperation holds the queues of one socket: make one for each")
+            return ReadWriteOperation(self.read_first, self._plan)  # this one's queues are in use
+        if self._served and not (self._reads or self._writes):
+            for operation in self._plan:
+                self._queue(operation)
+        self._served = True
         self._channel = channel
         return self._work(channel, 0)
 
@@ -105,6 +119,7 @@ class ReadWriteOperation(Operation):
                 self._queue(following)
             if isinstance(current.picker, RawFramePicker) or not (self._reads or self._writes):
                 self._channel = None
+                self._reads.clear()
                 return None
             channel.again()
             return self
@@ -178,6 +193,10 @@ class ReadWriteOperation(Operation):
 
     def abandon(self, channel: Channel) -> None:
         self._channel = None
+        self._started = False
+        if channel.operation is None:  # the socket has ended
+            self._reads.clear()
+            self._writes.clear()
         channel.source = channel.after = None
 
     def __repr__(self) -> str:

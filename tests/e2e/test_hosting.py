@@ -130,6 +130,27 @@ def test_cancelled_await(executor: RequestExecutor, run: Run) -> None:
     assert events.names() == CLIENT
 
 
+def test_cancelled_by_its_own_handler(executor: RequestExecutor, run: Run) -> None:
+    """In the very turn that ends the run, too: no complaint of the loop."""
+    complaints: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, what: complaints.append(what))
+        running = asyncio.create_task(executor.execute_request_async())
+
+        def last(event: Any) -> None:
+            running.cancel()
+
+        executor.with_event_handler({EventType.FINALIZE: last})
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    service = Service(executor, started=lambda event: event.cancel_operation())
+    run(main())
+    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+    assert complaints == [] and not executor.is_executing
+
+
 def test_asyncio_timeout_around_it(executor: RequestExecutor, run: Run) -> None:
     async def main() -> None:
         async with asyncio.timeout(0.05):

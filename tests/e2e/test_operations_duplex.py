@@ -266,3 +266,32 @@ def test_kept_alive_it_idles_when_both_queues_are_empty(executor: RequestExecuto
         )  # fmt: skip
         assert read_to_end(theirs) == b"x"
     assert log.timeouts == [("IDLE", "idle")]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_one_object_serves_many_sockets(executor: RequestExecutor, at_once: bool) -> None:
+    def script(sock):
+        data = read_exactly(sock, 6)
+        sock.sendall(data.upper())
+        return data + read_to_end(sock)
+
+    shared = ReadWriteOperation(True, [ReadOperation(LINE), WriteOperation(b"hel"), WriteOperation(b"lo\n")])
+    logs = []
+    with peer(script, count=4) as server:
+        for _ in range(4):
+            logs.append(add(executor, server.url(), shared))
+            if not at_once:
+                executor.execute_request()
+        executor.execute_request()
+    assert server.results == [b"hello\n"] * 4
+    assert [log.frames for log in logs] == [[b"HELLO\n"]] * 4
+
+
+def test_what_an_ended_socket_left_undone_is_not_the_next_ones(executor: RequestExecutor) -> None:
+    shared = ReadWriteOperation(False, [WriteOperation(b"1"), ReadOperation(LINE), WriteOperation(b"2")])
+    for _ in range(2):
+        client, theirs = pair()
+        with theirs:
+            log = talk(executor, None, shared, socket=client, io_timeout=0.05)
+            assert read_to_end(theirs) == b"12"
+        assert log.timeouts == [("IO", "reading")]

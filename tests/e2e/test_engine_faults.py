@@ -1,0 +1,213 @@
+"""What goes wrong around an engine: forks, threads, stalls, storms of wake-ups."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from evsockets import ClientSocket, EventType, ReadOperation, RequestExecutor, WriteOperation
+from support.clients import Recorder
+from support.command import HANGS, environment
+from support.service import Peers, Service, conversation, everything
+
+CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
+
+FORK = """
+    import os, sys
+    from evsockets import *
+    line = MarkerFramePicker(None, b"\\n")
+    executor = RequestExecutor(sys.argv[1])
+    answers, status = [], []
+
+    def accepted(event):
+        executor.socket_bag.add_socket(event.client_socket, ReadOperation(line),
+            handler={EventType.READ: lambda e: e.next_is_write(e.frame.data)})
+
+    def connected(event):
+        executor.socket_bag.add_socket(ClientSocket(), WriteOperation(b"hello\\n", then=ReadOperation(line)),
+            address="tcp://127.0.0.1:%d" % event.metadata.local_address[1],
+            handler={EventType.READ: read})
+
+    def read(event):
+        answers.append(event.frame.data)
+        server.close()
+
+    server = ServerSocket()
+    executor.socket_bag.add_socket(server, ReadOperation(), address="tcp://127.0.0.1:0",
+        handler={EventType.ACCEPT: accepted, EventType.CONNECTED: connected})
+    executor.start_request()
+    executor.turn(0)
+    child = os.fork()
+    if not child:
+        try:
+            executor.turn(0)
+        except EngineError as error:
+            os._exit(7 if "fork" in str(error) else 8)
+        except BaseException:
+            os._exit(9)
+        os._exit(10)
+    _, code = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(code) == 7, os.waitstatus_to_exitcode(code)
+    while executor.turn(1):
+        pass
+    executor.close()
+    assert answers == [b"hello\\n"], answers
+    print("ok")
+"""
+
+
+def test_fork_in_the_middle(engine: str) -> None:
+    """The child gets a clear error, the parent is unharmed."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FORK), engine],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
+        check=False,
+    )
+    assert result.stdout.strip() == "ok", result.stdout + result.stderr
+
+
+def test_two_threads_are_refused_not_corrupted(executor: RequestExecutor) -> None:
+    caught: list[BaseException] = []
+    ready = threading.Event()
+
+    def other() -> None:
+        ready.wait()
+        for call in (
+            lambda: executor.execute_request(),
+            lambda: executor.close(),
+            lambda: executor.socket_bag.add_socket(
+                ClientSocket(), ReadOperation(), address="tcp://127.0.0.1:1"
+            ),
+            lambda: executor.socket_bag.set_metadata(service.server, io_timeout=1),
+            lambda: executor.with_event_handler(print),
+            lambda: service.server.close(),
+        ):
+            try:
+                call()
+            except RuntimeError as error:
+                caught.append(error)
+        executor.stop_request()
+
+    service = Service(executor, started=lambda e: ready.set())
+    thread = threading.Thread(target=other)
+    thread.start()
+    executor.execute_request()
+    thread.join()
+    assert len(caught) == 6
+    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+
+
+def test_a_stall_before_a_time_out_is_set(executor: RequestExecutor) -> None:
+    """0.3 s of blocking in a handler take nothing from the 0.2 s time-out it then sets."""
+    moments: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def handler(event: Any) -> None:
+            if event.type is EventType.WRITE:
+                time.sleep(0.3)
+                event.metadata.io_timeout = 0.2
+                moments.append(time.monotonic())
+            elif event.type is EventType.TIMEOUT:
+                moments.append(time.monotonic())
+
+        executor.socket_bag.add_socket(
+            ClientSocket(), WriteOperation(b"x", then=ReadOperation()), handler=handler,
+            address="tcp://127.0.0.1:%d" % silent.getsockname()[1],
+        )  # fmt: skip
+        executor.execute_request()
+    assert moments[1] - moments[0] >= 0.2
+
+
+def test_a_stall_of_another_socket(executor: RequestExecutor) -> None:
+    """What arrived during a stall is looked at before a time-out is declared."""
+    with Peers() as peers:
+
+        def handler(event: Any) -> None:
+            if event.type is EventType.CONNECTED and len(peers) == 1:
+                peers.stream(service.local, b"second\n")
+            elif event.type is EventType.CONNECTED:
+                peers[0].sendall(b"first\n")
+                time.sleep(0.15)
+            elif event.type is EventType.READ:
+                event.next_is_write(event.frame.data)
+
+        service = Service(
+            executor, clients=2, started=lambda e: peers.stream(e.metadata.local_address), handler=handler,
+            client_metadata={"io_timeout": 0.1},
+        )  # fmt: skip
+        executor.execute_request()
+        assert [everything(peer) for peer in peers] == [b"first\n", b"second\n"]
+    assert "TIMEOUT" not in service.talking.names()
+
+
+def test_a_storm_of_wake_ups(executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 000 of them are coalesced: all callbacks run, in order, in few turns."""
+    polls = 0
+    poll = executor.engine.poll
+    seen: list[int] = []
+
+    def counting(timeout: float | None) -> Any:
+        nonlocal polls
+        polls += 1
+        return poll(timeout)
+
+    def storm() -> None:
+        for number in range(100_000):
+            executor.call_soon_threadsafe(seen.append, number)
+        executor.call_soon_threadsafe(executor.stop_request)
+
+    def started(event: Any) -> None:
+        nonlocal polls
+        storm()
+        polls = 0
+
+    monkeypatch.setattr(executor.engine, "poll", counting)
+    Service(executor, started=started)
+    executor.execute_request()
+    assert seen == list(range(100_000))
+    assert polls < 100
+
+
+def test_an_engine_made_by_the_user_is_reusable(engine: str) -> None:
+    """It outlives the executors that used it, a run that failed included; they leave nothing in it."""
+    from evsockets import create_engine
+
+    class Bug(Exception):
+        pass
+
+    def bug(event: Any) -> None:
+        raise Bug
+
+    shared = create_engine(engine)
+    try:
+        for fails in (True, False, True, False):
+            with RequestExecutor(shared) as executor:
+                assert executor.engine is shared
+                if fails:
+                    Service(executor, started=bug)
+                    with pytest.raises(Bug):
+                        executor.execute_request()
+                    continue
+                events: Recorder = conversation(executor)[1]
+                executor.execute_request()
+                assert events.names() == CLIENT
+        reader, writer = os.pipe()
+        shared.watch(reader, 1, "mine")
+        os.write(writer, b"x")
+        assert shared.poll(1) == [("mine", 1)]
+        shared.watch(reader, 0, None)
+        os.close(reader)
+        os.close(writer)
+    finally:
+        shared.close()
