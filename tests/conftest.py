@@ -66,6 +66,20 @@ def engine(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def gevent_is_tested(pytestconfig: pytest.Config) -> None:
+    """For tests of the gevent engine alone: elsewhere (the libev engine runs on gevent's binding) it need
+    not be there."""
+    demanded = _demanded(pytestconfig)
+    if demanded and not any(name.partition(":")[0] == "gevent" for name in demanded):
+        pytest.skip("the gevent engine is not among those to test")
+    reason = _why_not("gevent")
+    if reason is not None:
+        if demanded:
+            pytest.fail(f"engine gevent must be here and is not: {reason}", pytrace=False)
+        pytest.skip(f"engine gevent: {reason}")
+
+
 @pytest.fixture
 def executor(engine: str) -> Iterator[RequestExecutor]:
     """A fresh executor on the engine under test, closed at the end."""

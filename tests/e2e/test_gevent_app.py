@@ -21,6 +21,8 @@ from support.command import HANGS, environment
 from support.service import LINE, Peers, Service, everything
 
 gevent = pytest.importorskip("gevent", exc_type=ImportError)
+
+pytestmark = pytest.mark.usefixtures("gevent_is_tested")
 CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
 
 

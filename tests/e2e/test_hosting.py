@@ -27,7 +27,8 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 def run_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
-    uvloop = pytest.importorskip("uvloop")
+    import uvloop
+
     return uvloop.run(main)
 
 
@@ -48,6 +49,8 @@ def uvloop_once() -> None:
 @pytest.fixture(params=[asyncio.run, run_uvloop], ids=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest, executor: RequestExecutor) -> Run:
     """Runs a coroutine; skips what the engine cannot: be waited for through a descriptor."""
+    if request.param is run_uvloop:
+        pytest.importorskip("uvloop")
     try:
         executor.fileno()
     except UnsupportedOperationError:
