@@ -22,8 +22,8 @@ class TestGevent(EngineContract):
         return GeventEngine()
 
     @pytest.mark.skipif(not _NATIVE, reason="gevent's cffi loops lose what is raised inside their callbacks")
-    def test_09_interrupts_under_load_lose_nothing(self) -> None:
-        super().test_09_interrupts_under_load_lose_nothing()
+    def test_09_interrupts_under_load_lose_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().test_09_interrupts_under_load_lose_nothing(monkeypatch)
 
 
 @pytest.mark.skipif("GEVENT_LOOP" in os.environ, reason="this is the run with another loop")
