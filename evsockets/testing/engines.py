@@ -15,8 +15,8 @@ import os
 import resource
 import select
 import signal
-import sys
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
