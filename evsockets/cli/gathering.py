@@ -184,12 +184,14 @@ class Gathering:
     def _on_connected(self, event: Event) -> None:
         request: Request = event.user_context
         now = time.monotonic()
-        self._enter(request, "writing" if request.send else "reading", now)
-        request.connected = True
-        request.remote = event.metadata.remote_address
         tls = event.metadata.tls
         if tls is not None:
             request.tls = (tls.version, tls.cipher)
+            # Not seen on its way, the handshake took no longer than one turn: its time is the phase before's.
+            self._enter(request, "handshaking", now)
+        self._enter(request, "writing" if request.send else "reading", now)
+        request.connected = True
+        request.remote = event.metadata.remote_address
 
     def _on_read(self, event: ReadEvent) -> None:
         request: Request = event.user_context
