@@ -76,8 +76,8 @@ class GeventCore:
     def variants(cls) -> Sequence[str]:
         core = importlib.import_module("gevent.libev.corecext")
         ours = {theirs: name for name, theirs in cls._FLAGS.items()}
-        # What libev itself recommends: its io_uring (4.33) aborts the process when a signal or more
-        # changes than its ring takes come at once, and libev does not recommend it.
+        # What libev itself recommends. Its io_uring (4.33) is not among that, and aborted the process in the
+        # engine contract (an assertion about too many changes at once; seen with signals, too).
         names = [ours.get(name, name) for name in core.recommended_backends()]
         return sorted(names, key=lambda name: name not in ("epoll", "kqueue"))  # libev's own choice first
 
