@@ -34,6 +34,8 @@ _LOST = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHU
 _STARTS = 64
 # What may gather while the frames of one received chunk are worked through.
 _GATHER = 64 * 1024
+# What one send is given: the kernel goes on for as long as the peer takes it away, others waiting.
+_SEND = 1024 * 1024
 _LIVE_SPEED_SECONDS = 5.0
 # Seconds until a datagram server's answer that was not taken is sent again.
 _ANSWER_AGAIN = 0.005
@@ -207,7 +209,8 @@ class Channel:
         size = len(data)
         try:
             plain = self.plain
-            sent = plain.send(data) if plain is not None else transport.send(data)
+            piece = data if size <= _SEND else memoryview(data)[:_SEND]
+            sent = plain.send(piece) if plain is not None else transport.send(piece)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -239,16 +242,15 @@ class Channel:
         transport = self.transport
         view = memoryview(data)
         try:
-            while True:
-                sent = transport.send(view) if len(view) or transport.datagram else 0
-                if sent < 0:
-                    return False
-                if sent:
-                    self.bytes_sent += sent
-                    self.io_start = self.executor.now
-                    view = view[sent:]
-                if not len(view) or not sent:
-                    break
+            # One send a step: after a partial one the next mostly says "not now", and where the peer reads
+            # as fast as we send, the others have their turn in between.
+            sent = transport.send(view[:_SEND]) if len(view) or transport.datagram else 0
+            if sent < 0:
+                return False
+            if sent:
+                self.bytes_sent += sent
+                self.io_start = self.executor.now
+                view = view[sent:]
             if transport.unflushed:
                 before = transport.unflushed
                 done = transport.flush()

@@ -333,7 +333,7 @@ class Connect(Operation):
         context: StreamContext = channel.metadata._stream_context
         kind = _socket.SOCK_DGRAM if self.address.is_datagram else _socket.SOCK_STREAM
         try:
-            attempt.sock = open_client_socket(family, kind, context, sockaddr)
+            attempt.sock = open_client_socket(family, kind, context)
         except OSError as error:
             assert self._race is not None
             self._race.failed(attempt.candidate, error, channel.executor.now)
@@ -378,8 +378,6 @@ class Connect(Operation):
         channel = attempt.channel
         sock, attempt.sock = attempt.sock, None
         self._attempts.remove(attempt)
-        if not self.address.is_datagram and attempt.failed_times == 0:
-            channel.watched = 0 if attempt.retry_at is not None else channel.watched
         for other in self._attempts:
             other.close()
         self._attempts.clear()
@@ -389,7 +387,7 @@ class Connect(Operation):
             channel.remote = None  # ask the kernel: it knows the scope
         following = _connected(channel, sock, self.address.is_tls)
         # The engine still holds the attempt as token; the first change of interest replaces it.
-        channel.watched = -1 if channel.transport is not None and not self.address.is_datagram else 0
+        channel.watched = 0 if self.address.is_datagram else -1
         return following
 
     def _lost(self, attempt: Attempt, number: int) -> None:

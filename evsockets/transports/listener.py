@@ -19,13 +19,10 @@ from .unix_file import UnixSocketFile, remove_stale
 _NONBLOCK = getattr(_socket, "SOCK_NONBLOCK", 0)
 
 
-def open_client_socket(
-    family: int, type: int, context: StreamContext, remote_sockaddr: SockAddr = None
-) -> _socket.socket:
+def open_client_socket(family: int, type: int, context: StreamContext) -> _socket.socket:
     """Return a new non-blocking client socket with the options of `context`, bound if it asks for that.
 
-    Unix datagram sockets are always bound, so that they can be answered. `remote_sockaddr` tells the
-    family a `bind_to` without an address of its own is meant for. Raises OSError.
+    Unix datagram sockets are always bound, so that they can be answered. Raises OSError.
     """
     sock = _new(family, type)
     try:

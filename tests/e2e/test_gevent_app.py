@@ -18,6 +18,7 @@ from evsockets import (
 )
 from support.clients import Recorder
 from support.command import HANGS, environment
+from support.optional import library
 from support.service import LINE, Peers, Service, everything
 
 gevent = pytest.importorskip("gevent", exc_type=ImportError)
@@ -388,7 +389,7 @@ def test_wsgi_application() -> None:
 
 
 def test_flask_application() -> None:
-    pytest.importorskip("flask")
+    library("flask")
     wrapped = """
     import flask
     plain = application

@@ -20,6 +20,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.clients import Recorder
+from support.optional import library
 from support.service import LINE, Peers, Service, conversation, needs_descriptor
 
 CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
@@ -49,12 +50,12 @@ def uvloop_once() -> None:
 @pytest.fixture(params=[asyncio.run, run_uvloop], ids=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest, executor: RequestExecutor) -> Run:
     """Runs a coroutine; skips what the engine cannot: be waited for through a descriptor."""
-    if request.param is run_uvloop:
-        pytest.importorskip("uvloop")
     try:
         executor.fileno()
     except UnsupportedOperationError:
         pytest.skip(f"{executor.engine.name} has no descriptor")
+    if request.param is run_uvloop:
+        library("uvloop")
     chosen: Run = request.param
     return chosen
 
@@ -282,8 +283,8 @@ def test_an_engine_without_descriptor_says_so() -> None:
 
 def test_inside_trio(executor: RequestExecutor) -> None:
     """Through fileno() and patience(), beside trio's own tasks."""
-    trio = pytest.importorskip("trio")
     needs_descriptor(executor)
+    trio = library("trio")
     answers: list[bytes] = []
 
     async def run_executor() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 from evsockets import (
     ClientSocket,
@@ -241,3 +242,27 @@ def test_replacing_a_read_keeps_what_was_received(executor: RequestExecutor) -> 
         executor.socket_bag.set_operation(client, ReadOperation(FixedLengthFramePicker(4)))
         finish(executor)
     assert log.frames == [b"half"]
+
+
+def test_a_large_write_is_sent_in_many_turns(executor: RequestExecutor) -> None:
+    """However fast the peer reads, one write never has a whole turn for itself: one send a turn."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+    data = bytes(16 * 1024 * 1024)
+    received = [0]
+
+    def drink() -> None:
+        with theirs:
+            while part := theirs.recv(1024 * 1024):
+                received[0] += len(part)
+
+    reader = threading.Thread(target=drink)
+    reader.start()
+    executor.socket_bag.add_socket(ClientSocket.from_socket(ours), WriteOperation(data))
+    executor.start_request()
+    turns = 1
+    while executor.turn(None):
+        turns += 1
+    reader.join()
+    assert received[0] == len(data)
+    assert turns >= len(data) // (1024 * 1024)

@@ -22,6 +22,7 @@ from evsockets import (
     TlsDataFlushEventHandler,
     WriteOperation,
 )
+from support.optional import library
 from support.wire import pair
 
 
@@ -153,7 +154,7 @@ def test_flush_of_the_first_alert() -> None:
 
 
 def test_signals() -> None:
-    blinker = pytest.importorskip("blinker")
+    blinker = library("blinker")
     namespace = blinker.Namespace()
     got: list[tuple[Any, str]] = []
 

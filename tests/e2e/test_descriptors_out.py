@@ -1,0 +1,94 @@
+"""Out of descriptors, by the system's own limit: while connecting, and while accepting."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from evsockets import (
+    AcceptError,
+    ClientSocket,
+    ConnectionFailedError,
+    EventType,
+    ReadOperation,
+    RequestExecutor,
+    ServerSocket,
+)
+from support.clients import Recorder
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Allow `count` more descriptors than are open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    taken: list[int] = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(count):
+            os.close(taken.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def test_while_connecting(executor: RequestExecutor) -> None:
+    """What found no descriptor says so, everything is finalized, and the executor is as good as new."""
+    events = Recorder()
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+        for _ in range(8):
+            executor.socket_bag.add_socket(
+                ClientSocket(), ReadOperation(), address=address, handler=events, io_timeout=0.1
+            )
+        with descriptors_left(1):
+            executor.execute_request()
+        errors = events.exceptions()
+        assert errors
+        assert all(isinstance(error, ConnectionFailedError) for error in errors)
+        assert {error.errno for error in errors} == {errno.EMFILE}
+        assert len(events.of(EventType.FINALIZE)) == 8
+        again = Recorder()
+        executor.socket_bag.add_socket(
+            ClientSocket(), ReadOperation(), address=address, handler=again, io_timeout=0.05
+        )
+        executor.execute_request()
+        assert again.names() == ["INITIALIZE", "CONNECTED", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
+
+
+def test_while_accepting(executor: RequestExecutor) -> None:
+    """One EXCEPTION an episode; with descriptors to be had again, every client is accepted."""
+    events = Recorder()
+    with ExitStack() as stack:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        port = listener.getsockname()[1]
+        executor.socket_bag.add_socket(ServerSocket.from_socket(listener), ReadOperation(), handler=events)
+        executor.start_request()
+        while not events.of(EventType.CONNECTED):
+            executor.turn(0)
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        with descriptors_left(0):
+            for _ in range(30):
+                executor.turn(0.01)
+            assert [type(error) for error in events.exceptions()] == [AcceptError]
+            assert events.exceptions()[0].errno == errno.EMFILE
+            assert not events.of(EventType.ACCEPT)
+        for _ in range(1000):
+            executor.turn(0.05)
+            if len(events.of(EventType.ACCEPT)) == 3:
+                break
+        assert len(events.of(EventType.ACCEPT)) == 3
+        assert len(events.exceptions()) == 1
+        executor.stop_request()
+        assert not executor.turn(0)
