@@ -6,21 +6,35 @@ Names are loaded when first used, so that what needs pytest or hypothesis asks f
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engines import EngineContract
-    from .pickers import PickerContract
+    from .pickers import LargeStream, PickerContract, PickerExample
     from .scripted import ManualClock, ScriptedEngine
 
 _HOMES = {
     "EngineContract": "engines",
+    "LargeStream": "pickers",
     "ManualClock": "scripted",
     "PickerContract": "pickers",
+    "PickerExample": "pickers",
     "ScriptedEngine": "scripted",
 }
 
-__all__ = ["EngineContract", "ManualClock", "PickerContract", "ScriptedEngine"]
+__all__ = [
+    "EngineContract",
+    "LargeStream",
+    "ManualClock",
+    "PickerContract",
+    "PickerExample",
+    "ScriptedEngine",
+]
+
+if "pytest" in sys.modules:
+    # So that a broken promise shows the values that broke it.
+    sys.modules["pytest"].register_assert_rewrite(f"{__name__}.engines", f"{__name__}.pickers")
 
 
 def __getattr__(name: str) -> Any:
