@@ -34,7 +34,7 @@ __all__ = [
 
 if "pytest" in sys.modules:
     # So that a broken promise shows the values that broke it.
-    sys.modules["pytest"].register_assert_rewrite(f"{__name__}.engines", f"{__name__}.pickers")
+    sys.modules["pytest"].register_assert_rewrite(*(f"{__name__}.{home}" for home in {*_HOMES.values()}))
 
 
 def __getattr__(name: str) -> Any:
