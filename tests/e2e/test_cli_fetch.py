@@ -299,7 +299,7 @@ def test_output_that_nobody_wants(peer: Callable[..., str]) -> None:
     assert (closed.returncode, closed.stderr) == (0, "")
     # What is written after the reader has gone: a page far beyond a pipe's room.
     headed = subprocess.run(
-        ["bash", "-c", f"{fetch} {f'{peer()} ' * 2000} | head -n 1; exit ${{PIPESTATUS[0]}}"],
+        ["bash", "-c", f"{fetch} {f'{peer()} ' * 1000} | head -n 1; exit ${{PIPESTATUS[0]}}"],
         env=environment(),
         capture_output=True,
         text=True,
