@@ -299,7 +299,7 @@ class RequestExecutor(Run):
         if not self._executing and not self.admission.running:
             self._over()
             return
-        self.stopping = True
+        self.stopping = self.attention = True
         for channel in self.running():
             try:
                 channel.end(orderly=False)

@@ -153,7 +153,7 @@ class Channel(Ending):
         starts = 0
         executor = self.executor
         while True:
-            if self.cancelled or executor.stopping:
+            if executor.attention and (self.cancelled or executor.stopping):
                 return
             if self.forgotten or self.override is not None:
                 following = self._overruled(following)
