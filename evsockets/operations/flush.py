@@ -52,7 +52,8 @@ class Begin(Operation):
         handler = channel.dispatch.connected
         if handler is not None:
             handler(Event(EventType.CONNECTED, channel))
-        return channel.release_held()
+        following, channel.held = channel.held, None
+        return following
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self

@@ -31,6 +31,10 @@ def open_client_socket(family: int, type: int, context: StreamContext) -> _socke
         remove_stale(path)
     sock = _new(family, type) if path is None else _UnixBound(family, type | _NONBLOCK)
     try:
+        if context._usual and type == _socket.SOCK_STREAM:  # most clients: nothing else to be looked at
+            if context.no_delay and family != _socket.AF_UNIX:
+                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            return sock
         if path is not None and not _NONBLOCK:
             sock.setblocking(False)
         set_options(sock, context, server=False)
