@@ -12,6 +12,7 @@ from ..errors import ReceiveError, SlowTransferError
 from ..events import Event, EventType, TimeoutEvent, TimeoutStage
 from ..operations.base import REPEAT, Operation
 from ..operations.begin import Reused, begin_life, name_peer
+from ..operations.delay import DelayedOperation
 from ..operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from ..operations.read import ReadOperation
 from ..phases import Phase
@@ -85,6 +86,7 @@ class Channel(Ending):
         """Move bytes through `transport` from now on."""
         self.transport = transport
         self.plain = transport.sock if type(transport) is StreamTransport else None
+        self.heed = self.plain is None
 
     # ---- beginning -----------------------------------------------------------------------------------
 
@@ -167,7 +169,11 @@ class Channel(Ending):
                 if self.forgotten:
                     self.detach()
                     return
-                if self.ended or not self.metadata._keep_alive or self.socket.is_server:
+                over = self.ended and not self.inbox  # what came before the end is told before it
+                if over or not self.metadata._keep_alive or self.socket.is_server:
+                    if self.tls is not None and not self.send_close_notify():
+                        self._hold(None, FLUSH)
+                        break
                     self.end()
                     return
                 following = IDLE
@@ -192,9 +198,13 @@ class Channel(Ending):
         """The operation waits: what it can be late for is armed, what it waits for the engine knows."""
         operation = self.operation
         executor = self.executor
+        late = executor.now + self.io_limit < self.armed
+        if type(operation) is not ReadOperation:
+            self.heed = self.plain is None or not operation.steady  # type: ignore[union-attr]
+            late = True
         if self.meters is not None:
             executor.metered.append(self)  # for their exact times, when the handlers have run
-        elif executor.now + self.io_limit < self.armed or type(operation) is not ReadOperation:
+        elif late:
             self.arm()
         if self.watched != operation.interest or self.plain is None or self.ended:  # type: ignore[union-attr]
             self.update()
@@ -219,9 +229,12 @@ class Channel(Ending):
         return operation
 
     def _overruled(self, following: Operation | None) -> Operation | None:
+        current = self.operation
+        if type(current) is DelayedOperation and following is current.operation:
+            return following  # what was held back is part of it
         if self.forgotten:
             # The first operation is still to be done.
-            first = following is BEGIN or self.operation is BEGIN or type(self.operation) is Reused
+            first = following is BEGIN or current is BEGIN or type(current) is Reused
             return following if first else None
         operation, self.override = self.override, None
         return operation
@@ -387,16 +400,6 @@ class Channel(Ending):
             except (OSError, AttributeError):
                 return None
         return self.remote
-
-    def local_address(self) -> Any:
-        """Ours, as `socket` gives it; remembered once asked for."""
-        if self.local is None and self.transport is not None:
-            try:
-                sock = self.transport.sock
-                self.local = public_address(sock.family, sock.getsockname())
-            except (OSError, AttributeError):
-                return None
-        return self.local
 
     def describe(self) -> str:
         """A few words for a repr."""

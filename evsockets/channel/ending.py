@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..deadlines import INFINITY
-from ..errors import DisconnectedError, HandlerError, NetworkSocketError
+from ..errors import DisconnectedError, FrameError, HandlerError, NetworkSocketError
 from ..events import Event, EventType, SocketExceptionEvent
 from ..frames.inbox import Inbox
 from ..operations.begin import connection_settings
@@ -45,7 +45,9 @@ class Ending(Sending):
         if error.socket is None:
             error.socket = self.socket
         if error.address is None:
-            error.address = self.metadata._address
+            error.address = self.metadata.address
+            if isinstance(error, FrameError) and error.picker is not None:
+                error.args = (f"{error.address}: {error} while reading",)  # a picker knows no addresses
         handler = self.dispatch.exception
         if handler is None:
             return
@@ -109,6 +111,7 @@ class Ending(Sending):
     def _finalize(self, first: BaseException | None = None) -> None:
         self.move(Phase.COMPLETE)
         self.executor.ended(self)
+        self.note_activity()  # whether anybody listens or not: a delayed operation may wait for this
         handler = self.dispatch.finalize
         if handler is not None:
             first = _attempt(first, self._tell_finalize, handler)
@@ -120,7 +123,6 @@ class Ending(Sending):
             raise first
 
     def _tell_finalize(self, handler: Callable[[Any], Any]) -> None:
-        self.note_activity()
         try:
             handler(Event(EventType.FINALIZE, self))
         except Exception as bug:
@@ -154,6 +156,7 @@ class Ending(Sending):
 
     def _let_go(self) -> Any:
         """The transport, which nothing here knows any more."""
+        self.local_address()  # for those who ask afterwards
         transport, self.transport = self.transport, None
         self.plain = None
         if self.watched:
