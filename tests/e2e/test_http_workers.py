@@ -84,7 +84,7 @@ def test_workers_killed_while_they_answer(executor: RequestExecutor) -> None:
         killed: set[int] = set()
 
         def kill(event: Any) -> None:
-            head, found, rest = event.frame.data.partition(b"X-Worker: ")
+            _, found, rest = event.frame.data.partition(b"X-Worker: ")
             if not found or len(killed) == WORKERS - 1:
                 return
             worker = int(rest.split()[0])

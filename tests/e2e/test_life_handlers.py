@@ -13,44 +13,15 @@ from evsockets import (
     ClientSocket,
     EventType,
     FixedLengthFramePicker,
-    IoEvent,
     NullOperation,
     ReadOperation,
     RequestExecutor,
     WriteOperation,
 )
-from support.scenes import KINDS, scene
-from support.wire import Log, add, pair, read_to_end, talk
+from support.scenes import KINDS, end, scene
+from support.wire import Log, add, pair, read_to_end
 
 ENDED = ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
-
-
-def end(event: Any) -> None:
-    """A server and an idle connection go on by themselves; everything else ends without help."""
-    if event.socket.is_server or event.type is EventType.DATA_ALERT:
-        event.cancel_operation()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_every_event_tells(executor: RequestExecutor, kind: str) -> None:
-    seen: list[str] = []
-
-    def look(event: Any) -> None:
-        seen.append(event.type.name)
-        assert event.type is EventType[kind]
-        assert event.socket is one.socket and event.executor is executor
-        assert event.metadata is log.metadata and event.user_context == "mine"
-        assert event.context["key"] == "value" and event.context is executor.context
-        assert event.is_cancelled is False
-        if isinstance(event, IoEvent):
-            assert event.next_operation is (event.operation.then if kind == "WRITE" else None)
-        end(event)
-
-    with scene(executor, kind) as one:
-        log = one.prepare(look)
-        log.metadata.user_context = "mine"
-        executor.execute_request({"key": "value"})
-    assert set(seen) == {kind}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -244,18 +215,3 @@ def test_everything_is_unregistered(executor: RequestExecutor, monkeypatch: pyte
                 add(executor, None, ReadOperation(), socket=silent, io_timeout=0.05)
                 executor.execute_request()
     assert watched and not any(watched.values())
-
-
-def test_a_next_operation_taken_back(executor: RequestExecutor) -> None:
-    """A next operation set in READ and taken back: the request ends, the opposite event never comes."""
-    ours, theirs = pair()
-
-    def change_mind(event: Any) -> None:
-        event.next_is_write(b"never")
-        event.next_operation_not_required()
-
-    with theirs:
-        theirs.sendall(b"!")
-        log = talk(executor, None, ReadOperation(), socket=ours, on={"READ": change_mind})
-        assert read_to_end(theirs) == b""
-    assert log.names == ["INITIALIZE", "CONNECTED", "READ", "DISCONNECTED", "FINALIZE"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
+from support.service import Service, ask
 from support.wire import add, pair, peer, read_to_end, talk
 
 LINE = MarkerFramePicker(None, b"\n")
@@ -158,3 +160,19 @@ def test_scheduling_does_not_read_the_urgent_byte_as_data(executor: RequestExecu
         while executor.turn(None):
             pass
     assert seen == [b"!"] and log.frames == [b"ab"]
+
+
+def test_urgent_byte_between_two_sockets_of_the_library(executor: RequestExecutor) -> None:
+    got: list[tuple[str, bytes]] = []
+
+    def note(event: Any) -> None:
+        if event.type in (EventType.OOB, EventType.READ):
+            got.append((event.type.name, event.frame.data))
+
+    def started(event: Any) -> None:
+        operation = WriteOperation(b"!", out_of_band=True, then=WriteOperation(b"line\n"))
+        ask(executor, "tcp://127.0.0.1:%d" % event.metadata.local_address[1], operation)
+
+    Service(executor, handler=note, started=started)
+    executor.execute_request()
+    assert got == [("OOB", b"!"), ("READ", b"line\n")]

@@ -12,7 +12,13 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from evsockets import (
     AcceptedSocket,
@@ -70,6 +76,7 @@ ACTIONS = (
 )  # fmt: skip
 
 numbers = st.integers(0, 20)
+kinds = st.sampled_from(KINDS)
 operations = st.sampled_from(sorted(OPERATIONS))
 plans = st.lists(st.tuples(st.sampled_from(list(EventType)), st.sampled_from(ACTIONS), numbers), max_size=6)
 timeouts = st.sampled_from([None, None, None, "io_timeout", "idle_timeout", "connection_timeout"])
@@ -111,15 +118,14 @@ class LifeMachine(RuleBasedStateMachine):
 
     # ---- what a user does -----------------------------------------------------------------------------
 
-    @initialize(sockets=st.lists(st.tuples(st.sampled_from(KINDS), operations, plans, st.booleans(), timeouts),
-                                 max_size=4))  # fmt: skip
+    @initialize(sockets=st.lists(st.tuples(kinds, operations, plans, st.booleans(), timeouts), max_size=4))
     def begin(self, sockets: Any) -> None:
         """A run with some sockets in it."""
         for one in sockets:
             self.add_one(*one)
         self.start_run()
 
-    @rule(kind=st.sampled_from(KINDS), operation=operations, plan=plans, keep=st.booleans(), impatient=timeouts)
+    @rule(kind=kinds, operation=operations, plan=plans, keep=st.booleans(), impatient=timeouts)
     def add(self, kind: str, operation: str, plan: Any, keep: bool, impatient: str | None) -> None:
         self.add_one(kind, operation, plan, keep, impatient)
 
@@ -321,7 +327,8 @@ class LifeMachine(RuleBasedStateMachine):
         except (Bug, NetworkSocketError, TypeError) as error:
             # Two kinds of misuse are among the actions: a next operation no ReadWriteOperation takes, and
             # a library error where it counts as any other.
-            assert not isinstance(error, TypeError) or "ReadWriteOperation" in str(error), error
+            if isinstance(error, TypeError) and "ReadWriteOperation" not in str(error):
+                raise
             for life in self.lives:
                 assert life.socket not in self.bag or life.metadata.request_complete, life.names
         self._ended()
