@@ -70,6 +70,7 @@ class Late:
                 self.name, self.told = "idle_timeout", ("IDLE", "idle")
             elif stage == "REQUEST":
                 self.name, self.told = "request_timeout", ("REQUEST", "reading")
+                more["io_timeout"] = WAIT_FOREVER  # nothing else is due
         self.log: Log = add(
             executor, address, operation, socket=self.socket, **{self.name: timeout, **more}
         )
