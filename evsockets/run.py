@@ -52,6 +52,7 @@ class Run:
         self.configuration = configuration
         self.client_settings = Settings.of(configuration, server=False)
         self.server_settings = Settings.of(configuration, server=True)
+        self._alike: tuple[Settings, dict[str, Any], Settings] | None = None
         self.clock: Callable[[], float] = getattr(engine, "clock", None) or time.monotonic
         self.now = self.clock()  # as of the last poll
         self.moment = Moment()  # what begins now counts from here; see `tick`
@@ -89,7 +90,7 @@ class Run:
             if self.stopping:
                 return
         admission = self.admission
-        if admission.waiting and admission.is_due():
+        if admission.waiting and (admission.ask or admission.is_due()):
             self.now = self.moment.when = self.clock()
             admission.admit()
             if self.attention:
@@ -288,6 +289,15 @@ class Run:
         """Every channel that has started and not ended, in the order added."""
         alive = (Phase.OPENING, Phase.CONNECTED)
         return [channel for channel in self.socket_bag.channels() if channel.phase in alive]
+
+    def settings_like(self, base: Settings, values: dict[str, Any]) -> Settings:
+        """`base` with these values: one object for sockets that are added alike, one after the other."""
+        alike = self._alike
+        if alike is not None and alike[0] is base and alike[1] == values:
+            return alike[2]
+        made = base.changed(values)
+        self._alike = base, values, made
+        return made
 
     def watch_urgent(self, channel: Channel) -> None:
         """Its handlers want out-of-band data; on anything but plain TCP there is none."""

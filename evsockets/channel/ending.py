@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..deadlines import INFINITY
 from ..errors import DisconnectedError, HandlerError, NetworkSocketError
 from ..events import Event, EventType, SocketExceptionEvent
 from ..frames.inbox import Inbox
@@ -64,9 +65,9 @@ class Ending(Sending):
 
     def end(self, orderly: bool = True) -> None:
         """Close; DISCONNECTED if it was connected; FINALIZE."""
-        if self.complete:
+        phase = self.phase
+        if phase is Phase.CLOSING or phase is Phase.COMPLETE:
             return
-        was_connected = self.phase is Phase.CONNECTED
         first: BaseException | None = None
         operation, self.operation = self.operation, None
         if operation is not None:
@@ -75,12 +76,12 @@ class Ending(Sending):
             except BaseException as error:  # may be user code
                 first = error
         trouble = self.close_transport(orderly)
-        if not was_connected:
-            self.socket.drop()  # ended before what it held was taken up
         self.move(Phase.CLOSING)
+        if phase is not Phase.CONNECTED:
+            self.socket.drop()  # ended before what it held was taken up
         if trouble is not None:
             first = _attempt(first, self.tell_exception, self._trouble(trouble))
-        elif was_connected and self.dispatch.disconnected is not None:
+        elif phase is Phase.CONNECTED and self.dispatch.disconnected is not None:
             first = _attempt(first, self._tell_disconnected, self.dispatch.disconnected)
         self._finalize(first)
 
@@ -136,7 +137,8 @@ class Ending(Sending):
             operation.abandon(self)  # type: ignore[arg-type]
         self.source = self.after = self.held = self.override = None
         self.unsent = self.gather = None
-        self.executor.deadlines.disarm(self)
+        if self.armed is not INFINITY:
+            self.executor.deadlines.disarm(self)
         transport = self._let_go(closing=True)
         if transport is None:
             return None

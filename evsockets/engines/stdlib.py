@@ -59,7 +59,8 @@ class SelectorsEngine(Engine):
             raise RuntimeError("this engine is closed")
         if interest == 0:
             if self._watched.pop(fd, None) is not None:
-                self._duplex.discard(fd)
+                if self._duplex:
+                    self._duplex.discard(fd)
                 if not self._facility.drop(fd):
                     self._suspects.add(fd)
             return
@@ -74,7 +75,7 @@ class SelectorsEngine(Engine):
         self._watched[fd] = token, interest
         if interest == _BOTH:
             self._duplex.add(fd)
-        else:
+        elif self._duplex:
             self._duplex.discard(fd)
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:

@@ -45,9 +45,9 @@ def begin_life(channel: Channel) -> Operation:
         if socket.is_server:
             return Listen(address, sock)
         return _adopt(channel, sock, address)
-    if isinstance(socket, DatagramClientSocket):
-        return _datagram_client(channel, socket)
-    if isinstance(socket, AcceptedSocket):
+    if isinstance(socket, AcceptedSocket | DatagramClientSocket):
+        if isinstance(socket, DatagramClientSocket):
+            return _datagram_client(channel, socket)
         raise ConnectionFailedError(f"{socket!r} cannot be opened again")
     if address is None:
         raise ConnectionFailedError("no address: give add_socket() one, or set it in INITIALIZE")
