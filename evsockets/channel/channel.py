@@ -8,7 +8,7 @@ from typing import Any
 from ..address import public_address
 from ..deadlines import INFINITY
 from ..engines.base import READ, WRITE
-from ..errors import ReceiveError, SendError, SlowTransferError
+from ..errors import NetworkSocketError, ReceiveError, SendError, SlowTransferError
 from ..events import Event, EventType, TimeoutEvent, TimeoutStage
 from ..operations.base import REPEAT, Operation
 from ..operations.begin import Reused, begin_life, name_peer
@@ -275,7 +275,10 @@ class Channel(Ending):
         plain = self.plain
         if plain is not None and not self.ended:  # the rest is for what lies between, or for the end
             if interest != self.watched:
-                self.executor.engine.watch(plain.fileno(), interest, self)
+                try:
+                    self.executor.engine.watch(plain.fileno(), interest, self)
+                except OSError as error:
+                    raise self._unwatchable(error) from error
                 self.watched = interest
             return
         if transport.wants:
@@ -287,9 +290,8 @@ class Channel(Ending):
         if interest != self.watched and not transport.shared:
             try:
                 self.executor.engine.watch(transport.fileno(), interest, self)
-            except OSError as error:  # closed behind our back, or one more than can be watched
-                kind = SendError if operation.phase == "writing" else ReceiveError
-                raise self.lost(error, kind, operation.phase) from error
+            except OSError as error:
+                raise self._unwatchable(error) from error
             self.watched = interest
         if transport.shared and self.unsent is not None:
             # The server's descriptor is not watched for one answer, and where its peer's queue is full
@@ -298,6 +300,11 @@ class Channel(Ending):
             self.arm()
         elif (transport.pending and operation.interest & READ) or (transport.shared and interest):
             self.again()
+
+    def _unwatchable(self, error: OSError) -> NetworkSocketError:
+        """Closed behind our back, or one more than the engine can watch: this socket's affair alone."""
+        phase = "waiting" if self.operation is None else self.operation.phase
+        return self.lost(error, SendError if phase == "writing" else ReceiveError, phase)
 
     def again(self) -> None:
         """Have the operation stepped in the next turn whatever the engine says."""
