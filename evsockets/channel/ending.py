@@ -14,6 +14,7 @@ from ..operations.begin import connection_settings
 from ..persistence import Connection, put
 from ..phases import Phase
 from ..sockets import AcceptedSocket, DatagramClientSocket, PersistentClientSocket
+from ..urgent import want_urgent
 from .sending import Sending
 
 
@@ -139,7 +140,7 @@ class Ending(Sending):
         self.unsent = self.gather = None
         if self.armed is not INFINITY:
             self.executor.deadlines.disarm(self)
-        transport = self._let_go(closing=True)
+        transport = self._let_go()
         if transport is None:
             return None
         try:
@@ -151,21 +152,20 @@ class Ending(Sending):
             return error
         return None
 
-    def _let_go(self, closing: bool) -> Any:
+    def _let_go(self) -> Any:
         """The transport, which nothing here knows any more."""
         transport, self.transport = self.transport, None
-        plain, self.plain = self.plain, None
-        executor = self.executor
+        self.plain = None
         if self.watched:
             self.watched = 0
-            executor.engine.watch(transport.fileno(), 0, self)
-        if executor.urgent is not None and plain is not None:
-            executor.urgent.forget(self, plain, closing=closing)
+            self.executor.engine.watch(transport.fileno(), 0, self)
         return transport
 
     def detach(self) -> None:
         """Forgotten: FINALIZE without DISCONNECTED; the connection stays open."""
-        transport = self._let_go(closing=False)
+        if self.dispatch.oob is not None and self.plain is not None:
+            want_urgent(self.plain, False)  # the next life may not listen to it
+        transport = self._let_go()
         self.operation = None
         self.executor.deadlines.disarm(self)
         if self.settings is None:  # kept alive by a handler, in mid-life

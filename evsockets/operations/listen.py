@@ -200,8 +200,11 @@ class Accept(ReadOperation):
         handler = channel.dispatch.accept
         try:
             if handler is not None:
-                channel.note_activity()
-                shown = public_address(channel.transport.sock.family, remote) if remote is not None else None
+                if channel.executor.delayed:
+                    channel.executor.actors.add(channel)
+                shown = remote
+                if type(remote) is not tuple and remote is not None:
+                    shown = public_address(_socket.AF_UNIX, remote)
                 handler(AcceptEvent(channel, AcceptedFrame(client, shown)))
         finally:
             if sock is not None and client._channel is None:

@@ -56,9 +56,11 @@ class ReadOperation(Operation):
         self.picker = picker
 
     def start(self, channel: Channel) -> Operation | None:
+        if channel.plain is None and channel.transport.datagram:
+            if channel.transport.shared and not (channel.datagrams or channel.ended):
+                channel.recv()  # a server's client was made of its datagram, which is there
+            return self._datagram(channel) if channel.datagrams or channel.ended else self
         if channel.inbox._chunk or channel.ended or self._ask_at_once:
-            if channel.transport.datagram:
-                return self._datagram(channel) if channel.datagrams or channel.ended else self
             return self._pick(channel)
         return self
 
