@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,13 +30,6 @@ from support.wire import Log, add, pair
 
 BIG = bytes(5_000_000)
 FOREVER = {"connection_timeout": None, "io_timeout": None}
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
-    with made.executor:
-        yield made
 
 
 # ---- for how long ------------------------------------------------------------------------------------

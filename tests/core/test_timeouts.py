@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,13 +20,6 @@ from evsockets import (
 )
 from support.stage import Stage, unanswered
 from support.wire import add, pair
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
-    with made.executor:
-        yield made
 
 
 def test_connection_timeout(stage: Stage) -> None:

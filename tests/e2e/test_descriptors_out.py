@@ -15,6 +15,7 @@ from evsockets import (
     AcceptError,
     ClientSocket,
     ConnectionFailedError,
+    EngineUnavailableError,
     EventType,
     FixedLengthFramePicker,
     NetworkSocketError,
@@ -135,3 +136,15 @@ def test_one_more_than_the_engine_can_watch(kind: str) -> None:
     assert isinstance(error, NetworkSocketError) and error.errno == errno.EMFILE
     assert events.names()[-1] == "FINALIZE"
     assert [event.frame.data for event in fine.of(EventType.READ)] == [b"!?"]
+
+
+def test_an_executor_that_cannot_be_made_leaves_nothing_open(engine: str) -> None:
+    """With every number of descriptors left from none to what it takes."""
+    before = len(os.listdir("/proc/self/fd"))
+    made = 0
+    for count in range(12):
+        with descriptors_left(count), suppress(OSError, EngineUnavailableError):
+            RequestExecutor(engine).close()
+            made += 1
+        assert len(os.listdir("/proc/self/fd")) == before
+    assert 0 < made < 12
