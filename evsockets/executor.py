@@ -50,7 +50,12 @@ class RequestExecutor(Run):
             engine = create_engine(engine, preferred=configuration.preferred_engines)
         elif not isinstance(engine, Engine):
             raise TypeError(f"engine must be a name, an Engine or None, got {engine!r}")
-        super().__init__(engine, configuration)
+        try:
+            super().__init__(engine, configuration)
+        except BaseException:
+            if self._owns_engine:
+                engine.close()
+            raise
         self.socket_bag = SocketBag(self)
         self.resolver = Resolver(resolver, getattr(engine, "run_blocking", None))
         self.closed = False

@@ -153,6 +153,10 @@ class Run:
                     return
         if self._callbacks:
             self._call_callbacks()
+            if self.attention:
+                self.attend()
+                if self.stopping:
+                    return
         self.tick()
         if self._drain is not None and self._drain.deadline <= now:
             self._drain.expire()

@@ -111,9 +111,11 @@ class Connect(Operation):
             return connected(channel, self.address, sock, family, sockaddr)
         if number in _ON_ITS_WAY:
             if not self.interest:
-                self.interest = WRITE
-                channel.executor.engine.watch(self._sock.fileno(), WRITE, channel)
-                channel.watched = WRITE
+                try:
+                    channel.executor.engine.watch(self._sock.fileno(), WRITE, channel)
+                except OSError as error:  # one more than can be watched
+                    raise failed(self.address, [(self._candidate, error)]) from error
+                self.interest = channel.watched = WRITE
         elif number == errno.EAGAIN and family == _socket.AF_UNIX:
             pause = _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
             self._failures += 1

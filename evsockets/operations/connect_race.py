@@ -85,9 +85,12 @@ class ConnectRace(Operation):
         if number == 0:
             return self._won(channel, attempt)
         if number == errno.EINPROGRESS:
-            channel.executor.engine.watch(sock.fileno(), WRITE, attempt)
-        else:
-            self._lost(channel, attempt, number)
+            try:
+                channel.executor.engine.watch(sock.fileno(), WRITE, attempt)
+                return None
+            except OSError as error:  # one more than can be watched
+                number = error.errno or errno.ENOSPC
+        self._lost(channel, attempt, number)
         return None
 
     def progress(self, channel: Channel, attempt: Attempt, number: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from evsockets import (
     DelayedOperation,
     FixedLengthFramePicker,
+    NullOperation,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
@@ -20,13 +20,6 @@ from evsockets import (
 )
 from support.stage import Stage, unanswered
 from support.wire import add, pair
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
-    with made.executor:
-        yield made
 
 
 def test_connection_timeout(stage: Stage) -> None:
@@ -253,3 +246,22 @@ def test_server_timeouts(stage: Stage) -> None:
     assert log.timeouts == [("IO", "listening")]
     assert log.names == ["INITIALIZE", "CONNECTED", "ACCEPT", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
     assert stage.now == pytest.approx(5)
+
+
+@pytest.mark.parametrize("before", [0.001, 0.02, 0.9])
+@pytest.mark.parametrize("name", ["io_timeout", "request_timeout", "idle_timeout"])
+def test_not_early_though_somebody_else_is_awake(stage: Stage, name: str, before: float) -> None:
+    """A turn shortly before the moment is not the moment."""
+    busy, talker = pair()
+    late, silent = pair()
+    with talker, silent:
+        stage.engine.call(lambda: talker.send(b"x") and None, after=3 - before)
+        idle = name == "idle_timeout"
+        log = add(
+            stage.executor, None, NullOperation() if idle else ReadOperation(), socket=late, keep_alive=idle,
+            **{"io_timeout": None, name: 3},
+        )  # fmt: skip
+        add(stage.executor, None, ReadOperation(), socket=busy)
+        moments = stage.stamp(log)
+        stage.executor.execute_request()
+    assert dict(moments)["TIMEOUT"] == pytest.approx(3, abs=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
+from support.service import Service, ask
 from support.wire import add, pair, peer, read_to_end, talk
 
 LINE = MarkerFramePicker(None, b"\n")
@@ -188,3 +190,19 @@ def test_a_global_handler_may_come_later(executor: RequestExecutor, when: str) -
     with peer(script) as server:
         log = talk(executor, server.url(), ReadOperation(LINE), on=on)
     assert log.frames == [b"1\n", b"2\n"] and seen == [b"!"]
+
+
+def test_urgent_byte_between_two_sockets_of_the_library(executor: RequestExecutor) -> None:
+    got: list[tuple[str, bytes]] = []
+
+    def note(event: Any) -> None:
+        if event.type in (EventType.OOB, EventType.READ):
+            got.append((event.type.name, event.frame.data))
+
+    def started(event: Any) -> None:
+        operation = WriteOperation(b"!", out_of_band=True, then=WriteOperation(b"line\n"))
+        ask(executor, "tcp://127.0.0.1:%d" % event.metadata.local_address[1], operation)
+
+    Service(executor, handler=note, started=started)
+    executor.execute_request()
+    assert got == [("OOB", b"!"), ("READ", b"line\n")]

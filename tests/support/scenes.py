@@ -9,6 +9,7 @@ from typing import Any
 
 from evsockets import (
     ClientSocket,
+    EventType,
     FixedLengthFramePicker,
     NullOperation,
     ReadOperation,
@@ -22,6 +23,12 @@ KINDS = (
     "INITIALIZE", "CONNECTED", "WRITE", "READ", "OOB", "ACCEPT", "DATA_ALERT", "TIMEOUT", "EXCEPTION",
     "DISCONNECTED", "FINALIZE",
 )  # fmt: skip
+
+
+def end(event: Any) -> None:
+    """A server and an idle connection go on by themselves; everything else ends without help."""
+    if event.socket.is_server or event.type is EventType.DATA_ALERT:
+        event.cancel_operation()
 
 
 class Scene:

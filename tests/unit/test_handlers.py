@@ -194,3 +194,42 @@ def test_signals_without_blinker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "blinker", None)
     with pytest.raises(ImportError, match="evsockets"):
         SignalEventHandler()
+
+
+def test_empty_reads_of_ones_own_are_told() -> None:
+    """The flush swallows the one empty READ it asked for, and no other."""
+    seen: list[tuple[str, Any]] = []
+
+    def inner(event: Any) -> None:
+        if event.type is EventType.DATA_ALERT:
+            seen.append(("DATA_ALERT", event.attempt))
+            event.next_is_read(EmptyFramePicker() if event.attempt < 4 else None)
+        elif event.type is EventType.READ:
+            seen.append(("READ", event.frame.data))
+            if event.frame.data:
+                event.cancel_operation()
+
+    ours, theirs = pair()
+    with theirs, RequestExecutor("selectors") as executor:
+        theirs.sendall(b"data")
+        executor.socket_bag.add_socket(
+            ours, NullOperation(), handler=TlsDataFlushEventHandler(inner), keep_alive=True
+        )
+        executor.execute_request()
+    assert seen == [
+        ("DATA_ALERT", 2), ("READ", b""), ("DATA_ALERT", 3), ("READ", b""), ("DATA_ALERT", 4),
+        ("READ", b"data"),
+    ]  # fmt: skip
+
+
+def test_flush_passes_everything_else_on() -> None:
+    """Every other event goes to the next handler as it is, whatever its type."""
+    seen: list[Any] = []
+    handler = TlsDataFlushEventHandler(seen.append)
+    events = [fake(type) for type in EventType if type not in (EventType.DATA_ALERT, EventType.READ)]
+    for event in events:
+        handler(event)
+    assert seen == events
+    quiet = TlsDataFlushEventHandler()
+    for event in events:
+        quiet(event)
