@@ -102,7 +102,7 @@ def _close_all() -> None:
 
 
 def _forked() -> None:
-    """In a forked child: the connections are its parent's, so it lets go of them without a word to the peers."""
+    """In a forked child: the connections are its parent's, so it lets go without telling the peers."""
     global _lock
     _lock = original("_thread", "allocate_lock")()  # another thread may have held it
     for waiting in _pool.values():
