@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from typing import Any
 
 from .. import Configuration
@@ -54,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     address = _address(arguments)
     context = tls_context(arguments, address)
-    _raise_descriptor_limit()
     service = FileService(directory, log=arguments.log, idle_timeout=arguments.idle_timeout)
 
     def banner(url: str) -> str:
@@ -85,14 +83,3 @@ def _address(arguments: argparse.Namespace) -> str:
     if arguments.port is None:
         return default
     return f"{default.rpartition(':')[0]}:{arguments.port}"
-
-
-def _raise_descriptor_limit() -> None:
-    """Allow as many descriptors as the system does: each client takes one, and its file another."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

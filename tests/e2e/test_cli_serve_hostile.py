@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
-import selectors
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from support.certificates import Authority
 from support.command import Serving, serving
 
 GET = b"GET /page.txt HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -56,65 +53,6 @@ def ends_well(server: Serving) -> None:
     assert status == 0, errors
     assert "Traceback" not in errors
     assert "Warning" not in errors
-
-
-def nonsense(seed: int) -> bytes:
-    """Random bytes, or a request spoilt by some."""
-    chance = random.Random(seed)
-    if seed % 2:
-        return chance.randbytes(chance.randrange(1, 400))
-    spoilt = bytearray(b"GET /page.txt HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n")
-    for _ in range(chance.randrange(1, 6)):
-        spoilt[chance.randrange(len(spoilt))] = chance.choice(b'\0\r\n\t %:/.,-=x9"\xff')
-    return bytes(spoilt)
-
-
-def talk_to(address: tuple[str, int], seeds: range, abreast: int = 50) -> None:
-    """Send everybody's nonsense, many at a time, and wait until the server has closed every one."""
-    waiting = list(seeds)
-    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
-        open_now = 0
-        while waiting or open_now:
-            while waiting and open_now < abreast:
-                sock = stack.enter_context(socket.create_connection(address, timeout=20))
-                with contextlib.suppress(OSError):
-                    sock.sendall(nonsense(waiting.pop()))
-                    sock.shutdown(socket.SHUT_WR)
-                selector.register(sock, selectors.EVENT_READ)
-                open_now += 1
-            ready = selector.select(20)
-            assert ready, f"{open_now} connections are never closed"
-            for key, _ in ready:
-                sock = key.fileobj
-                assert isinstance(sock, socket.socket)
-                try:
-                    ended = not sock.recv(65536)
-                except OSError:
-                    ended = True
-                if ended:
-                    selector.unregister(sock)
-                    sock.close()
-                    open_now -= 1
-
-
-def test_nonsense_is_answered_or_ended_and_leaves_nothing_behind(server: Serving) -> None:
-    works(server)
-    before = server.descriptors()
-    talk_to(("127.0.0.1", server.port), range(3000))
-    works(server)
-    settles(server, before)
-    ends_well(server)
-
-
-def test_nonsense_instead_of_a_handshake(site: Path, ca: Authority) -> None:
-    pair = ca.server
-    with serving(
-        "serve", str(site), "-p", "0", "--certificate", pair.certificate, "--key", pair.private_key
-    ) as running:
-        before = running.descriptors()
-        talk_to(("127.0.0.1", running.port), range(500))
-        settles(running, before)
-        ends_well(running)
 
 
 def test_clients_that_go_in_the_middle_of_an_answer(server: Serving) -> None:

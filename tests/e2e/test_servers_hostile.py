@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import random
 import resource
 import socket
 import struct
@@ -17,9 +16,7 @@ from evsockets import (
     ConnectionFailedError,
     DisconnectedError,
     EventType,
-    FixedLengthFramePicker,
     FrameError,
-    LengthPrefixedFramePicker,
     MarkerFramePicker,
     NetworkSocketError,
     ReadOperation,
@@ -195,60 +192,7 @@ def test_a_tls_server_without_its_certificate(executor: RequestExecutor, context
     assert isinstance(service.listening.exceptions()[0], ConnectionFailedError)
 
 
-def test_random_bytes_at_a_tls_server(executor: RequestExecutor, ca: Authority) -> None:
-    dice = random.Random(4)
-    with Peers() as peers:
-
-        def started(event: Any) -> None:
-            for number in range(200):
-                data = dice.randbytes(dice.randrange(1, 300))
-                if number % 2:
-                    data = b"\x16\x03\x01" + struct.pack(">H", dice.randrange(400)) + data
-                peers.stream(event.metadata.local_address, data).shutdown(socket.SHUT_WR)
-
-        service = Service(
-            executor, "tls://127.0.0.1:0", clients=200, started=started,
-            stream_context=tls(ca, backlog=512), client_metadata={"connection_timeout": 5},
-        )  # fmt: skip
-        executor.execute_request()
-    assert service.talking.names().count("FINALIZE") == 200
-    assert len(service.talking.exceptions()) == 200
-    assert all(isinstance(e, NetworkSocketError) for e in service.talking.exceptions())
-    assert not {"CONNECTED", "TIMEOUT"} & set(service.talking.names())
-
-
 # ---- plain -------------------------------------------------------------------------------------------
-
-
-def test_random_bytes_at_a_framed_server(executor: RequestExecutor) -> None:
-    """Every client ends once, by a library error; nothing else escapes."""
-    dice = random.Random(4)
-    pickers = [
-        MarkerFramePicker(b"<", b">", max_length=100), LengthPrefixedFramePicker(2, max_length=100),
-        FixedLengthFramePicker(7), LINE,
-    ]  # fmt: skip
-    with Peers() as peers:
-
-        def first() -> ReadOperation:
-            return ReadOperation(dice.choice(pickers))
-
-        def handler(event: Any) -> None:
-            if event.type is EventType.READ:
-                event.next_is(event.operation)
-
-        def started(event: Any) -> None:
-            for _ in range(300):
-                data = dice.randbytes(dice.randrange(300))
-                peers.stream(event.metadata.local_address, data).shutdown(socket.SHUT_WR)
-
-        service = Service(
-            executor, clients=300, first=first, handler=handler, started=started,
-            stream_context={"backlog": 512},
-        )  # fmt: skip
-        executor.execute_request()
-    errors = service.talking.exceptions()
-    assert {type(error) for error in errors} == {FrameError, DisconnectedError}
-    assert len(errors) == service.talking.names().count("FINALIZE") == 300
 
 
 def test_a_frame_over_its_limit(executor: RequestExecutor) -> None:
