@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.certificates import Authority
 from support.command import Serving, serving
+from support.machine import MIB, resident
 
 GET = b"GET /page.txt HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -80,6 +83,39 @@ def test_a_silent_crowd_delays_nobody(server: Serving) -> None:
             readers.append(reader)
         for _ in range(50):
             works(server)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_unread_answers_are_bounded(engine: str, site: Path, ca: Authority, encrypted: bool) -> None:
+    """Clients that ask without end and never read: their questions stay in the kernel, and memory flat."""
+    (site / "page.bin").write_bytes(bytes(60_000))
+    secret = ["--certificate", ca.server.certificate, "--key", ca.server.private_key] if encrypted else []
+    context = ssl.create_default_context(cafile=ca.ca_file)
+    asking = b"GET /page.bin HTTP/1.1\r\nHost: x\r\n\r\n" * 100
+    with (
+        serving("serve", str(site), "-p", "0", "--engine", engine, *secret) as running,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = []
+        for _ in range(20):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            client.settimeout(20)
+            client.connect(("127.0.0.1", running.port))
+            if encrypted:
+                client = stack.enter_context(context.wrap_socket(client, server_hostname="localhost"))
+            client.settimeout(0.05)
+            clients.append(client)
+        before = resident(running.process.pid)
+        asked = 0
+        for client in clients:
+            with contextlib.suppress(TimeoutError):
+                while asked < 200 * len(clients) * len(asking):  # never: it stops taking them
+                    asked += client.send(asking)
+        # All the answers together would be gigabytes; what gathers for one client is at most 64 KiB,
+        # beside the piece that is on its way.
+        assert asked // len(asking) * 100 * 60_000 > 256 * MIB
+        assert resident(running.process.pid) - before < len(clients) * 256 * 1024 + 4 * MIB
 
 
 def test_out_of_descriptors_and_back(engine: str, site: Path) -> None:
