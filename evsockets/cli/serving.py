@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -97,7 +96,6 @@ class Server:
 
     def run(self) -> int:
         """Serve until a signal ends it; 0 then, 1 if it could not listen."""
-        _raise_descriptor_limit()
         before = {number: signal.getsignal(number) for number in _SIGNALS}
         try:
             with self.executor:
@@ -148,14 +146,3 @@ def bound_url(address: str, local: Any) -> str:
         host = f"[{local[0]}]" if ":" in local[0] else local[0]
         return f"{'tcp' if scheme == 'fd' else scheme}://{host}:{local[1]}"
     return f"{'unix' if scheme == 'fd' else scheme}://{local or ''}"
-
-
-def _raise_descriptor_limit() -> None:
-    """Allow as many descriptors as the system does: each client takes one, and its file another."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

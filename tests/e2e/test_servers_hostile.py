@@ -294,6 +294,38 @@ def test_one_byte_at_a_time(executor: RequestExecutor) -> None:
     assert service.talking.names() == ["INITIALIZE", "CONNECTED", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
 
 
+def test_a_deadline_for_the_first_frame_only(executor: RequestExecutor) -> None:
+    """One that trickles is cut off by it; one that was in time outlives it by far."""
+    ended: dict[str, str] = {}
+    frames: list[bytes] = []
+    with Peers() as peers:
+
+        def started(event: Any) -> None:
+            peers.stream(event.metadata.local_address, b"in time\n")
+            peers.stream(event.metadata.local_address, b"slow")
+
+        def handler(event: Any) -> None:
+            peer = peers[0] if event.metadata.remote_address == peers[0].getsockname() else peers[1]
+            if event.type is EventType.READ:
+                event.metadata.request_timeout = None
+                frames.append(event.frame.data)
+                if len(frames) < 2:
+                    event.next_is_read(LINE)
+            elif event.type is EventType.TIMEOUT:
+                assert peer is peers[1] and event.when.name == "REQUEST"
+                # By now the other one's deadline would be over as well.
+                peers[0].sendall(b"still here\n")
+            elif event.type is EventType.FINALIZE:
+                ended["fast" if peer is peers[0] else "slow"] = service.talking.names(event.socket)[-3]
+
+        service = Service(
+            executor, clients=2, started=started, handler=handler, client_metadata={"request_timeout": 0.2}
+        )
+        executor.execute_request()
+    assert frames == [b"in time\n", b"still here\n"]
+    assert ended == {"slow": "TIMEOUT", "fast": "READ"}
+
+
 def test_reset_before_accept(executor: RequestExecutor) -> None:
     """The listener goes on; the client's own read tells the reset."""
     with Peers() as peers:
