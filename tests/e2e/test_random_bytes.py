@@ -145,7 +145,7 @@ class Guarded:
         )
         executor.start_request()
         while self.local is None:
-            executor.turn(1)
+            executor.turn(0.01)
 
     def on_server(self, event: Any) -> None:
         if event.type is EventType.CONNECTED:

@@ -127,7 +127,7 @@ def test_accepts_are_many_and_bounded_a_turn(executor: RequestExecutor) -> None:
         service = Service(executor, stream_context={"backlog": 512})
         executor.start_request()
         while service.local is None:
-            executor.turn(1)
+            executor.turn(0.01)
         for _ in range(300):
             peers.stream(service.local)
         counts = []
@@ -157,7 +157,7 @@ def test_a_client_that_hangs_up_while_held_back(
         service = Service(executor, address, first=first, handler={})
         executor.start_request()
         while service.local is None:
-            executor.turn(1)
+            executor.turn(0.01)
         family = socket.AF_INET if scheme == "tcp" else socket.AF_UNIX
         peer = peers.stream(service.local, b"last words", family)
         while "CONNECTED" not in service.talking.names():
