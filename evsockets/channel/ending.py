@@ -55,7 +55,7 @@ class Ending(Sending):
         try:
             handler(SocketExceptionEvent(self, error))
         except Exception as bug:
-            self._unraisable(bug, handler)
+            self._unraisable(bug)
 
     def _end_keeping_first(self) -> None:
         first = sys.exception()
@@ -126,12 +126,12 @@ class Ending(Sending):
         try:
             handler(Event(EventType.FINALIZE, self))
         except Exception as bug:
-            self._unraisable(bug, handler)
+            self._unraisable(bug)
 
-    def _unraisable(self, bug: Exception, handler: Any) -> None:
+    def _unraisable(self, bug: Exception) -> None:
         if not self.executor.configuration.isolate_handler_errors:
             raise bug
-        sys.unraisablehook(_Unraisable(bug, handler))  # type: ignore[arg-type]
+        _Unraisable(bug)
 
     def close_transport(self, orderly: bool) -> OSError | None:
         """Stop and close everything; the OSError of closing, if any."""
@@ -224,11 +224,12 @@ def _attempt(first: BaseException | None, call: Any, *args: Any) -> BaseExceptio
 
 
 class _Unraisable:
-    """What `sys.unraisablehook` wants to know."""
+    """Brings an exception to `sys.unraisablehook`, whose argument the interpreter alone can make."""
 
-    def __init__(self, bug: BaseException, where: Any) -> None:
-        self.exc_type = type(bug)
-        self.exc_value = bug
-        self.exc_traceback = bug.__traceback__
-        self.err_msg = "Exception ignored in an event handler"
-        self.object = where
+    def __init__(self, bug: BaseException) -> None:
+        self._bug = bug
+
+    def raised_by_an_event_handler(self) -> None:
+        raise self._bug
+
+    __del__ = raised_by_an_event_handler

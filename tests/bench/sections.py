@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import files
 from .kinds import (
     Client,
     ClientBulk,
@@ -119,6 +120,7 @@ SECTIONS: dict[str, list[Kind]] = {
         )
     ],
     "server-calls": [ServeCalls(title="TCP echo server, per message", work="echo", peers=SERVERS)],
+    "serve": files.SECTION,
     "engines": [
         fanout("Client fan-out", [RAW, EV, *ENGINES], 5000, 100),
         lines("Lines as a client", [RAW, EV, *ENGINES], 100_000),
