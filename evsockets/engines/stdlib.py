@@ -17,6 +17,7 @@ from .facilities import FACILITIES, IN, OUT, Events, exists
 
 _BITS = (0, IN, OUT, IN | OUT)
 _BOTH = READ | WRITE
+_WRONG = "interest must be 0, READ, WRITE or both, not %r"
 
 
 def _closed(timeout: float | None) -> Events:
@@ -55,43 +56,46 @@ class SelectorsEngine(Engine):
     def watch(self, fd: int, interest: int, token: Any) -> None:
         """See `Engine.watch`."""
         watched = self._watched
-        if not 0 <= fd < len(watched):
-            if not self._makes_room(fd, interest):
-                return
-        known = watched[fd]
-        if interest == 0:
-            if known is not None:
-                watched[fd] = None
-                if self._duplex:
-                    self._duplex.discard(fd)
-                if not self._facility.drop(fd):
-                    self._suspects.add(fd)
-            return
-        if not 0 < interest <= _BOTH:
-            raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
-        if known is not None:
+        known = watched[fd] if 0 <= fd < len(watched) else None
+        if known is None:
+            self._begin(fd, interest, token)
+        elif interest == 0:
+            watched[fd] = None
+            if self._duplex:
+                self._duplex.discard(fd)
+            if not self._facility.drop(fd):
+                self._suspects.add(fd)
+        elif 0 < interest <= _BOTH:
             self._facility.change(fd, _BITS[interest])
+            self._set(fd, interest, token)
         else:
-            if self._suspects and fd in self._suspects:
-                self._rebuild()
-            self._facility.add(fd, _BITS[interest])
-        watched[fd] = token, interest
-        if interest == _BOTH:
-            self._duplex.add(fd)
-        elif self._duplex:
-            self._duplex.discard(fd)
+            raise ValueError(_WRONG % (interest,))
 
-    def _makes_room(self, fd: int, interest: int) -> bool:
-        """A number beyond those known so far; whether there is anything to do for it."""
+    def _begin(self, fd: int, interest: int, token: Any) -> None:
+        """Watch a descriptor that is not watched yet."""
         if fd < 0:
             raise OSError(errno.EBADF, f"not a descriptor: {fd}")
         if self._wait is _closed:
             raise RuntimeError("this engine is closed")
         if interest == 0:
-            return False
-        # An eighth more than needed, so that a growing crowd is not copied for each newcomer.
-        self._watched.extend([None] * (fd + 64 + fd // 8 - len(self._watched)))
-        return True
+            return
+        if not 0 < interest <= _BOTH:
+            raise ValueError(_WRONG % (interest,))
+        if fd in self._suspects:
+            self._rebuild()
+        self._facility.add(fd, _BITS[interest])
+        missing = fd + 1 - len(self._watched)
+        if missing > 0:  # the kernel knows it: no number out of this world makes a list of that length
+            # An eighth more, so that a growing crowd is not copied for each newcomer.
+            self._watched.extend([None] * (missing + fd // 8))
+        self._set(fd, interest, token)
+
+    def _set(self, fd: int, interest: int, token: Any) -> None:
+        self._watched[fd] = token, interest
+        if interest == _BOTH:
+            self._duplex.add(fd)
+        elif self._duplex:
+            self._duplex.discard(fd)
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`."""
