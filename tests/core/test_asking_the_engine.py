@@ -63,11 +63,12 @@ def test_it_waits_for_the_earliest(stage: Stage, timeouts: list[Any], wait: floa
 
     stage.engine.poll = poll  # type: ignore[method-assign]
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        # At 127.0.0.1 a connect is asked again at once, and done before the engine is.
+        listener = stack.enter_context(socket.create_server(("127.0.0.2", 0)))
         for number, timeout in enumerate(timeouts):
             # The other time-out, of no account yet or any more, would be the earlier one.
             if when == "connection" or (when == "both" and number % 2):
-                address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+                address = "tcp://127.0.0.2:%d" % listener.getsockname()[1]
                 add(executor, address, ReadOperation(), connection_timeout=timeout, io_timeout=1e-9)
             else:
                 ours, theirs = pair()
