@@ -66,9 +66,10 @@ class Deadlines:
     def next(self) -> float:
         """When the first one surfaces; infinity if none will."""
         heap = self._heap
+        when: float
         while heap:
-            when: float = heap[0][0]
-            if heap[0][1].armed is when:
+            when, channel = heap[0]
+            if channel.armed is when:
                 return when
             heapq.heappop(heap)
             self._dead -= 1

@@ -28,7 +28,6 @@ from .metadata import Settings
 from .phases import Phase
 from .sockets import Socket
 from .transports.stream import is_tcp
-from .urgent import AVAILABLE as URGENT_AVAILABLE
 from .urgent import UrgentData
 from .waker import Waker
 
@@ -116,7 +115,11 @@ class Run:
         self.queue = []  # what is queued from here on belongs to the next turn
         now = self.now = self.moment.when = self.clock()
         if self.urgent is not None:
-            batch = self.urgent.first(batch)
+            self.urgent.look(batch)
+            if self.attention:
+                self.attend()
+                if self.stopping:
+                    return
         for token, mask in batch:
             operation = token.operation
             if operation is None:  # closed earlier in this batch
@@ -282,14 +285,11 @@ class Run:
         alive = (Phase.OPENING, Phase.CONNECTED)
         return [channel for channel in self.socket_bag.channels() if channel.phase in alive]
 
-    def prepare_urgent(self) -> None:
-        """Somebody listens to out-of-band data."""
-        if self.urgent is None and URGENT_AVAILABLE:
-            self.urgent = UrgentData(self)
-
     def watch_urgent(self, channel: Channel) -> None:
         """Its handlers want out-of-band data; on anything but plain TCP there is none."""
-        if self.urgent is not None and channel.plain is not None and is_tcp(channel.plain):
+        if channel.plain is not None and is_tcp(channel.plain):
+            if self.urgent is None:
+                self.urgent = UrgentData(self)
             self.urgent.add(channel)
 
     def keep(self, socket: Socket) -> None:

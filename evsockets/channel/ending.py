@@ -158,7 +158,7 @@ class Ending(Sending):
             self.watched = 0
             executor.engine.watch(transport.fileno(), 0, self)
         if executor.urgent is not None and plain is not None:
-            executor.urgent.forget(plain, closing=closing)
+            executor.urgent.forget(self, plain, closing=closing)
         return transport
 
     def detach(self) -> None:
