@@ -129,6 +129,7 @@ class Admission:
 
     def _decide(self, channel: Channel, skipped: int) -> LimitationDecision:
         executor = self._executor
+        executor.current = executor  # no socket's handler
         total = len(self.waiting) - self.waiting_listeners + skipped + self.clients
         decision = self.solver.decide(executor, channel.socket, executor.context, total)
         if not isinstance(decision, LimitationDecision):

@@ -67,7 +67,6 @@ class UrgentData:
         for number, bits in poller.poll(0):
             channel = self._channels.get(number) if bits & select.POLLPRI else None
             if channel is not None and channel.operation is not None and not channel.cancelled:
-                executor.current = channel
                 executor.guarded(channel, self._take, channel)
                 if executor.stopping:
                     return
@@ -82,11 +81,14 @@ class UrgentData:
         channel.bytes_received += 1
         channel.io_start = self._executor.moment
         channel.note_activity()
+        later, channel.override = channel.override, None  # set before, it comes after the current operation
         event = UrgentEvent(channel, Frame(byte, channel.remote_address()), channel.current_operation())
         handler(event)
         operation = channel.operation
         if channel.cancelled or self._executor.stopping or operation is None:
             return
-        if event.next_operation is not None or channel.override is not None:
+        if event.next_operation is not None:
             operation.abandon(channel)
-            channel.become(event.next_operation)
+            channel.become(event._next)
+        else:
+            channel.override = later

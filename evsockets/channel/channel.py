@@ -12,6 +12,8 @@ from ..errors import ReceiveError, SlowTransferError
 from ..events import Event, EventType, TimeoutEvent, TimeoutStage
 from ..operations.base import REPEAT, Operation
 from ..operations.begin import Reused, begin_life, name_peer
+from ..operations.delay import DelayedOperation
+from ..operations.duplex import ReadWriteOperation
 from ..operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from ..operations.read import ReadOperation
 from ..phases import Phase
@@ -171,7 +173,13 @@ class Channel(Ending):
                 following = IDLE
             self.operation = operation = following
             self.io_start = executor.moment
-            following = operation.start(self)
+            try:
+                following = operation.start(self)
+            except AttributeError:
+                if not isinstance(operation, Operation):
+                    self.operation = None
+                    raise TypeError(f"an operation or None must follow, got {operation!r}") from None
+                raise
             if following is operation:
                 if self.unsent is not None or self.gather:
                     if not (self.gather and self.flush()) and not operation.interest & WRITE:
@@ -217,9 +225,12 @@ class Channel(Ending):
         return operation
 
     def _overruled(self, following: Operation | None) -> Operation | None:
+        current = self.operation
+        if isinstance(current, DelayedOperation) and following is current.operation:
+            return following  # what was held back is still to be done
         if self.forgotten:
             # The first operation is still to be done.
-            first = following is BEGIN or self.operation is BEGIN or type(self.operation) is Reused
+            first = following is BEGIN or current is BEGIN or type(current) is Reused
             return following if first else None
         operation, self.override = self.override, None
         return operation
@@ -240,10 +251,13 @@ class Channel(Ending):
             return
         current = self.operation
         executor = self.executor
-        if executor.current is self or current is None or not (current is IDLE or current.phase == "reading"):
-            self.override = operation
-            return
-        if current in (FLUSH, RESUME):
+        if (
+            executor.current is self
+            or current is None
+            or current in (FLUSH, RESUME)
+            or isinstance(current, ReadWriteOperation)
+            or not (current is IDLE or current.phase == "reading")
+        ):
             self.override = operation
             return
         current.abandon(self)
@@ -323,15 +337,16 @@ class Channel(Ending):
 
     def _timed_out(self, stage: TimeoutStage) -> None:
         assert self.operation is not None or self.phase is Phase.OPENING
-        phase = self.operation.phase if self.operation is not None else "connecting"
-        event = TimeoutEvent(self, stage, phase)
+        one_more = False
         handler = self.dispatch.timeout
         if handler is not None:
             self.note_activity()
+            event = TimeoutEvent(self, stage, self.doing())
             handler(event)
+            one_more = event._one_more
         if self.cancelled or self.executor.stopping:
             return
-        if not event._one_more:
+        if not one_more:
             self.end(orderly=False)
         elif stage is TimeoutStage.CONNECTION:
             self.restart()
@@ -355,7 +370,7 @@ class Channel(Ending):
             speed = meter.speed(total, now)
             raise SlowTransferError(
                 f"{self.metadata.address}: {direction} speed {speed:.1f} bytes/s over {duration:g} s is "
-                f"under the minimum of {minimum:g} while {self.operation.phase if self.operation else ''}",
+                f"under the minimum of {minimum:g} while {self.doing()}",
                 direction=direction,
                 speed=speed,
                 duration=duration,

@@ -77,7 +77,7 @@ class ReadOperation(Operation):
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
-        following = event.next_operation
+        following = event._next
         if type(following) is WriteOperation:
             return self._answer(channel, following)
         return following if following is not self else repeated(channel, self)
@@ -156,7 +156,7 @@ class ReadOperation(Operation):
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
-        following = event.next_operation
+        following = event._next
         return following if following is not self else repeated(channel, self)
 
     def _end(self, channel: Channel) -> Operation | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from evsockets import (
+    ClientSocket,
     DelayedOperation,
     EventType,
     FixedLengthFramePicker,
@@ -185,6 +186,25 @@ def test_while_writing_it_comes_instead_of_then(executor: RequestExecutor) -> No
         executor.execute_request()
         thread.join()
     assert received == [LARGE + b"next"]
+
+
+def test_an_urgent_byte_meanwhile_does_not_hurry_it(executor: RequestExecutor) -> None:
+    """OOB whose handler names nothing lets the current operation go on, and what comes after it wait."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    client = ClientSocket.from_socket(ours)
+
+    def tell(event: Any) -> None:
+        executor.socket_bag.set_operation(client, WriteOperation(b"next"))
+        theirs.send(b"!", socket.MSG_OOB)
+
+    duplex = ReadWriteOperation(True, [ReadOperation(ONE)])
+    log = add(executor, None, duplex, socket=client, on={"OOB": lambda event: theirs.sendall(b"r")})
+    with theirs, after_a_read(executor, tell):
+        executor.execute_request()
+        assert read_to_end(theirs) == b"next"
+    assert log.names == ["INITIALIZE", "CONNECTED", "OOB", "READ", "WRITE", "DISCONNECTED", "FINALIZE"]
 
 
 @pytest.mark.parametrize("forget", [False, True])
