@@ -43,7 +43,9 @@ class Ending(Sending):
         if error.socket is None:
             error.socket = self.socket
         if error.address is None:
-            error.address = self.metadata._address
+            error.address = self.metadata.address
+            if error._unplaced:
+                error.args = (f"{error.address}: {error} while {self.doing()}",)
         handler = self.dispatch.exception
         if handler is None:
             return
