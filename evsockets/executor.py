@@ -179,6 +179,10 @@ class RequestExecutor(Run):
                 if not self.stopping:
                     return True
                 self._stop_all()
+            if self._callbacks:  # posted by the last events
+                self._call_callbacks()
+                if not self.stopping and (admission.running or admission.waiting):
+                    return True
             if self._drain is not None:
                 self._drain.finish()
                 self._drain = None
@@ -197,6 +201,7 @@ class RequestExecutor(Run):
 
     def patience(self) -> float | None:
         """Seconds until `turn` is next due: 0 while work is queued, None: only when `fileno` says so."""
+        self.check_thread()
         if not self._executing or self._work_is_queued():
             return 0.0 if self._executing else None
         when = self._next_moment()
@@ -205,6 +210,7 @@ class RequestExecutor(Run):
     def fileno(self) -> int:
         """A descriptor that is readable when `turn(0)` has something to do. UnsupportedOperationError
         where the engine has none."""
+        self.check_thread()
         descriptor = getattr(self.engine, "fileno", None)
         if descriptor is None:
             raise UnsupportedOperationError(f"the engine {self.engine.name!r} has no descriptor to wait for")
@@ -275,7 +281,7 @@ class RequestExecutor(Run):
 
     def __repr__(self) -> str:
         state = "executing" if self._executing else "closed" if self.closed else "ready"
-        return f"<RequestExecutor on {self.engine.name} {state}, {len(self.socket_bag)} sockets>"
+        return f"<RequestExecutor on {self.engine.name} {state}, {len(self.socket_bag._channels)} sockets>"
 
     # ---- ending --------------------------------------------------------------------------------------
 
@@ -296,9 +302,6 @@ class RequestExecutor(Run):
 
     def _abort(self, error: BaseException) -> None:
         """An exception leaves the run: everything started ends, all sockets are complete."""
-        if not self._executing and not self.admission.running:
-            self._over()
-            return
         self.stopping = True
         for channel in self.running():
             try:
