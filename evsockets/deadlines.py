@@ -66,11 +66,11 @@ class Deadlines:
     def next(self) -> float:
         """When the first one surfaces; infinity if none will."""
         heap = self._heap
-        when: float
         while heap:
             when, channel = heap[0]
-            if channel.armed is when:
-                return when
+            armed: float = channel.armed
+            if armed is when:
+                return armed
             heapq.heappop(heap)
             self._dead -= 1
         return INFINITY

@@ -98,7 +98,7 @@ class RequestExecutor(Run):
         if latest is not None and latest.given is handler and latest.is_current():
             return latest
         key = handler
-        if isinstance(handler, Mapping):
+        if type(handler) is dict or isinstance(handler, Mapping):
             key = id(handler)
         else:
             try:

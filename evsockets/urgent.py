@@ -17,78 +17,60 @@ from typing import TYPE_CHECKING, Any
 from ._unpatched import original
 from .events import UrgentEvent
 from .frames.base import Frame
+from .transports.stream import is_tcp
 
 if TYPE_CHECKING:
     from .channel import Channel
-    from .channel.state import State
     from .run import Run
 
 
-class UrgentData:
-    """The sockets of one executor whose handlers want OOB."""
+def want_urgent(sock: _socket.socket, wanted: bool) -> None:
+    """Have an urgent byte lie among the others, or not; a socket that is not TCP has none."""
+    if is_tcp(sock):
+        with contextlib.suppress(OSError):  # the connection is gone, which the next receive will tell
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, wanted)
 
-    __slots__ = ("_channels", "_executor", "_numbers", "_poll")
 
-    def __init__(self, executor: Run) -> None:
-        self._executor = executor
-        self._poll = original("select", "poll")
-        self._numbers: dict[Any, int] = {}
-        self._channels: dict[int, Channel] = {}
+def look(executor: Run, batch: list[tuple[Any, int]]) -> None:
+    """Fire OOB for those in `batch` whose next byte is urgent: it comes before the regular operation."""
+    listening: dict[int, Channel] = {}
+    poller: Any = None
+    for token, _mask in batch:
+        plain = token.plain
+        if plain and token.dispatch.oob is not None and token.connected:
+            number = plain.fileno()
+            if poller is None:
+                poller = original("select", "poll")()
+            poller.register(number, select.POLLPRI)
+            listening[number] = token
+    if poller is None:
+        return
+    for number, bits in poller.poll(0):
+        channel = listening[number]
+        if bits & select.POLLPRI and channel.operation is not None and not channel.cancelled:
+            executor.guarded(channel, _take, executor, channel)
+            if executor.stopping:
+                return
 
-    def add(self, channel: Channel) -> None:
-        """Tell `channel`, on a plain TCP connection, of every urgent byte."""
-        number = channel.plain.fileno()
-        self._numbers[channel] = number
-        self._channels[number] = channel
-        channel.plain.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
 
-    def forget(self, channel: State, sock: _socket.socket, *, closing: bool) -> None:
-        """A socket is about to be closed, or leaves with its connection open."""
-        number = self._numbers.pop(channel, None)
-        if number is not None:
-            del self._channels[number]
-            if not closing:  # the next life may not want it
-                with contextlib.suppress(OSError):
-                    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 0)
-
-    def look(self, batch: list[tuple[Any, int]]) -> None:
-        """Fire OOB for those in `batch` whose next byte is urgent: it comes before the regular operation."""
-        numbers = self._numbers
-        poller: Any = None
-        for token, _mask in batch:
-            number = numbers.get(token)
-            if number is not None:
-                if poller is None:
-                    poller = self._poll()
-                poller.register(number, select.POLLPRI)
-        if poller is None:
-            return
-        executor = self._executor
-        for number, bits in poller.poll(0):
-            channel = self._channels.get(number) if bits & select.POLLPRI else None
-            if channel is not None and channel.operation is not None and not channel.cancelled:
-                executor.guarded(channel, self._take, channel)
-                if executor.stopping:
-                    return
-
-    def _take(self, channel: Channel) -> None:
-        if channel.plain is None or not channel.transport.at_mark():
-            return
-        byte = channel.plain.recv(1)
-        handler = channel.dispatch.oob
-        if not byte or handler is None:
-            return
-        channel.bytes_received += 1
-        channel.io_start = self._executor.moment
-        channel.note_activity()
-        later, channel.override = channel.override, None  # set before, it comes after the current operation
-        event = UrgentEvent(channel, Frame(byte, channel.remote_address()), channel.current_operation())
-        handler(event)
-        operation = channel.operation
-        if channel.cancelled or self._executor.stopping or operation is None:
-            return
-        if event.next_operation is not None:
-            operation.abandon(channel)
-            channel.become(event._next)
-        else:
-            channel.override = later
+def _take(executor: Run, channel: Channel) -> None:
+    if channel.plain is None or not is_tcp(channel.plain) or not channel.transport.at_mark():
+        return
+    byte = channel.plain.recv(1)
+    handler = channel.dispatch.oob
+    if not byte or handler is None:
+        return
+    channel.bytes_received += 1
+    channel.io_start = executor.moment
+    channel.note_activity()
+    later, channel.override = channel.override, None  # set before, it comes after the current operation
+    event = UrgentEvent(channel, Frame(byte, channel.remote_address()), channel.current_operation())
+    handler(event)
+    operation = channel.operation
+    if channel.cancelled or executor.stopping or operation is None:
+        return
+    if event.next_operation is not None:
+        operation.abandon(channel)
+        channel.become(event._next)
+    else:
+        channel.override = later
