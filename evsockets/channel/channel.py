@@ -16,6 +16,7 @@ from ..operations.delay import DelayedOperation
 from ..operations.duplex import ReadWriteOperation
 from ..operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from ..operations.read import ReadOperation
+from ..operations.write import Told
 from ..phases import Phase
 from ..sockets import AcceptedSocket, DatagramClientSocket
 from ..transports.stream import RECEIVE_SIZE, StreamTransport
@@ -228,8 +229,10 @@ class Channel(Ending):
 
     def _overruled(self, following: Operation | None) -> Operation | None:
         current = self.operation
+        if type(following) is Told:
+            return following  # its WRITE has been told: it is still to be done
         if isinstance(current, DelayedOperation) and following is current.operation:
-            return following  # what was held back is still to be done
+            return following  # and so is what was held back
         if self.forgotten:
             # The first operation is still to be done.
             first = following is BEGIN or current is BEGIN or type(current) is Reused

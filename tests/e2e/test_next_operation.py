@@ -188,6 +188,28 @@ def test_while_writing_it_comes_instead_of_then(executor: RequestExecutor) -> No
     assert received == [LARGE + b"next"]
 
 
+@pytest.mark.parametrize("forget", [False, True])
+def test_in_the_write_of_an_answer_it_comes_after_it(executor: RequestExecutor, forget: bool) -> None:
+    ours, theirs = pair()
+    bag = executor.socket_bag
+
+    def tell(event: Any) -> None:
+        if event.operation.data == b"answer ":
+            bag.forget_socket(ours) if forget else bag.set_operation(ours, WriteOperation(b"next"))
+
+    def answer(event: Any) -> None:
+        event.next_is_write(b"answer ", ReadOperation())
+
+    with theirs:
+        theirs.sendall(b"?")
+        on = {"READ": answer, "WRITE": tell}
+        log = talk(executor, None, ReadOperation(), socket=ours, on=on, keep_alive=forget, idle_timeout=5)
+        ours.close()
+        assert read_to_end(theirs) == (b"answer " if forget else b"answer next")
+    assert log.names[:4] == ["INITIALIZE", "CONNECTED", "READ", "WRITE"]
+    assert ("DISCONNECTED" in log.names) != forget
+
+
 def test_an_urgent_byte_meanwhile_does_not_hurry_it(executor: RequestExecutor) -> None:
     """OOB whose handler names nothing lets the current operation go on, and what comes after it wait."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
