@@ -297,7 +297,7 @@ class Channel(Ending):
             return
         if transport.wants:
             interest = transport.wants if interest else 0
-        if transport.unflushed:
+        if transport.unflushed and not self.flush_transport():
             interest |= WRITE
         if self.ended and interest & READ and operation.phase != "handshaking":
             interest &= ~READ  # a level-triggered end would be reported for ever

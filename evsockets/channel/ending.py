@@ -165,6 +165,8 @@ class Ending(Sending):
 
     def detach(self) -> None:
         """Forgotten: FINALIZE without DISCONNECTED; the connection stays open."""
+        if self.transport.unflushed:
+            self.flush_transport()
         if self.dispatch.oob is not None and self.plain is not None:
             want_urgent(self.plain, False)  # the next life may not listen to it
         transport = self._let_go()

@@ -116,6 +116,13 @@ class Sending(Clocks):
         self.unsent = None
         return True
 
+    def flush_transport(self) -> bool:
+        """Send what lies between us and the kernel (TLS); whether nothing is left."""
+        try:
+            return bool(self.transport.flush())
+        except OSError as error:
+            raise self.lost(error, SendError, "writing") from error
+
     def send_urgent(self, data: bytes) -> bool:
         """Send the out-of-band byte; False: not now."""
         if not self.flush():

@@ -65,32 +65,34 @@ class ReadOperation(Operation):
         return self
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
+        # Much of recv() and deliver() without the calls: this is the way of every message.
+        executor = channel.executor
+        inbox = channel.inbox
         plain = channel.plain
         if plain is None:
             if channel.recv() is None:
                 return self
-            return self._datagram(channel) if channel.transport.datagram else self._pick(channel)
-        # The rest is recv(), _pick() and deliver() without the calls: this is the way of every message.
-        executor = channel.executor
-        inbox = channel.inbox
-        try:
-            data = plain.recv(RECEIVE_SIZE)
-        except BlockingIOError:
-            return self
-        except OSError as error:
-            raise channel.lost(error, ReceiveError, "reading") from error
-        channel.io_start = executor.moment
-        if data:
-            channel.bytes_received += len(data)
-            if inbox._chunk:
-                inbox.append(data)
-            else:
-                inbox._chunk = data
-            if channel.meters is not None:
-                channel.sample()
+            if channel.transport.datagram:
+                return self._datagram(channel)
         else:
-            channel.ended = True
-        frame = self.picker.pick(inbox, channel.ended)
+            try:
+                data = plain.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                return self
+            except OSError as error:
+                raise channel.lost(error, ReceiveError, "reading") from error
+            channel.io_start = executor.moment
+            if data:
+                channel.bytes_received += len(data)
+                if inbox._chunk:
+                    inbox.append(data)
+                else:
+                    inbox._chunk = data
+                if channel.meters is not None:
+                    channel.sample()
+            else:
+                channel.ended = True
+        frame = self.picker.pick(inbox, channel.ended and not channel.truncated)
         if frame is None:
             return self._end(channel) if channel.ended else self
         if executor.delayed:
@@ -143,14 +145,15 @@ class ReadOperation(Operation):
                 return write
         if type(then) is not ReadOperation or then._ask_at_once or not 0 < len(data) <= SEND_SIZE:
             return write if handler is None else Told(write, then)
+        plain = channel.plain
         try:
-            sent: int = channel.plain.send(data)
+            sent: int = channel.transport.send(data) if plain is None else plain.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             raise channel.lost(error, SendError, "writing") from error
         channel.bytes_sent += sent
-        if sent != len(data):
+        if sent != len(data) or (plain is None and channel.transport.unflushed):
             channel.unsent = data[sent:]
             return then if then is not self else repeated(channel, self)
         channel.operation = then
