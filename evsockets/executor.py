@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from . import forks
@@ -21,6 +22,8 @@ from .limits import LimitationSolver
 from .resolver import Resolver
 from .run import Run
 from .socket_bag import SocketBag
+
+_METHODS = (MethodType, BuiltinMethodType)
 
 
 class RequestExecutor(Run):
@@ -97,14 +100,8 @@ class RequestExecutor(Run):
         latest = self._latest
         if latest is not None and latest.given is handler and latest.is_current():
             return latest
-        key = handler
-        if type(handler) is dict or isinstance(handler, Mapping):
-            key = id(handler)
-        else:
-            try:
-                hash(handler)
-            except TypeError:
-                key = id(handler)
+        # Methods are made anew at every access and equal if they are the same; of others only the same is.
+        key = handler if isinstance(handler, _METHODS) else id(handler)
         dispatch = self._dispatches.get(key)
         if dispatch is None or not dispatch.is_current():
             check_handler(handler)

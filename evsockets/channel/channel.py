@@ -348,6 +348,7 @@ class Channel(Ending):
     def _timed_out(self, stage: TimeoutStage) -> None:
         assert self.operation is not None or self.phase is Phase.OPENING
         one_more = False
+        later, self.override = self.override, None  # set before, it comes after the current operation
         handler = self.dispatch.timeout
         if handler is not None:
             self.note_activity()
@@ -366,7 +367,12 @@ class Channel(Ending):
             else:
                 self.io_start = self.executor.moment
             operation = self.operation
-            if self.override is not None and operation is not None and operation.phase in ("reading", "idle"):
+            if self.override is None:
+                self.override = later
+            elif isinstance(operation, ReadWriteOperation):
+                chosen, self.override = self.override, later
+                operation.schedule(chosen)
+            elif operation is not None and operation.phase in ("reading", "idle"):
                 operation.abandon(self)
                 self.become(None)  # which is the operation set in there
 

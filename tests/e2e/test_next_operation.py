@@ -302,6 +302,30 @@ def test_inside_a_handler_of_both_directions_it_is_queued(executor: RequestExecu
     assert log.frames == [b"a", b"b"]
 
 
+@pytest.mark.parametrize("outside", [False, True])
+def test_in_the_timeout_of_both_directions_it_is_queued(executor: RequestExecutor, outside: bool) -> None:
+    """What was set before, from outside, still comes when both are done."""
+    ours, theirs = pair()
+
+    def timed_out(event: Any) -> None:
+        event.enable_one_more_attempt()
+        if not outside:
+            executor.socket_bag.set_operation(ours, WriteOperation(b"still there?"))
+        theirs.sendall(b"r")
+        event.metadata.io_timeout = 5
+
+    def tell(event: Any) -> None:
+        executor.socket_bag.set_operation(ours, WriteOperation(b"next"))
+
+    duplex = ReadWriteOperation(True, [ReadOperation(ONE)])
+    log = add(executor, None, duplex, socket=ours, on={"TIMEOUT": timed_out}, io_timeout=0.05)
+    with theirs, after_a_read(executor, tell if outside else lambda event: None):
+        executor.execute_request()
+        assert read_to_end(theirs) == (b"next" if outside else b"still there?")
+    assert log.frames == [b"r"]
+    assert log.timeouts == [("IO", "reading")]
+
+
 def test_while_idle_it_starts(executor: RequestExecutor) -> None:
     ours, theirs = pair()
     bag = executor.socket_bag
