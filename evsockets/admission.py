@@ -167,8 +167,7 @@ class Admission:
             self.listeners -= 1
         else:
             self.clients -= 1
-        if self.waiting:
-            self.ask = True
+        self.ask = True  # also if nobody waits just now: within a round, who was skipped is put back later
 
     # ---- accepted clients refused: their listener pauses ---------------------------------------------
 

@@ -299,7 +299,7 @@ class RequestExecutor(Run):
 
     def _abort(self, error: BaseException) -> None:
         """An exception leaves the run: everything started ends, all sockets are complete."""
-        self.stopping = True
+        self.stopping = self.attention = True
         for channel in self.running():
             try:
                 channel.end(orderly=False)

@@ -129,10 +129,16 @@ class Run:
                 following = operation.step(token, mask)
                 if following is not token.operation:
                     token.become(following)
-                elif token.plain is None:  # TLS, mostly: what it waits for may be something else now
+                elif token.heed:  # TLS, mostly: what it waits for may be something else now
                     token.update()
             except BaseException as error:
                 self.step_failed(token.channel, error)
+            if self.attention:
+                self.attend()
+                if self.stopping:
+                    return
+        if queue and self.urgent:  # the bytes before the urgent one may just have been read
+            look(self, [(channel, 0) for channel in queue])
             if self.attention:
                 self.attend()
                 if self.stopping:

@@ -88,6 +88,7 @@ class Channel(Ending):
         """Move bytes through `transport` from now on."""
         self.transport = transport
         self.plain = transport.sock if type(transport) is StreamTransport else None
+        self.heed = self.plain is None
 
     # ---- beginning -----------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class Channel(Ending):
         starts = 0
         executor = self.executor
         while True:
-            if self.cancelled or executor.stopping:
+            if executor.attention and (self.cancelled or executor.stopping):
                 return
             if self.forgotten or self.override is not None:
                 following = self._overruled(following)
@@ -170,7 +171,11 @@ class Channel(Ending):
                 if self.forgotten:
                     self.detach()
                     return
-                if self.ended or not self.metadata._keep_alive or self.socket.is_server:
+                over = self.ended and not self.inbox  # what came before the end is told before it
+                if over or not self.metadata._keep_alive or self.socket.is_server:
+                    if self.tls is not None and not self.send_close_notify():
+                        self._hold(None, FLUSH)
+                        break
                     self.end()
                     return
                 following = IDLE
@@ -201,9 +206,13 @@ class Channel(Ending):
         """The operation waits: what it can be late for is armed, what it waits for the engine knows."""
         operation = self.operation
         executor = self.executor
+        late = executor.now + self.io_limit < self.armed
+        if type(operation) is not ReadOperation:
+            self.heed = self.plain is None or not operation.steady  # type: ignore[union-attr]
+            late = True
         if self.meters is not None:
             executor.metered.append(self)  # for their exact times, when the handlers have run
-        elif executor.now + self.io_limit < self.armed or type(operation) is not ReadOperation:
+        elif late:
             self.arm()
         if self.watched != operation.interest or self.plain is None or self.ended:  # type: ignore[union-attr]
             self.update()
@@ -411,16 +420,6 @@ class Channel(Ending):
             except (OSError, AttributeError):
                 return None
         return self.remote
-
-    def local_address(self) -> Any:
-        """Ours, as `socket` gives it; remembered once asked for."""
-        if self.local is None and self.transport is not None:
-            try:
-                sock = self.transport.sock
-                self.local = public_address(sock.family, sock.getsockname())
-            except (OSError, AttributeError):
-                return None
-        return self.local
 
     def describe(self) -> str:
         """A few words for a repr."""

@@ -111,6 +111,7 @@ class Ending(Sending):
     def _finalize(self, first: BaseException | None = None) -> None:
         self.move(Phase.COMPLETE)
         self.executor.ended(self)
+        self.note_activity()  # whether anybody listens or not: a delayed operation may wait for this
         handler = self.dispatch.finalize
         if handler is not None:
             first = _attempt(first, self._tell_finalize, handler)
@@ -122,7 +123,6 @@ class Ending(Sending):
             raise first
 
     def _tell_finalize(self, handler: Callable[[Any], Any]) -> None:
-        self.note_activity()
         try:
             handler(Event(EventType.FINALIZE, self))
         except Exception as bug:
@@ -156,6 +156,7 @@ class Ending(Sending):
 
     def _let_go(self) -> Any:
         """The transport, which nothing here knows any more."""
+        self.local_address()  # for those who ask afterwards
         transport, self.transport = self.transport, None
         self.plain = None
         if self.watched:

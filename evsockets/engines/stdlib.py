@@ -54,14 +54,13 @@ class SelectorsEngine(Engine):
 
     def watch(self, fd: int, interest: int, token: Any) -> None:
         """See `Engine.watch`."""
-        if fd < 0:
-            raise OSError(errno.EBADF, f"not a descriptor: {fd}")
-        if self._wait is _closed:
-            raise RuntimeError("this engine is closed")
         watched = self._watched
-        known = fd < len(watched) and watched[fd] is not None
+        if not 0 <= fd < len(watched):
+            if not self._makes_room(fd, interest):
+                return
+        known = watched[fd]
         if interest == 0:
-            if known:
+            if known is not None:
                 watched[fd] = None
                 if self._duplex:
                     self._duplex.discard(fd)
@@ -70,19 +69,29 @@ class SelectorsEngine(Engine):
             return
         if not 0 < interest <= _BOTH:
             raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
-        if known:
+        if known is not None:
             self._facility.change(fd, _BITS[interest])
         else:
-            if fd in self._suspects:
+            if self._suspects and fd in self._suspects:
                 self._rebuild()
             self._facility.add(fd, _BITS[interest])
-        if fd >= len(watched):
-            watched.extend([None] * (fd + 1 - len(watched)))
         watched[fd] = token, interest
         if interest == _BOTH:
             self._duplex.add(fd)
         elif self._duplex:
             self._duplex.discard(fd)
+
+    def _makes_room(self, fd: int, interest: int) -> bool:
+        """A number beyond those known so far; whether there is anything to do for it."""
+        if fd < 0:
+            raise OSError(errno.EBADF, f"not a descriptor: {fd}")
+        if self._wait is _closed:
+            raise RuntimeError("this engine is closed")
+        if interest == 0:
+            return False
+        # An eighth more than needed, so that a growing crowd is not copied for each newcomer.
+        self._watched.extend([None] * (fd + 64 + fd // 8 - len(self._watched)))
+        return True
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`."""

@@ -22,7 +22,7 @@ class Attempt:
 
     __slots__ = ("candidate", "channel", "operation", "race", "sock")
 
-    plain = False  # no transport whose wishes change
+    plain = heed = False  # no transport whose wishes change
 
     def __init__(self, race: ConnectRace, channel: Channel, candidate: tuple[int, Any], sock: Any) -> None:
         self.race = race

@@ -31,6 +31,7 @@ class ReadWriteOperation(Operation):
     )  # fmt: skip
 
     phase = "reading"
+    steady = True
 
     def __init__(self, read_first: bool = True, operations: Iterable[Operation] = ()) -> None:
         self.read_first = bool(read_first)

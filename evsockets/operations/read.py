@@ -38,6 +38,7 @@ class ReadOperation(Operation):
     interest = READ
     phase = "reading"
     runs_ahead = True
+    steady = True
 
     def __init__(self, picker: FramePicker | None = None) -> None:
         if picker is None:
@@ -168,16 +169,19 @@ class ReadOperation(Operation):
     def _datagram(self, channel: Channel) -> Operation | None:
         """One READ is one datagram; a frame never spans two."""
         if not channel.datagrams:  # a datagram client's only one has been read
-            return self._end(channel)
-        channel.datagrams = False
+            return self._pick(channel)
         inbox = channel.inbox
         frame: Frame | None
+        if inbox and isinstance(self.picker, EmptyFramePicker):  # which takes nothing
+            return self._pick(channel)
+        channel.datagrams = False
         if inbox:
             frame = self.picker.pick(inbox, True)
             if frame is None:
                 partial = PartialFrame(Frame(inbox.take(len(inbox)), inbox.remote_address))
                 raise FrameError(
-                    f"the datagram from {inbox.remote_address} holds no whole frame for {self.picker!r}",
+                    f"{channel.metadata.address}: the datagram from {inbox.remote_address} holds no whole "
+                    f"frame for {self.picker!r} while reading",
                     picker=self.picker,
                     partial=partial,
                     address=channel.metadata.address,

@@ -58,6 +58,7 @@ class WriteOperation(Operation):
     interest = WRITE
     phase = "writing"
     runs_ahead = True
+    steady = True
 
     def __init__(
         self, data: Any = None, *, out_of_band: bool = False, then: Operation | None = None

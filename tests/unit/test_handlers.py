@@ -22,6 +22,7 @@ from evsockets import (
     TlsDataFlushEventHandler,
     WriteOperation,
 )
+from evsockets.handlers import Dispatch
 from support.optional import library
 from support.wire import pair
 
@@ -151,6 +152,21 @@ def test_flush_of_the_first_alert() -> None:
         executor.execute_request()
     assert isinstance(flushes[0].picker, EmptyFramePicker)
     assert seen == [("DATA_ALERT", 2), ("READ", b"data")]
+
+
+def test_only_a_change_brings_out_of_band_data_to_running_sockets() -> None:
+    """A new socket's handlers are nobody else's affair: looking through the others would be quadratic."""
+    wanted: list[Dispatch] = []
+    handler = CallbackEventHandler()
+    dispatch = Dispatch(handler, lambda: ([], None), wanted.append)
+    listening = Dispatch(lambda event: None, lambda: ([], None), wanted.append)
+    assert listening.oob is not None and wanted == []
+    handler.add_handler({EventType.READ: print})
+    assert wanted == []
+    handler.add_handler({EventType.OOB: print})
+    assert wanted == [dispatch]
+    handler.add_handler({EventType.OOB: repr})
+    assert wanted == [dispatch]
 
 
 def test_signals() -> None:
