@@ -114,6 +114,7 @@ class Admission:
                     decision = LimitationDecision.OK
                 else:
                     total = len(waiting) + 1 - self.waiting_listeners + len(skipped) + self.clients
+                    executor.current = executor  # no socket's handler
                     try:
                         decision = solver.decide(executor, channel.socket, executor.context, total)
                     except BaseException:

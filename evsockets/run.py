@@ -184,7 +184,6 @@ class Run:
                     channel.run_meters(now)
 
     def _step_queued(self, channel: Channel) -> None:
-        self.current = channel
         operation = channel.operation
         assert operation is not None
         following = operation.step(channel, operation.interest)
@@ -196,7 +195,6 @@ class Run:
     def _expire(self, now: float) -> None:
         for channel in self.deadlines.due(now):
             if not channel.complete:
-                self.current = channel
                 self.guarded(channel, channel.expire, now)
                 if self.attention:
                     self.attend()
@@ -217,6 +215,7 @@ class Run:
 
     def guarded(self, channel: Channel, call: Callable[..., Any], *args: Any) -> None:
         """Call on behalf of `channel`; what it raises is that channel's affair."""
+        self.current = channel
         try:
             call(*args)
         except BaseException as error:
@@ -241,6 +240,7 @@ class Run:
         self.admission.ask = True
         for _ in range(len(self._callbacks)):
             callback, args = self._callbacks.popleft()
+            self.current = self  # no socket's handler
             callback(*args)
             if self.delayed:
                 self.actors.add(None)
@@ -249,7 +249,6 @@ class Run:
         actors, self.actors = self.actors, set()
         for channel in list(self.delayed):
             if channel in self.delayed and (len(actors) > 1 or channel not in actors):
-                self.current = channel
                 self.guarded(channel, self._ask_one, channel, channel.operation)  # type: ignore[arg-type]
                 if self.attention:
                     self.attend()

@@ -13,8 +13,10 @@ from ..events import Event, EventType, TimeoutEvent, TimeoutStage
 from ..operations.base import REPEAT, Operation
 from ..operations.begin import Reused, begin_life, name_peer
 from ..operations.delay import DelayedOperation
+from ..operations.duplex import ReadWriteOperation
 from ..operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from ..operations.read import ReadOperation
+from ..operations.write import Told
 from ..phases import Phase
 from ..sockets import AcceptedSocket, DatagramClientSocket
 from ..transports.stream import RECEIVE_SIZE, StreamTransport
@@ -179,7 +181,13 @@ class Channel(Ending):
                 following = IDLE
             self.operation = operation = following
             self.io_start = executor.moment
-            following = operation.start(self)
+            try:
+                following = operation.start(self)
+            except AttributeError:
+                if not isinstance(operation, Operation):
+                    self.operation = None
+                    raise TypeError(f"an operation or None must follow, got {operation!r}") from None
+                raise
             if following is operation:
                 if self.unsent is not None or self.gather:
                     if not (self.gather and self.flush()) and not operation.interest & WRITE:
@@ -230,8 +238,10 @@ class Channel(Ending):
 
     def _overruled(self, following: Operation | None) -> Operation | None:
         current = self.operation
-        if type(current) is DelayedOperation and following is current.operation:
-            return following  # what was held back is part of it
+        if type(following) is Told:
+            return following  # its WRITE has been told: it is still to be done
+        if isinstance(current, DelayedOperation) and following is current.operation:
+            return following  # and so is what was held back
         if self.forgotten:
             # The first operation is still to be done.
             first = following is BEGIN or current is BEGIN or type(current) is Reused
@@ -255,10 +265,13 @@ class Channel(Ending):
             return
         current = self.operation
         executor = self.executor
-        if executor.current is self or current is None or not (current is IDLE or current.phase == "reading"):
-            self.override = operation
-            return
-        if current in (FLUSH, RESUME):
+        if (
+            executor.current is self
+            or current is None
+            or current in (FLUSH, RESUME)
+            or isinstance(current, ReadWriteOperation)
+            or not (current is IDLE or current.phase == "reading")
+        ):
             self.override = operation
             return
         current.abandon(self)
@@ -354,15 +367,17 @@ class Channel(Ending):
 
     def _timed_out(self, stage: TimeoutStage) -> None:
         assert self.operation is not None or self.phase is Phase.OPENING
-        phase = self.operation.phase if self.operation is not None else "connecting"
-        event = TimeoutEvent(self, stage, phase)
+        one_more = False
+        later, self.override = self.override, None  # set before, it comes after the current operation
         handler = self.dispatch.timeout
         if handler is not None:
             self.note_activity()
+            event = TimeoutEvent(self, stage, self.doing())
             handler(event)
+            one_more = event._one_more
         if self.cancelled or self.executor.stopping:
             return
-        if not event._one_more:
+        if not one_more:
             self.end(orderly=False)
         elif stage is TimeoutStage.CONNECTION:
             self.restart()
@@ -372,7 +387,12 @@ class Channel(Ending):
             else:
                 self.io_start = self.executor.moment
             operation = self.operation
-            if self.override is not None and operation is not None and operation.phase in ("reading", "idle"):
+            if self.override is None:
+                self.override = later
+            elif isinstance(operation, ReadWriteOperation):
+                chosen, self.override = self.override, later
+                operation.schedule(chosen)
+            elif operation is not None and operation.phase in ("reading", "idle"):
                 operation.abandon(self)
                 self.become(None)  # which is the operation set in there
 
@@ -386,7 +406,7 @@ class Channel(Ending):
             speed = meter.speed(total, now)
             raise SlowTransferError(
                 f"{self.metadata.address}: {direction} speed {speed:.1f} bytes/s over {duration:g} s is "
-                f"under the minimum of {minimum:g} while {self.operation.phase if self.operation else ''}",
+                f"under the minimum of {minimum:g} while {self.doing()}",
                 direction=direction,
                 speed=speed,
                 duration=duration,

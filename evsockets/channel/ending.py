@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..deadlines import INFINITY
-from ..errors import DisconnectedError, FrameError, HandlerError, NetworkSocketError
+from ..errors import DisconnectedError, HandlerError, NetworkSocketError
 from ..events import Event, EventType, SocketExceptionEvent
 from ..frames.inbox import Inbox
 from ..operations.begin import connection_settings
@@ -46,8 +46,8 @@ class Ending(Sending):
             error.socket = self.socket
         if error.address is None:
             error.address = self.metadata.address
-            if isinstance(error, FrameError) and error.picker is not None:
-                error.args = (f"{error.address}: {error} while reading",)  # a picker knows no addresses
+            if error._unplaced:
+                error.args = (f"{error.address}: {error} while {self.doing()}",)
         handler = self.dispatch.exception
         if handler is None:
             return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..address import public_address
 from ..deadlines import INFINITY, Moment
+from ..engines.base import WRITE
 from ..frames.inbox import Inbox
 from ..metadata import SocketMetadata
 from ..phases import MOVES, Phase
@@ -96,6 +97,16 @@ class State:
     def complete(self) -> bool:
         """Whether DISCONNECTED (else FINALIZE) has come."""
         return self.phase is Phase.CLOSING or self.phase is Phase.COMPLETE
+
+    def doing(self) -> str:
+        """The phase of its operation, in the words of TimeoutEvent."""
+        operation = self.operation
+        if operation is None:
+            return "connecting"
+        # Both directions, or an operation of a user's own, with nothing to wait for but the peer's reading.
+        if operation.phase == "reading" and operation.interest == WRITE:
+            return "writing"
+        return operation.phase
 
     def note_activity(self) -> None:
         """An event is about to be told: delayed operations of others will be asked."""

@@ -97,7 +97,7 @@ class Idle(Operation):
             channel.note_activity()
             event = DataAlertEvent(channel, channel.alerts, DATA_ALERTS)
             handler(event)
-            following = event.next_operation
+            following = event._next
             if channel.forgotten:
                 return None
             if channel.override is not None:  # set by way of the bag

@@ -103,7 +103,7 @@ class ReadOperation(Operation):
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
-        following = event.next_operation
+        following = event._next
         if type(following) is WriteOperation and not (inbox._chunk or channel.ended or executor.attention):
             return self._answer(channel, following)
         return following if following is not self else repeated(channel, self)
@@ -130,7 +130,7 @@ class ReadOperation(Operation):
             channel.operation = write
             event = WriteEvent(channel, write)
             handler(event)
-            then = event.next_operation
+            then = event._next
             data = write._data
             if (
                 executor.attention
@@ -200,7 +200,7 @@ class ReadOperation(Operation):
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
-        following = event.next_operation
+        following = event._next
         return following if following is not self else repeated(channel, self)
 
     def _end(self, channel: Channel) -> Operation | None:

@@ -167,8 +167,16 @@ def test_other_threads_are_told_off(executor: RequestExecutor) -> None:
         "handler": lambda: executor.with_event_handler(print),
         "solver": lambda: executor.with_limitation_solver(NoLimitationSolver()),
         "execute": executor.execute_request,
+        "start": executor.start_request,
         "turn": executor.turn,
+        "patience": executor.patience,
+        "fileno": executor.fileno,
         "close": executor.close,
+        "with": lambda: executor.__exit__(None, None, None),
+        "has": lambda: bag.has_socket(ours),
+        "in": lambda: ours in bag,
+        "len": lambda: len(bag),
+        "iteration": lambda: list(bag),
     }
     events: list[Any] = []
     failures: list[str] = []

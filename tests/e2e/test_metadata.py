@@ -160,3 +160,16 @@ def test_counters_addresses_and_times(executor: RequestExecutor) -> None:
     times = (metadata.connection_start_time, metadata.connection_finish_time, metadata.last_io_start_time)
     assert before - 0.01 <= times[0] <= times[1] <= times[2] <= after + 0.01
     assert metadata.request_complete and metadata.send_speed >= 0 and metadata.receive_speed >= 0
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_times_are_in_order(executor: RequestExecutor, listening: bool) -> None:
+    """Also where the connection is there at once."""
+    ours, theirs = pair()
+    with theirs:
+        on = {"INITIALIZE": lambda event: None} if listening else {}
+        metadata = talk(executor, None, WriteOperation(b"x"), socket=ours, on=on).metadata
+    start, finish, last = (
+        metadata.connection_start_time, metadata.connection_finish_time, metadata.last_io_start_time,
+    )  # fmt: skip
+    assert start <= finish <= last

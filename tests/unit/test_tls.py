@@ -210,7 +210,7 @@ def test_many_records_are_joined_and_pending_tells_the_truth(
             part = ours.recv()
             assert part is not None or not ours.pending
             received += part or b""
-        assert received == sent[: len(received)]
+        assert received[: len(sent)] == sent  # a part of the one that did not fit may have come, too
 
 
 # ---- STARTTLS and other bytes that came before

@@ -202,14 +202,9 @@ class GeventEngine(Engine):
     def _end_of_iteration(self) -> None:
         """Runs in the hub: stop what fired, and switch to the poller if there is something to tell."""
         self._scheduled = False
-        fired = self._fired
-        news = bool(fired)
+        news = bool(self._fired)
         if news:
-            for watch, events in fired.items():
-                watch.watcher.stop()
-                # libuv tells errors by negative numbers and hang-ups by a bit of its own: everything.
-                self._ready[watch] = (events > 0 and events & watch.interest) or watch.interest
-            fired.clear()
+            self._take_fired()
         poller = self._waiting
         if poller is None:
             return
@@ -218,6 +213,15 @@ class GeventEngine(Engine):
         if news or self._rounds == 0 or self._expired:
             self._waiting = None
             poller.switch()
+
+    def _take_fired(self) -> None:
+        """Stop what fired. Not done where it is called: that frame stays until the hub runs again, and
+        its last watch would hold on to an executor that is closed meanwhile."""
+        for watch, events in self._fired.items():
+            watch.watcher.stop()
+            # libuv tells errors by negative numbers and hang-ups by a bit of its own: everything.
+            self._ready[watch] = (events > 0 and events & watch.interest) or watch.interest
+        self._fired.clear()
 
     def _move_to(self, hub: Any) -> None:
         """Leave the hub polled in so far, if any, for that of the calling thread."""
