@@ -293,4 +293,5 @@ def test_a_writers_share_of_a_turn_is_bounded(executor: RequestExecutor, kind: s
         room = probe.send(huge)
     assert room > 1 << 20, "this system's buffers are too small for the test to tell"
     assert log.metadata.bytes_sent > 1 << 20
-    assert max(shares) <= 1 << 20
+    # The turn it begins in may hold its start and a step.
+    assert shares[0] <= 2 << 20 and max(shares[1:]) <= 1 << 20
