@@ -168,5 +168,6 @@ def _datagram_client(channel: Channel, socket: DatagramClientSocket) -> Operatio
         raise ConnectionFailedError("the datagram server this client came from is closed")
     remote = socket._remote
     channel.remote = remote if type(remote) is tuple else public_address(_socket.AF_UNIX, remote)
+    channel.local = listener.local
     channel.transport = DatagramReply(server, socket._data, remote)
     return BEGIN
