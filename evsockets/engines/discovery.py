@@ -84,7 +84,10 @@ def _candidates(name: str | None, preferred: Sequence[str]) -> tuple[Sequence[st
 
 
 def _announced() -> dict[str, EntryPoint]:
-    """Entry points by name; of two with one name, the distribution that sorts first wins."""
+    """Entry points by name; of two with one name, the distribution that sorts first wins. OSError if they
+    cannot be read."""
+    # importlib.metadata takes a folder it cannot list for an empty one, and remembers that.
+    os.close(os.open(os.devnull, os.O_RDONLY))
     found: dict[str, EntryPoint] = {}
     for entry in sorted(entry_points(group=GROUP), key=_distribution, reverse=True):
         found[entry.name] = entry
@@ -96,7 +99,11 @@ def _distribution(entry: EntryPoint) -> str:
 
 
 def _known() -> list[str]:
-    return sorted({*_BUILT_IN, *_OFFICIAL, *_announced()})
+    try:
+        announced: Iterable[str] = _announced()
+    except OSError:  # `_load` says so for each of the others
+        announced = ()
+    return sorted({*_BUILT_IN, *_OFFICIAL, *announced})
 
 
 def _make(candidate: str) -> Engine:
@@ -132,7 +139,10 @@ def _load(name: str) -> type[Engine]:
     """Return the engine class, checked for being one and for being usable here."""
     if name in _BUILT_IN:
         return _BUILT_IN[name]
-    entry = _announced().get(name)
+    try:
+        entry = _announced().get(name)
+    except OSError as error:
+        raise _Unusable(f"the installed distributions' entry points cannot be read: {error}") from error
     if entry is None:
         if name in _OFFICIAL:
             raise _Unusable(f'not installed; install it with: pip install "evsockets[{name}]"')

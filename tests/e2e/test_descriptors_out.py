@@ -6,6 +6,8 @@ import errno
 import os
 import resource
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -24,6 +26,7 @@ from evsockets import (
     ServerSocket,
 )
 from support.clients import Recorder
+from support.command import HANGS, environment
 
 
 @contextmanager
@@ -139,12 +142,48 @@ def test_one_more_than_the_engine_can_watch(kind: str) -> None:
 
 
 def test_an_executor_that_cannot_be_made_leaves_nothing_open(engine: str) -> None:
-    """With every number of descriptors left from none to what it takes."""
+    """With every number of descriptors left from none to what it takes; the reason is the true one."""
     before = len(os.listdir("/proc/self/fd"))
     made = 0
+    reasons: list[str] = []
     for count in range(12):
-        with descriptors_left(count), suppress(OSError, EngineUnavailableError):
-            RequestExecutor(engine).close()
+        try:
+            with descriptors_left(count):
+                RequestExecutor(engine).close()
             made += 1
+        except (OSError, EngineUnavailableError) as error:
+            reasons.append(str(error))
         assert len(os.listdir("/proc/self/fd")) == before
     assert 0 < made < 12
+    assert all(os.strerror(errno.EMFILE) in reason for reason in reasons)
+
+
+FIRST_LOOK = """
+import os, resource, sys
+from evsockets import EngineUnavailableError, RequestExecutor, available_engines
+lowest = os.dup(0)
+os.close(lowest)
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+for name, reason in available_engines().items():
+    print(name, "-", reason)
+for name in ("gevent", "libev"):
+    try:
+        RequestExecutor(name)
+    except EngineUnavailableError as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+RequestExecutor(sys.argv[1]).close()
+"""
+
+
+def test_engines_that_cannot_be_looked_for(engine: str) -> None:
+    """In a process that looks for the first time: what cannot be read is not said to be missing, nor kept."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_LOOK, engine],
+        env=environment(), capture_output=True, text=True, timeout=HANGS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("entry points cannot be read") == 4
+    assert done.stdout.count(os.strerror(errno.EMFILE)) >= 4
+    assert "not installed" not in done.stdout
