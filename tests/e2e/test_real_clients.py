@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html.parser
 import os
 import re
 import socket
@@ -133,6 +134,50 @@ def test_ncat_asks_for_a_page_by_hand(engine: str, site: Path) -> None:
     with serving("serve", str(site), "-p", "0", "--engine", engine) as running:
         answer = run("ncat", "127.0.0.1", str(running.port), data=b"GET /page.txt HTTP/1.0\r\n\r\n")
     assert answer.endswith(b"0123456789")
+
+
+def test_chromium_reads_a_listing_and_follows_its_links(engine: str, tmp_path: Path) -> None:
+    """A real browser: names that are no HTML are text in its document, and each link leads to its file."""
+    folder = tmp_path / "listed"
+    (folder / "sub").mkdir(parents=True)
+    names = ["page.txt", "a b<i>&\"'é#?%.txt", "sub/"]
+    for number, name in enumerate(names[:2]):
+        (folder / name).write_text(f"content {number}")
+    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/browser"]
+    with serving("serve", str(folder), "-p", "0", "--engine", engine) as running:
+        site = f"http://127.0.0.1:{running.port}/"
+        links = Links(run(*browser, "--dump-dom", site).decode())
+        assert sorted(links.found.values()) == sorted(names)
+        for href, name in links.found.items():
+            shown = run(*browser, "--dump-dom", site + href).decode()
+            expected = "Name" if name.endswith("/") else f"content {names.index(name)}"
+            assert expected in shown, (href, shown)
+        status, errors = running.end()
+    assert status == 0
+    assert "Traceback" not in errors
+
+
+class Links(html.parser.HTMLParser):
+    """The links of a document: where each leads to its text."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self._open: str | None = None
+        self.feed(document)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self._open = dict(attrs)["href"] or ""
+            self.found[self._open] = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = None if tag == "a" else self._open
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None:
+            self.found[self._open] += data
 
 
 # ---- echo --------------------------------------------------------------------------------------------
