@@ -119,7 +119,7 @@ def test_a_held_back_answer_has_its_bar_on_a_terminal() -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "evsockets", "echo", "tcp://127.0.0.1:0", "--delay", "0.3"],
-        env=environment(TERM="xterm"),
+        env={name: value for name, value in environment(TERM="xterm").items() if name != "NO_COLOR"},
         stdout=subprocess.PIPE,
         stderr=theirs,
         text=True,
@@ -135,6 +135,10 @@ def test_a_held_back_answer_has_its_bar_on_a_terminal() -> None:
         process.wait(60)
         shown = os.read(ours, 1 << 20).decode()
         assert "4 bytes" in shown
+        # The part done (in a colour of its own) grows, and the bar goes with its answer.
+        done = [len(part) for part in re.findall("\x1b\\[91m(━+)", shown)]
+        assert len(done) >= 2 and done == sorted(done) and done[-1] > done[0]
+        assert "━" not in shown.rpartition("\x1b[2K")[2]
         assert "Traceback" not in shown
     finally:
         process.kill()

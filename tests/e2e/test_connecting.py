@@ -124,7 +124,9 @@ def test_a_bug_in_the_resolver_ends_the_run(engine: str) -> None:
     assert log.names == ["INITIALIZE", "FINALIZE"]
 
 
-def test_a_hanging_resolver_stops_nobody(engine: str) -> None:
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_hanging_resolver_stops_nobody(engine: str, count: int) -> None:
+    """Not even where more names hang than are looked up at a time: the rest have their time-outs, too."""
     release = threading.Event()
 
     def lookup(*args, **more):
@@ -133,14 +135,25 @@ def test_a_hanging_resolver_stops_nobody(engine: str) -> None:
 
     try:
         with peer(read_to_end) as server, on(engine, lookup) as executor:
-            slow = add(executor, "tcp://slow.test:80", ReadOperation(), connection_timeout=0.1)
+            slow = [
+                add(executor, f"tcp://slow{number}.test:80", ReadOperation(), connection_timeout=0.1)
+                for number in range(count)
+            ]
             fast = add(executor, server.url(), WriteOperation(b"x"))
             executor.execute_request()
-        assert slow.timeouts == [("CONNECTION", "resolving")]
-        assert slow.names == ["INITIALIZE", "TIMEOUT", "FINALIZE"]
+        for log in slow:
+            assert log.timeouts == [("CONNECTION", "resolving")]
+            assert log.names == ["INITIALIZE", "TIMEOUT", "FINALIZE"]
         assert fast.names == [*USUAL, "WRITE", *END]
     finally:
         release.set()
+
+
+def test_a_name_that_the_system_does_not_know(executor: RequestExecutor) -> None:
+    """By the default resolver: a name that can never be."""
+    log = talk(executor, "tcp://no.such.name.invalid:80", ReadOperation(), connection_timeout=PATIENCE)
+    assert isinstance(log.error, ConnectionFailedError) and isinstance(log.error.__cause__, socket.gaierror)
+    assert log.names == FAILED
 
 
 # ---- Happy Eyeballs --------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,10 @@ from evsockets import (
     AddressError,
     ClientSocket,
     ConnectionFailedError,
+    EventType,
     ReadOperation,
     RequestExecutor,
+    ServerSocket,
     WriteOperation,
 )
 from support.wire import peer, read_to_end, talk
@@ -39,6 +42,49 @@ def test_ipv6_addresses(executor: RequestExecutor) -> None:
     with peer(lambda sock: sock.getpeername(), family=socket.AF_INET6, bind=("::1", 0)) as server:
         talk(executor, server.url(host="[::1]"), ReadOperation(), on={"CONNECTED": on_connected})
     assert seen == [(server.results[0], ("::1", server.port, 0, 0))]
+
+
+def link_local() -> tuple[str, str]:
+    """An IPv6 address that is nothing without its zone, and the zone."""
+    for line in Path("/proc/net/if_inet6").read_text().splitlines():
+        digits, _, _, scope, _, interface = line.split()
+        if scope == "20":
+            return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits)), interface
+    pytest.skip("no interface here has a link-local IPv6 address")
+
+
+@pytest.mark.parametrize("by", ["name", "number"])
+def test_ipv6_zones(executor: RequestExecutor, by: str) -> None:
+    """A server bound to a link-local address and a client that asks it; the scope shows on both sides."""
+    host, interface = link_local()
+    index = socket.if_nametoindex(interface)
+    zone = interface if by == "name" else str(index)
+    seen: dict = {}
+
+    def started(event):
+        seen["server"] = event.metadata.local_address
+        port = event.metadata.local_address[1]
+        executor.socket_bag.add_socket(
+            ClientSocket(), WriteOperation(b"x"), address=f"tcp://[{host}%{zone}]:{port}",
+            handler={EventType.CONNECTED: connected},
+        )  # fmt: skip
+
+    def connected(event):
+        seen["client"], seen["asked"] = event.metadata.local_address, event.metadata.remote_address
+        assert event.metadata.address == f"tcp://[{host}%{zone}]:{event.metadata.remote_address[1]}"
+
+    def accept(event):
+        seen["accepted"] = event.remote_address
+        event.cancel_operation()
+
+    executor.socket_bag.add_socket(
+        ServerSocket(), ReadOperation(), address=f"tcp://[{host}%{zone}]:0",
+        handler={EventType.CONNECTED: started, EventType.ACCEPT: accept},
+    )  # fmt: skip
+    executor.execute_request()
+    assert seen["asked"] == seen["server"] and seen["accepted"] == seen["client"]
+    for address in seen.values():
+        assert address[3] == index and address[0].partition("%")[0] == host
 
 
 @pytest.mark.parametrize("abstract", [False, True])

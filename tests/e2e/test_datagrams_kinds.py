@@ -164,17 +164,65 @@ def test_multicast(executor: RequestExecutor) -> None:
     assert service.talking.of(EventType.READ)[0].frame.data == b"all of you"
 
 
+def test_multicast_between_two_sockets_of_the_library(executor: RequestExecutor) -> None:
+    """Both servers in the group hear the client, and not the one beside it; each answers by itself."""
+    group = {"multicast_groups": ["224.0.0.251"], "multicast_interface": "127.0.0.1"}
+    heard: list[str] = []
+    ports: list[int] = []
+    servers: list[ServerSocket] = []
+
+    def listen(name: str, address: str, context: dict[str, Any]) -> None:
+        def accept(event: Any) -> None:
+            heard.append(f"{name} {event.remote_address[0]}")
+            if len(heard) == 2:
+                for one in servers:
+                    one.close()
+
+        on = {EventType.CONNECTED: lambda e: started(e), EventType.ACCEPT: accept}
+        servers.append(ServerSocket())
+        executor.socket_bag.add_socket(
+            servers[-1], ReadOperation(), address=address, handler=on, stream_context=context
+        )
+
+    def started(event: Any) -> None:
+        ports.append(event.metadata.local_address[1])
+        if len(ports) == 1:
+            listen("second", f"udp://224.0.0.251:{ports[0]}", group)
+            listen("beside", f"udp://127.0.0.1:{ports[0]}", {})
+        elif len(ports) == 3:
+            executor.socket_bag.add_socket(
+                ClientSocket(), WriteOperation(b"all of you"), address=f"udp://224.0.0.251:{ports[0]}",
+                stream_context={
+                    "multicast_interface": "127.0.0.1", "multicast_ttl": 0, "multicast_loop": True
+                },
+            )  # fmt: skip
+
+    listen("first", "udp://224.0.0.251:0", group)
+    executor.execute_request()
+    assert sorted(heard) == ["first 127.0.0.1", "second 127.0.0.1"]
+
+
 @pytest.mark.parametrize("broadcast", [False, True])
 def test_broadcast_needs_the_option(executor: RequestExecutor, broadcast: bool) -> None:
-    """Without it the system refuses (EACCES); with it it does not."""
-    context = {"broadcast": broadcast}
-    events = ask(executor, "udp://127.255.255.255:9", WriteOperation(b"x"), stream_context=context)
+    """Without it the system refuses (EACCES); with it whoever listens on the port hears it."""
+    asked: list[Recorder] = []
+
+    def started(event: Any) -> None:
+        where = f"udp://127.255.255.255:{event.metadata.local_address[1]}"
+        context = {"broadcast": broadcast}
+        asked.append(ask(executor, where, WriteOperation(b"x"), stream_context=context))
+        if not broadcast:
+            executor.call_soon_threadsafe(executor.call_soon_threadsafe, event.socket.close)
+
+    service = Service(executor, "udp://0.0.0.0:0", first=ReadOperation, started=started, handler={})
     executor.execute_request()
     if broadcast:
-        assert events.exceptions() == []
+        assert asked[0].exceptions() == []
+        assert [event.frame.data for event in service.talking.of(EventType.READ)] == [b"x"]
     else:
-        (error,) = events.exceptions()
+        (error,) = asked[0].exceptions()
         assert isinstance(error, NetworkSocketError) and error.errno == errno.EACCES
+        assert service.accepted == []
 
 
 def test_server_closed_before_an_answer(executor: RequestExecutor) -> None:

@@ -143,7 +143,7 @@ def test_chromium_reads_a_listing_and_follows_its_links(engine: str, tmp_path: P
     names = ["page.txt", "a b<i>&\"'é#?%.txt", "sub/"]
     for number, name in enumerate(names[:2]):
         (folder / name).write_text(f"content {number}")
-    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/browser"]
+    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/own"]
     with serving("serve", str(folder), "-p", "0", "--engine", engine) as running:
         site = f"http://127.0.0.1:{running.port}/"
         links = Links(run(*browser, "--dump-dom", site).decode())
