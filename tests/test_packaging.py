@@ -63,13 +63,17 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
         names = archive.namelist()
         metadata = next(name for name in names if name.endswith("/METADATA"))
         entry_points = archive.read(next(n for n in names if n.endswith("/entry_points.txt"))).decode()
-        requires = re.findall(r"^Requires-Dist: (.*)$", archive.read(metadata).decode(), re.MULTILINE)
+        described = archive.read(metadata).decode()
+    requires = re.findall(r"^Requires-Dist: (.*)$", described, re.MULTILINE)
     assert "evsockets/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"evsockets"}
     assert "evsockets = evsockets.cli:main" in entry_points
     assert "selectors = evsockets.engines.stdlib:SelectorsEngine" in entry_points
     assert [line for line in requires if "extra ==" not in line] == []
+    # An index shows the README, and has none of the files it links to.
+    assert "## Quick start" in described and "docs/tutorial.md: " in described
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", described) == []
 
 
 def test_extras_name_the_distributions() -> None:

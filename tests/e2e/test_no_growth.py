@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
+from support.stage import unanswered
 
 #: Sockets in a life at the same time.
 WAVE = 200
@@ -89,6 +91,45 @@ def test_a_hundred_thousand_sockets(executor: RequestExecutor) -> None:
         for theirs in peers:
             theirs.close()
     assert ended == [100_000]
+
+
+def test_connects_that_fail(engine: str, unused_port: int) -> None:
+    """Refused, all of a race refused, unknown, timed out, cancelled: neither the errors nor their tracebacks
+    hold on to anything."""
+    ended = Counter[str]()
+
+    def resolve(host: str, port: int, *_: Any) -> list[tuple[Any, ...]]:
+        if host == "nobody.test":
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        both = ("127.0.0.1", "127.0.0.2")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in both]
+
+    def cancel(event: Any) -> None:
+        if event.user_context == "cancelled":
+            event.cancel_operation()
+
+    def end(event: Any) -> None:
+        ended[event.user_context] += 1
+
+    handler = {EventType.INITIALIZE: cancel, EventType.EXCEPTION: end, EventType.TIMEOUT: end}
+    read = ReadOperation()
+    refused = f"tcp://127.0.0.1:{unused_port}"
+    with unanswered() as hole, RequestExecutor(engine, resolver=resolve) as executor:
+        executor.with_event_handler(RemoveFinishedSocketsEventHandler())
+        kinds = {
+            "refused": refused, "race": f"tcp://two.test:{unused_port}", "unknown": "tcp://nobody.test:80",
+            "late": hole, "cancelled": refused,
+        }  # fmt: skip
+
+        def wave() -> None:
+            for kind, address in list(kinds.items()) * (WAVE // len(kinds)):
+                executor.socket_bag.add_socket(
+                    ClientSocket(), read, address=address, user_context=kind, handler=handler,
+                    connection_timeout=0.001 if kind == "late" else 60,
+                )  # fmt: skip
+
+        waves(executor, 10_000, wave)
+    assert ended == dict.fromkeys(("refused", "race", "unknown", "late"), 2000)
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls", "udp"])
