@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import signal
 import socket
 import ssl
 import time
@@ -12,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from support.certificates import Authority
-from support.command import Serving, serving
-from support.machine import MIB, resident
+from support.command import HANGS, Serving, serving
+from support.machine import MIB, comes_true, resident
 
 GET = b"GET /page.txt HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -158,6 +160,31 @@ def test_limit_holds_others_back_until_one_goes(site: Path) -> None:
             first.close()
             second.settimeout(20)
             assert second.recv(65536).endswith(b"0123456789")
+
+
+@pytest.mark.parametrize("how", ["deadline", "second signal"])
+def test_an_answer_that_nobody_reads_does_not_hold_up_the_end(engine: str, site: Path, how: str) -> None:
+    """Aborted at the deadline, and said so; a second signal ends all at once."""
+    seconds = "0.3" if how == "deadline" else "600"
+    options = ["-p", "0", "--engine", engine, "--drain", seconds]
+    with serving("serve", str(site), *options) as running, connect(running) as busy:
+        busy.sendall(b"GET /big.bin HTTP/1.0\r\n\r\n")
+        assert busy.recv(100)
+        running.process.send_signal(signal.SIGTERM)
+        if how == "second signal":
+            comes_true(lambda: refuses(running), "it still accepts")
+            running.process.send_signal(signal.SIGINT)
+        _, errors = running.process.communicate(timeout=HANGS)
+        assert running.process.returncode == 0
+        assert "Traceback" not in errors
+        if how == "deadline":
+            assert "drained: 0 finished, 0 idle, 1 aborted; aborted <AcceptedSocket" in errors
+            assert "writing" in errors
+
+
+def refuses(server: Serving) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED
 
 
 @pytest.mark.slow
