@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import socket
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from evsockets import (
+    ClientSocket,
     DatagramClientSocket,
     DelayedOperation,
     DisconnectedError,
@@ -213,6 +215,32 @@ def test_a_batch_is_taken_in_order_without_registrations(executor: RequestExecut
         assert [peers[0].recv(100) for _ in sent] == sent
     assert [e.frame.data for e in service.talking.of(EventType.READ)] == sent
     assert len(watched) == 1
+
+
+def test_a_burst_is_taken_in_bounded_shares(executor: RequestExecutor) -> None:
+    """Several datagrams a turn, and never all: another socket has its turn in between."""
+    shares: list[int] = []
+    busy, far = socket.socketpair()
+    with Peers() as peers, far:
+
+        def started(event: Any) -> None:
+            peers.datagram(event.metadata.local_address, *[b"x"] * 200)
+            far.send(b"!")
+
+        def reading(event: Any) -> None:
+            shares.append(len(service.accepted))
+            if shares[-1] < 200:
+                far.send(b"!")
+                event.next_is_read()
+
+        service = Service(executor, "udp://127.0.0.1:0", clients=200, first=ReadOperation, started=started)
+        executor.socket_bag.add_socket(
+            ClientSocket.from_socket(busy), ReadOperation(), handler={EventType.READ: reading}
+        )
+        executor.execute_request()
+    steps = [later - sooner for sooner, later in itertools.pairwise(shares)]
+    assert 1 < max(steps) < 100
+    assert len(service.accepted) == 200
 
 
 def test_truncation_is_flagged(executor: RequestExecutor, tmp_path: Path) -> None:
