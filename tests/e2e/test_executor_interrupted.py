@@ -165,3 +165,32 @@ def test_stopped_in_every_stage(executor: RequestExecutor, stage: str, how: str)
                 assert log.metadata.request_complete is bool(waiting.life)
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_somebody_elses_wake_up_descriptor_is_left_alone(executor: RequestExecutor, taken: bool) -> None:
+    """signal.set_wakeup_fd: after a run it is what it was, and whoever had it is told of the signals."""
+
+    def stop(*_: Any) -> None:
+        if executor.is_executing:
+            executor.stop_request()
+
+    theirs, told = socket.socketpair()
+    with theirs, told, Waiting(executor, "reading") as waiting:
+        told.setblocking(False)
+        theirs.setblocking(False)
+        owner = told.fileno() if taken else -1
+        before = signal.set_wakeup_fd(owner, warn_on_full_buffer=False)
+        handler = signal.signal(signal.SIGALRM, stop)
+        try:
+            # Again and again: one that comes just before the engine waits would interrupt nothing.
+            signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+            executor.execute_request()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
+            found = signal.set_wakeup_fd(before)
+        assert found == owner
+        assert waiting.logs[0].names == waiting.life
+        if taken:
+            assert set(theirs.recv(1000)) == {signal.SIGALRM}
