@@ -2,12 +2,14 @@
 
 How one poll goes. Every watch has one watcher on the hub's loop. `poll` starts those that are stopped,
 notes the calling greenlet and switches to the hub. A watcher that fires only notes what fired. A check
-watcher runs once at the end of each iteration of the hub: it stops whatever fired, and, if there is
-something to tell, switches back. So:
+watcher runs once at the end of each iteration of the hub and, if there is something to tell, switches
+back. So:
 
 - The caller resumes once per batch, after the whole iteration, not at the first watcher.
-- What fired is stopped until the next poll: a handler that blocks cooperatively (`gevent.sleep`) with
-  bytes unread costs no spinning, not even when further descriptors become ready meanwhile.
+- What fires while nobody polls is stopped until the next poll: a handler that blocks cooperatively
+  (`gevent.sleep`) with bytes unread costs one iteration, no spinning. Where one poll follows another, as
+  it does in a busy executor, no watcher is stopped or started at all.
+- What was noted before a poll began is not told but looked at anew: it may have been dealt with.
 - Every poll, `poll(0)` too, goes through at least one iteration of the hub, so a busy executor cannot
   starve other greenlets.
 
@@ -40,13 +42,13 @@ _SIGNALS_EVERY = 50  # milliseconds, where the loop has to be woken for them (li
 class _Watch:
     """One descriptor: what is asked for, and its watcher once a poll needed one."""
 
-    __slots__ = ("fd", "interest", "note", "token", "watcher")
+    __slots__ = ("fd", "interest", "news", "token", "watcher")
 
-    def __init__(self, fd: int, interest: int, token: Any, fired: dict[_Watch, int]) -> None:
+    def __init__(self, fd: int, interest: int, token: Any) -> None:
         self.fd = fd
         self.interest = interest
         self.token = token
-        self.note: Callable[[int], object] = partial(fired.__setitem__, self)
+        self.news = token, interest  # what a poll tells of it, if that is clear beforehand
         self.watcher: Any = None
 
 
@@ -77,9 +79,11 @@ class GeventEngine(Engine):
         self._hub: Any = None
         self._watches: dict[int, _Watch] = {}
         self._stopped: dict[_Watch, None] = {}  # to be started by the next poll
-        self._fired: dict[_Watch, int] = {}  # what the loop noted in this iteration
-        self._ready: dict[_Watch, int] = {}  # what waits to be told
+        # What the loop noted in this iteration; the second where the events have to be looked at.
+        self._fired: list[_Watch] = []
+        self._masks: dict[_Watch, int] = {}
         self._waiting: Any = None  # the greenlet inside poll
+        self._resuming = False  # whether the hub is inside `_end_of_iteration`, having switched to a poller
         self._rounds = -1  # iterations left until poll returns in any case; -1: no such limit
         self._expired = False
         self._due, self._shortest = 0.0, 0.001
@@ -106,7 +110,7 @@ class GeventEngine(Engine):
             self._forget(known)
         if interest:
             # Always a new watcher: the number may be another file by now.
-            self._watches[fd] = watch = _Watch(fd, interest, token, self._fired)
+            self._watches[fd] = watch = _Watch(fd, interest, token)
             if self._waiting is None:
                 self._stopped[watch] = None
             else:  # another greenlet waits in poll just now
@@ -115,11 +119,13 @@ class GeventEngine(Engine):
     def _forget(self, watch: _Watch) -> None:
         del self._watches[watch.fd]
         self._stopped.pop(watch, None)
-        self._fired.pop(watch, None)
-        self._ready.pop(watch, None)
+        self._masks.pop(watch, None)
+        if watch in self._fired:
+            self._fired.remove(watch)
         if watch.watcher is not None:
             watch.watcher.stop()
-            watch.watcher.close()
+            if not self._native:
+                watch.watcher.close()
             watch.watcher = None
 
     def _start(self, watch: _Watch) -> None:
@@ -128,8 +134,12 @@ class GeventEngine(Engine):
                 watch.watcher = self._hub.loop.io(watch.fd, watch.interest, ref=False)
             except (OSError, ValueError):
                 return  # closed without being forgotten: vanishes, as it does with epoll
-        note = watch.note if self._native else partial(self._note, watch)
-        watch.watcher.start(note, pass_events=True)
+        if not self._native:
+            watch.watcher.start(partial(self._note, watch), pass_events=True)
+        elif watch.interest == _BOTH:
+            watch.watcher.start(partial(self._masks.__setitem__, watch), pass_events=True)
+        else:
+            watch.watcher.start(self._fired.append, watch)
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`. Other greenlets run meanwhile, with `poll(0)` too."""
@@ -147,10 +157,14 @@ class GeventEngine(Engine):
             for watch in self._stopped:
                 self._start(watch)
             self._stopped.clear()
+        fired, masks = self._fired, self._masks
+        fired.clear()
+        masks.clear()
         self._expired = False
-        if timeout == 0 or self._ready:
-            # Two ends of an iteration: the first may be that of one which polled before the start above.
-            self._rounds = 2
+        if timeout == 0:
+            # Two ends of an iteration, unless the last one lies just behind: the first may be that of one
+            # which asked the kernel before the starts above.
+            self._rounds = 1 if self._resuming else 2
             # Keeps the loop from blocking; on the native loop any callable in C will do.
             self._idle.start(dict if self._native else self._schedule)
         else:
@@ -165,10 +179,18 @@ class GeventEngine(Engine):
             self._waiting = None
             if not self._closed:
                 self._keeper.ref = False
-                self._idle.stop()
-        batch = [(watch.token, mask) for watch, mask in self._ready.items()]
-        self._stopped.update(dict.fromkeys(self._ready))
-        self._ready.clear()
+                if timeout == 0:
+                    self._idle.stop()
+        batch = [watch.news for watch in fired]
+        fired.clear()
+        if masks:
+            for watch, events in masks.items():
+                # libuv tells hang-ups by a bit of its own, and errors by negative numbers: everything.
+                batch.append((watch.token, (events > 0 and events & watch.interest) or watch.interest))
+                if events < 0:  # and it has stopped the watcher, unlike libev
+                    watch.watcher.stop()
+                    self._stopped[watch] = None
+            masks.clear()
         return batch
 
     def _arm(self, timeout: float) -> None:
@@ -191,7 +213,7 @@ class GeventEngine(Engine):
             self._schedule()
 
     def _note(self, watch: _Watch, events: int) -> None:
-        self._fired[watch] = events
+        self._masks[watch] = events
         self._schedule()
 
     def _schedule(self) -> None:
@@ -200,24 +222,27 @@ class GeventEngine(Engine):
             self._hub.loop.run_callback(self._end_of_iteration)
 
     def _end_of_iteration(self) -> None:
-        """Runs in the hub: stop what fired, and switch to the poller if there is something to tell."""
+        """Runs in the hub: switch to the poller if there is something to tell; without one, stop what
+        fired."""
         self._scheduled = False
-        fired = self._fired
-        news = bool(fired)
-        if news:
-            for watch, events in fired.items():
-                watch.watcher.stop()
-                # libuv tells errors by negative numbers and hang-ups by a bit of its own: everything.
-                self._ready[watch] = (events > 0 and events & watch.interest) or watch.interest
-            fired.clear()
         poller = self._waiting
         if poller is None:
+            if self._fired or self._masks:
+                for watch in (*self._fired, *self._masks):
+                    watch.watcher.stop()
+                    self._stopped[watch] = None
+                self._fired.clear()
+                self._masks.clear()
             return
         if self._rounds > 0:
             self._rounds -= 1
-        if news or self._rounds == 0 or self._expired:
+        if self._fired or self._masks or self._rounds == 0 or self._expired:
             self._waiting = None
-            poller.switch()
+            self._resuming = self._native
+            try:
+                poller.switch()
+            finally:
+                self._resuming = False
 
     def _move_to(self, hub: Any) -> None:
         """Leave the hub polled in so far, if any, for that of the calling thread."""
@@ -248,7 +273,7 @@ class GeventEngine(Engine):
             watch.watcher = None
         self._keeper = self._idle = self._timer = None
         self._fired.clear()
-        self._ready.clear()
+        self._masks.clear()
         close = partial(_close_all, [watcher for watcher in watchers if watcher is not None])
         if self._hub.thread_ident == self._get_hub().thread_ident:
             close()

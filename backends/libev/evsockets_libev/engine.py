@@ -19,7 +19,7 @@ from typing import Any
 
 from evsockets.engines.base import READ, WRITE, Engine
 
-from .bindings import Binding, find_binding, why_none
+from .bindings import Binding, find_binding, flaw, why_none
 
 _BOTH = READ | WRITE
 _DAY = 86_400.0
@@ -29,7 +29,8 @@ class LibevEngine(Engine):
     """Readiness from libev, over `pyev` if that is importable, else over gevent's libev core.
 
     `variant` names one of libev's back ends; None lets libev choose. `binding` says what it runs on,
-    `backend` which back end. ValueError for a variant that is unknown or that the kernel refuses.
+    `backend` which back end. ValueError for a variant that is unknown, that the kernel refuses, or that
+    does not keep the engine contract (io_uring).
     """
 
     name = "libev"
@@ -54,6 +55,9 @@ class LibevEngine(Engine):
         self._loop: Binding = found(variant)
         self.binding = self._loop.name
         self.backend = self._loop.backend
+        if (why := flaw(found, self.backend)) is not None:  # asked for, or by libev's LIBEV_FLAGS
+            self._loop.close()
+            raise ValueError(why)
         self._watched: dict[int, tuple[Any, Any, int]] = {}  # descriptor: (watcher, token, interest)
         self._due = 0.0  # when the armed timer goes off; 0.0 if none is
         self._hosted = False
