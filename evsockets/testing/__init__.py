@@ -9,18 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .end_to_end import EngineEndToEnd
     from .engines import EngineContract
     from .pickers import PickerContract
     from .scripted import ManualClock, ScriptedEngine
 
 _HOMES = {
     "EngineContract": "engines",
+    "EngineEndToEnd": "end_to_end",
     "ManualClock": "scripted",
     "PickerContract": "pickers",
     "ScriptedEngine": "scripted",
 }
 
-__all__ = ["EngineContract", "ManualClock", "PickerContract", "ScriptedEngine"]
+__all__ = ["EngineContract", "EngineEndToEnd", "ManualClock", "PickerContract", "ScriptedEngine"]
 
 
 def __getattr__(name: str) -> Any:
