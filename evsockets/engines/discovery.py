@@ -154,7 +154,7 @@ def _load(name: str) -> type[Engine]:
     cure = f"upgrade, reinstall or remove the distribution {_distribution(entry)}"
     try:
         kind = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _Unusable(f"{source} cannot be loaded: {error!r}; {cure}") from error
     flaw = _flaw(kind)
     if flaw is not None:

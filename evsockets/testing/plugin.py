@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 USUAL_ENGINES = ("selectors", "libev", "gevent")
 _OUTCOMES = ("passed", "failed", "skipped")
+_PARAMETER = "_engine_to_test_on"
 _wanted = pytest.StashKey[list[str]]()
 _scores = pytest.StashKey[dict[str, Counter[str]]]()
 _names = pytest.StashKey[dict[type, str]]()  # what suites without an `engine_name` are counted under
@@ -76,15 +77,21 @@ def why_not(name: str) -> str | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "engine" in metafunc.fixturenames:
+    if _PARAMETER in metafunc.fixturenames:  # not where somebody has an `engine` of their own
         engines = demanded(metafunc.config) or USUAL_ENGINES
-        metafunc.parametrize("engine", engines, indirect=True, scope="session")
+        metafunc.parametrize(_PARAMETER, engines, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def engine(request: pytest.FixtureRequest) -> str:
-    """The name of the engine to test on; each test that asks for it runs on every engine."""
+def _engine_to_test_on(request: pytest.FixtureRequest) -> str:
     name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest, _engine_to_test_on: str) -> str:
+    """The name of the engine to test on; each test that asks for it runs on every engine."""
+    name = _engine_to_test_on
     reason = why_not(name)
     if reason is not None:
         if name in demanded(request.config):
@@ -131,8 +138,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
 def _engine_of(item: pytest.Item) -> str | None:
     """The name a test is counted under; None for one that concerns no engine."""
     callspec = getattr(item, "callspec", None)
-    if callspec is not None and "engine" in callspec.params:
-        return str(callspec.params["engine"])
+    if callspec is not None and _PARAMETER in callspec.params:
+        return str(callspec.params[_PARAMETER])
     kind = getattr(item, "cls", None)
     if kind is None or not hasattr(kind, "make_engine") or not hasattr(kind, "engine_name"):
         return None

@@ -65,9 +65,15 @@ class GeventEngine(Engine):
     def available(cls) -> str | None:
         """See `Engine.available`."""
         try:
-            import gevent.hub  # noqa: F401
+            import gevent.hub
         except ImportError as error:
             return f"gevent cannot be imported ({error}); install it with: pip install gevent"
+        try:
+            _ = gevent.config.loop  # imports what GEVENT_LOOP names
+        except (ImportError, ValueError) as error:
+            missing = "cffi" in str(getattr(error, "name", ""))
+            cure = "install it with: pip install cffi" if missing else "look at GEVENT_LOOP"
+            return f"gevent's loop cannot be loaded ({error}); {cure}"
         return None
 
     def __init__(self) -> None:
