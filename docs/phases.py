@@ -1,11 +1,11 @@
-"""Writes the table of a socket's phases, as the channel has it, into design.md: `python docs/phases.py`."""
+"""Writes the table of a socket's phases into design.md: `python docs/phases.py`."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from evsockets.channel import MOVES
+from evsockets.phases import MOVES
 
 PAGE = Path(__file__).with_name("design.md")
 PLACE = re.compile(r"(<!-- phases -->\n```text\n).*?(```\n<!-- end -->)", re.DOTALL)

@@ -9,7 +9,8 @@ from .deadlines import INFINITY
 
 if TYPE_CHECKING:
     from .channel import Channel
-    from .executor import RequestExecutor
+    from .channel.state import State
+    from .run import Run
     from .sockets import Socket
 
 
@@ -29,7 +30,7 @@ class DrainReport:
 class Drain:
     """One drain on its way."""
 
-    def __init__(self, executor: RequestExecutor, timeout: float | None) -> None:
+    def __init__(self, executor: Run, timeout: float | None) -> None:
         self.report = DrainReport()
         self.deadline = INFINITY
         self._executor = executor
@@ -47,15 +48,15 @@ class Drain:
         self._begun = True
         if self._timeout is not None:
             self.deadline = executor.clock() + self._timeout
-        for channel in list(executor._waiting):
+        for channel in list(executor.admission.waiting):
             # Never started: it stays in the bag for another run, as with stop_request().
-            executor.set_aside(channel)
-        executor._count_from_now()
-        for channel in list(executor._running):
+            executor.admission.set_aside(channel)
+        executor.tick()
+        for channel in executor.running():
             if channel.socket.is_server:
                 self._end(channel)
             elif channel.operation is not None and channel.operation.phase == "idle":
-                if channel.io_start is not None and channel.io_start > self._asked_at:
+                if channel.io_start is not None and channel.io_start.when > self._asked_at:
                     self.report.finished += 1  # its operation ended while this drain was on its way here
                 else:
                     self.report.closed_idle += 1
@@ -70,14 +71,14 @@ class Drain:
         finally:
             self._silent = False
 
-    def ended(self, channel: Channel) -> None:
+    def ended(self, channel: State) -> None:
         """A socket's life is over."""
         if not self._silent and not channel.socket.is_server:
             self.report.finished += 1
 
     def expire(self) -> None:
         """The deadline: abort the rest."""
-        for channel in list(self._executor._running):
+        for channel in self._executor.running():
             phase = channel.operation.phase if channel.operation is not None else channel.phase.value
             self.report.aborted.append((channel.socket, f"still {phase} after {self._timeout:g} s"))
             self._end(channel)

@@ -52,7 +52,9 @@ class Event:
 
     __slots__ = ("_channel", "type")
 
-    def __init__(self, type: EventType, channel: Channel) -> None:
+    _channel: Channel
+
+    def __init__(self, type: EventType, channel: Any) -> None:
         self.type = type
         self._channel = channel
 
@@ -106,7 +108,7 @@ class IoEvent(Event):
     _read_operation: ClassVar[Any]
     _write_operation: ClassVar[Any]
 
-    def __init__(self, type: EventType, channel: Channel) -> None:
+    def __init__(self, type: EventType, channel: Any) -> None:
         self.type = type
         self._channel = channel
         self.next_operation: Operation | None = None
@@ -147,7 +149,7 @@ class ReadEvent(IoEvent):
     # On the class: the most frequent events save a store each.
     type: EventType = EventType.READ
 
-    def __init__(self, channel: Channel, frame: Frame, operation: Operation | None) -> None:
+    def __init__(self, channel: Any, frame: Frame, operation: Operation | None) -> None:
         self._channel = channel
         self.next_operation = None
         self.frame = frame
@@ -169,7 +171,7 @@ class WriteEvent(IoEvent):
 
     type: EventType = EventType.WRITE
 
-    def __init__(self, channel: Channel, operation: WriteOperation) -> None:
+    def __init__(self, channel: Any, operation: WriteOperation) -> None:
         self._channel = channel
         self.next_operation = operation._then
         self.operation = operation
@@ -180,7 +182,7 @@ class AcceptEvent(IoEvent):
 
     __slots__ = ("frame",)
 
-    def __init__(self, channel: Channel, frame: AcceptedFrame) -> None:
+    def __init__(self, channel: Any, frame: AcceptedFrame) -> None:
         super().__init__(EventType.ACCEPT, channel)
         self.frame = frame
 
@@ -200,7 +202,7 @@ class DataAlertEvent(IoEvent):
 
     __slots__ = ("attempt", "total_attempts")
 
-    def __init__(self, channel: Channel, attempt: int, total_attempts: int) -> None:
+    def __init__(self, channel: Any, attempt: int, total_attempts: int) -> None:
         super().__init__(EventType.DATA_ALERT, channel)
         self.attempt = attempt
         self.total_attempts = total_attempts
@@ -211,7 +213,7 @@ class TimeoutEvent(Event):
 
     __slots__ = ("_one_more", "phase", "when")
 
-    def __init__(self, channel: Channel, when: TimeoutStage, phase: str) -> None:
+    def __init__(self, channel: Any, when: TimeoutStage, phase: str) -> None:
         super().__init__(EventType.TIMEOUT, channel)
         self.when = when
         self.phase = phase
@@ -227,6 +229,6 @@ class SocketExceptionEvent(Event):
 
     __slots__ = ("exception",)
 
-    def __init__(self, channel: Channel, exception: Exception) -> None:
+    def __init__(self, channel: Any, exception: Exception) -> None:
         super().__init__(EventType.EXCEPTION, channel)
         self.exception = exception

@@ -275,20 +275,34 @@ class Dispatch:
     """One callable (or None: nobody listens) per event type, for all sockets added with one handler."""
 
     __slots__ = (
-        "__weakref__", "_resolver", "accept", "connected", "data_alert", "disconnected", "exception",
-        "finalize", "handler", "initialize", "initialize_again", "oob", "read", "snapshot", "timeout",
-        "write",
+        "__weakref__", "_oob_wanted", "_resolver", "_snapshot", "accept", "connected", "data_alert",
+        "disconnected", "exception", "finalize", "given", "handler", "initialize", "initialize_again", "oob",
+        "read", "timeout", "write",
     )  # fmt: skip
 
-    def __init__(self, handler: Any, common: Callable[[], tuple[list[Any], Any]]) -> None:
-        """`common()` gives the global handlers and the limitation solver."""
+    def __init__(
+        self,
+        handler: Any,
+        common: Callable[[], tuple[list[Any], Any]],
+        oob_wanted: Callable[[Dispatch], None],
+    ) -> None:
+        """`common()` gives the global handlers and the limitation solver; `oob_wanted` is told when a
+        change brings the first handler of out-of-band data."""
+        self.given = handler
         self.handler = handler if callable(handler) or handler is None else CallbackEventHandler(handler)
-        self.snapshot = dict(handler) if isinstance(handler, Mapping) else None
+        self._snapshot = dict(handler) if isinstance(handler, Mapping) else None
         self._resolver = common
+        self._oob_wanted = oob_wanted
+        self.oob: Callback | None = None
         self.rebuild()
+
+    def is_current(self) -> bool:
+        """Whether the mapping given, if it was one, still says the same."""
+        return self._snapshot is None or self._snapshot == self.given
 
     def rebuild(self) -> None:
         """Resolve anew, after a handler changed."""
+        without_oob = self.oob is None
         handlers, solver = self._resolver()
         handlers = [self.handler, *handlers]
         for handler in handlers:
@@ -300,6 +314,8 @@ class Dispatch:
             if callable(solver):
                 callbacks += resolve(solver, type)
             setattr(self, type.name.lower(), _combine(callbacks))
+        if without_oob and self.oob is not None:
+            self._oob_wanted(self)
 
     def _follow(self, handler: Any) -> None:
         if isinstance(handler, _ResolvableHandler):
@@ -312,7 +328,6 @@ class Dispatch:
         connected: Callback | None
         accept: Callback | None
         read: Callback | None
-        oob: Callback | None
         write: Callback | None
         data_alert: Callback | None
         disconnected: Callback | None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .context import ExecutionContext
-    from .events import Event
 
 
 class LimitationDecision(Enum):
@@ -60,47 +59,22 @@ class ConstantLimitationSolver(LimitationSolver):
     Raises TypeError if the limit is no int, ValueError if it is below 1.
     """
 
-    listens_to = frozenset({"INITIALIZE", "FINALIZE"})
-
     def __init__(self, limit: int) -> None:
         if isinstance(limit, bool) or not isinstance(limit, int):
             raise TypeError(f"limit must be an int, not {type(limit).__name__}")
         if limit < 1:
             raise ValueError(f"limit must be at least 1: {limit}")
         self._limit = limit
-        # The sockets that run, by the id of their executor. Sets, not counts: whatever events come, a
-        # socket can neither take two places nor give one back twice.
-        self._running: dict[int, set[Any]] = {}
 
     @property
     def limit(self) -> int:
         """How many sockets may run at a time."""
         return self._limit
 
-    def initialize(self, executor: Any, context: ExecutionContext) -> None:
-        """Forget what an earlier run left."""
-        self._running[id(executor)] = set()
-
     def decide(self, executor: Any, socket: Any, context: ExecutionContext, total: int) -> LimitationDecision:
         """OK while fewer than the limit run, else PROCESS_SCHEDULED."""
-        if len(self._running.get(id(executor), ())) < self._limit:
-            return LimitationDecision.OK
-        return LimitationDecision.PROCESS_SCHEDULED
-
-    def __call__(self, event: Event) -> None:
-        """Count: a place is taken at INITIALIZE and given back at FINALIZE."""
-        kind = event.type.value
-        if kind == "socket.event.initialize":
-            if not event.socket.is_server:
-                self._running.setdefault(id(event.executor), set()).add(event.socket)
-        elif kind == "socket.event.finalize":
-            running = self._running.get(id(event.executor))
-            if running is not None:
-                running.discard(event.socket)
-
-    def finalize(self, executor: Any, context: ExecutionContext) -> None:
-        """Forget the run."""
-        self._running.pop(id(executor), None)
+        running: int = executor.admission.clients
+        return LimitationDecision.OK if running < self._limit else LimitationDecision.PROCESS_SCHEDULED
 
     def __repr__(self) -> str:
         return f"ConstantLimitationSolver({self._limit})"

@@ -2,32 +2,79 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, parse_address
-from .configuration import Configuration, StreamContext, check_timeout
+from .checks import check_duration, check_speed, check_timeout
+from .configuration import Configuration, StreamContext
 
 if TYPE_CHECKING:
     from .channel import Channel
 
-SERVER_DEFAULTS = ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout")
-SPEEDS = ("min_receive_speed", "min_receive_speed_duration", "min_send_speed", "min_send_speed_duration")
+TIMEOUTS = ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout")
+SPEEDS = ("min_receive_speed", "min_send_speed")
+DURATIONS = ("min_receive_speed_duration", "min_send_speed_duration")
 
 
-def _timed(name: str, kind: str) -> Any:
-    slot = "_" + name
+def _stream_context(_name: str, value: Any) -> StreamContext:
+    return StreamContext.of(value)
 
-    def read(self: SocketMetadata) -> float | None:
-        return getattr(self, slot)  # type: ignore[no-any-return]
 
-    def write(self: SocketMetadata, value: float | None) -> None:
-        value = check_timeout(name, value)
+# How each setting is checked: called with its name and the value, it returns what is kept.
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(TIMEOUTS, check_timeout),
+    **dict.fromkeys(SPEEDS, check_speed),
+    **dict.fromkeys(DURATIONS, check_duration),
+    "stream_context": _stream_context,
+}
+WRITABLE = ("address", "user_context", "keep_alive", *_CHECKS)
+
+
+class Settings:
+    """What can be set but address and context. Never changed: sockets that keep their defaults share one."""
+
+    __slots__ = (*TIMEOUTS, *SPEEDS, *DURATIONS, "stream_context")
+
+    connection_timeout: float | None
+    io_timeout: float | None
+    idle_timeout: float | None
+    request_timeout: float | None
+    min_receive_speed: float | None
+    min_receive_speed_duration: float | None
+    min_send_speed: float | None
+    min_send_speed_duration: float | None
+    stream_context: StreamContext
+
+    @classmethod
+    def of(cls, configuration: Configuration, *, server: bool) -> Settings:
+        """What `configuration` says; a server's time-outs are None whatever it says."""
+        settings = cls()
+        for name in TIMEOUTS:
+            setattr(settings, name, None if server else getattr(configuration, name))
+        for name in (*SPEEDS, *DURATIONS):
+            setattr(settings, name, getattr(configuration, name))
+        settings.stream_context = StreamContext.of(configuration.stream_context)
+        return settings
+
+    def changed(self, values: dict[str, Any]) -> Settings:
+        """A copy with these checked values."""
+        settings = Settings()
+        for name in self.__slots__:
+            setattr(settings, name, values[name] if name in values else getattr(self, name))
+        return settings
+
+
+def _setting(name: str, kind: str) -> Any:
+    def read(self: SocketMetadata) -> Any:
+        return getattr(self._settings, name)
+
+    def write(self: SocketMetadata, value: Any) -> None:
         self._check_thread()
-        setattr(self, slot, value)
-        self._channel.settings_changed()
+        self.apply({name: value})
 
-    read.__doc__ = f"{kind}, or None. Negative or NaN: ValueError."
-    return property(read, write, doc=read.__doc__)
+    return property(read, write, doc=f"{kind}. Negative or NaN: ValueError.")
 
 
 class SocketMetadata:
@@ -37,43 +84,53 @@ class SocketMetadata:
     AttributeError.
     """
 
-    __slots__ = (
-        "_address", "_channel", "_connection_timeout", "_idle_timeout", "_io_timeout", "_keep_alive",
-        "_min_receive_speed", "_min_receive_speed_duration", "_min_send_speed", "_min_send_speed_duration",
-        "_parsed", "_request_timeout", "_stream_context", "user_context",
-    )  # fmt: skip
+    __slots__ = ("_address", "_channel", "_keep_alive", "_parsed", "_settings", "user_context")
 
-    def __init__(self, channel: Channel, configuration: Configuration, server: bool, keep: bool) -> None:
+    def __init__(self, channel: Channel, settings: Settings, keep_alive: bool) -> None:
         self._channel = channel
+        self._settings = settings
+        self._keep_alive = keep_alive
         self._address: str | None = None
         self._parsed: Address | None = None
         self.user_context: Any = None
-        self._keep_alive = keep
-        if server:
-            self._connection_timeout = self._io_timeout = None
-            self._idle_timeout = self._request_timeout = None
-        else:
-            self._connection_timeout = configuration.connection_timeout
-            self._io_timeout = configuration.io_timeout
-            self._idle_timeout = configuration.idle_timeout
-            self._request_timeout = configuration.request_timeout
-        self._min_receive_speed = configuration.min_receive_speed
-        self._min_receive_speed_duration = configuration.min_receive_speed_duration
-        self._min_send_speed = configuration.min_send_speed
-        self._min_send_speed_duration = configuration.min_send_speed_duration
-        self._stream_context = StreamContext.of(configuration.stream_context)
 
     def _check_thread(self) -> None:
         self._channel.executor.check_thread()
 
-    connection_timeout = _timed("connection_timeout", "Seconds from resolving to CONNECTED")
-    io_timeout = _timed("io_timeout", "Seconds without a byte while an operation is pending")
-    idle_timeout = _timed("idle_timeout", "Seconds a kept-alive connection may idle")
-    request_timeout = _timed("request_timeout", "Seconds from the first INITIALIZE on")
-    min_receive_speed = _timed("min_receive_speed", "Bytes per second that must arrive")
-    min_receive_speed_duration = _timed("min_receive_speed_duration", "Seconds the speed is measured over")
-    min_send_speed = _timed("min_send_speed", "Bytes per second that must leave")
-    min_send_speed_duration = _timed("min_send_speed_duration", "Seconds the speed is measured over")
+    def apply(self, values: dict[str, Any]) -> None:
+        """Set writable names, all or none. TypeError names the closest one for an unknown name."""
+        settings: dict[str, Any] = {}
+        address, parsed = self._address, self._parsed
+        server = self._channel.socket.is_server
+        for name, value in values.items():
+            if name == "address":
+                address = value
+                parsed = None if value is None else parse_address(value, server=server)
+            elif name in _CHECKS:
+                settings[name] = _CHECKS[name](name, value)
+            elif name not in WRITABLE:
+                raise _unknown(name)
+        self._address, self._parsed = address, parsed
+        if "user_context" in values:
+            self.user_context = values["user_context"]
+        if "keep_alive" in values:
+            self._keep_alive = bool(values["keep_alive"]) or self._channel.socket.persistent
+        if settings:
+            self._settings = self._settings.changed(settings)
+            self._channel.settings_changed()
+
+    connection_timeout = _setting("connection_timeout", "Seconds from resolving to CONNECTED, or None")
+    io_timeout = _setting("io_timeout", "Seconds without a byte while an operation is pending, or None")
+    idle_timeout = _setting("idle_timeout", "Seconds a kept-alive connection may idle, or None")
+    request_timeout = _setting("request_timeout", "Seconds from the first INITIALIZE on, or None")
+    min_receive_speed = _setting("min_receive_speed", "Bytes per second that must arrive, or None")
+    min_receive_speed_duration = _setting(
+        "min_receive_speed_duration", "Seconds the receive speed is measured over, or None"
+    )
+    min_send_speed = _setting("min_send_speed", "Bytes per second that must leave, or None")
+    min_send_speed_duration = _setting(
+        "min_send_speed_duration", "Seconds the send speed is measured over, or None"
+    )
 
     @property
     def address(self) -> str | None:
@@ -85,18 +142,17 @@ class SocketMetadata:
     @address.setter
     def address(self, value: str | None) -> None:
         self._check_thread()
-        self._parsed = None if value is None else parse_address(value, server=self._channel.socket.is_server)
-        self._address = value
+        self.apply({"address": value})
 
     @property
     def stream_context(self) -> StreamContext:
         """Socket and TLS settings; None or a mapping may be assigned."""
-        return self._stream_context
+        return self._settings.stream_context
 
     @stream_context.setter
     def stream_context(self, value: Any) -> None:
         self._check_thread()
-        self._stream_context = StreamContext.of(value)
+        self.apply({"stream_context": value})
 
     @property
     def keep_alive(self) -> bool:
@@ -106,7 +162,7 @@ class SocketMetadata:
     @keep_alive.setter
     def keep_alive(self, value: bool) -> None:
         self._check_thread()
-        self._keep_alive = bool(value) or self._channel.socket.persistent
+        self.apply({"keep_alive": value})
 
     @property
     def request_complete(self) -> bool:
@@ -116,17 +172,17 @@ class SocketMetadata:
     @property
     def connection_start_time(self) -> float | None:
         """Unix timestamp at which connecting began."""
-        return self._channel.wall(self._channel.opened_at)
+        return self._channel.timestamp(self._channel.opened_at)
 
     @property
     def connection_finish_time(self) -> float | None:
         """Unix timestamp of CONNECTED."""
-        return self._channel.wall(self._channel.connected_at)
+        return self._channel.timestamp(self._channel.connected_at)
 
     @property
     def last_io_start_time(self) -> float | None:
         """Unix timestamp at which the I/O clock started last."""
-        return self._channel.wall(self._channel.io_start)
+        return self._channel.timestamp(self._channel.io_start)
 
     @property
     def bytes_sent(self) -> int:
@@ -167,17 +223,7 @@ class SocketMetadata:
         return f"<SocketMetadata {self._address} complete={self.request_complete}>"
 
 
-WRITABLE = frozenset(
-    {"address", "user_context", "stream_context", "keep_alive", *SERVER_DEFAULTS, *SPEEDS}
-)
-
-
-def check_names(values: dict[str, Any]) -> None:
-    """TypeError for a name that is no writable metadata, naming the closest one."""
-    for name in values:
-        if name not in WRITABLE:
-            import difflib
-
-            near = difflib.get_close_matches(name, sorted(WRITABLE), 1, 0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(WRITABLE))}"
-            raise TypeError(f"unknown metadata {name!r}{hint}")
+def _unknown(name: str) -> TypeError:
+    near = difflib.get_close_matches(name, WRITABLE, 1, 0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(WRITABLE))}"
+    return TypeError(f"unknown metadata {name!r}{hint}")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from .channel import Channel
 from .errors import UnknownSocketError
-from .metadata import SocketMetadata, check_names
+from .metadata import SocketMetadata
 from .operations.base import Operation
 from .operations.read import ReadOperation
 from .sockets import AcceptedSocket, DatagramClientSocket, Socket
 
 if TYPE_CHECKING:
+    from .channel.state import State
     from .executor import RequestExecutor
 
 
@@ -24,7 +25,7 @@ class SocketBag:
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
-        self._channels: dict[int, Channel] = {}
+        self._channels: dict[Socket, Channel] = {}
 
     def add_socket(
         self, socket: Socket, operation: Operation, *, handler: Any = None, **metadata: Any
@@ -36,7 +37,8 @@ class SocketBag:
         for a wrong operation, handler or metadata name; AddressError for a malformed address.
         """
         executor = self._executor
-        executor.check_thread()
+        if executor.is_executing:
+            executor.check_thread()
         if executor.closed:
             raise RuntimeError("the executor is closed: make a new one")
         if not isinstance(socket, Socket):
@@ -47,7 +49,6 @@ class SocketBag:
             )
         if socket.is_server and type(operation) is not ReadOperation:
             raise TypeError(f"a server is added with ReadOperation(), got {operation!r}")
-        check_names(metadata)
         former = socket._channel
         if former is not None and not former.complete:
             raise ValueError(f"{socket!r} is in a bag already and its life is not complete")
@@ -56,57 +57,67 @@ class SocketBag:
         ):
             raise ValueError(f"{socket!r} has lived already: an accepted socket cannot be opened again")
         channel = Channel(executor, socket, operation, executor.dispatch_for(handler))
-        socket._channel = channel  # repr in error messages
-        try:
-            for name, value in metadata.items():
-                setattr(channel.metadata, name, value)
-        except BaseException:
-            socket._channel = former
-            raise
+        if metadata:
+            channel.metadata.apply(metadata)
+        socket._channel = channel
         if former is not None:
-            former.executor.socket_bag._channels.pop(id(socket), None)
-        self._channels[id(socket)] = channel
-        executor.enqueue(channel)
+            former.executor.socket_bag._channels.pop(socket, None)
+        self._channels[socket] = channel
+        executor.admission.enqueue(channel)
+        executor.wake_if_hosted()
         return channel.metadata
 
     def remove_socket(self, socket: Socket) -> None:
         """Take a socket out. RuntimeError if it is unfinished while executing; unknown: nothing."""
         self._executor.check_thread()
-        channel = self._channels.get(id(socket))
-        if channel is None or channel.socket is not socket:
+        channel = self._channels.get(socket)
+        if channel is None:
             return
         if self._executor.is_executing and not channel.complete:
             raise RuntimeError(
                 f"{socket!r} is not finished: cancel_operation() or close() ends it, forget_socket() lets go"
             )
-        del self._channels[id(socket)]
-        self._executor.dequeue(channel)
+        del self._channels[socket]
+        self._executor.admission.dequeue(channel)
         channel.discarded()
 
     def forget_socket(self, socket: Socket) -> None:
         """End the request when the current operation is done, and leave its connection open. Ignored on
         servers and without keep-alive; unknown: nothing."""
         self._executor.check_thread()
-        channel = self._channels.get(id(socket))
+        channel = self._channels.get(socket)
         if channel is not None and not socket.is_server and channel.metadata.keep_alive:
             channel.forget()
 
     def has_socket(self, socket: Socket) -> bool:
         """Whether this very object is in the bag."""
-        return id(socket) in self._channels
+        return socket in self._channels
 
     def __contains__(self, socket: object) -> bool:
-        return id(socket) in self._channels
+        return socket in self._channels
 
     def __len__(self) -> int:
         return len(self._channels)
+
+    def channels(self) -> list[Channel]:
+        """What the library knows of each."""
+        return list(self._channels.values())
+
+    def holds(self, channel: Channel) -> bool:
+        """Whether this is what is known of a socket in here now, and not of a former life."""
+        return self._channels.get(channel.socket) is channel
+
+    def leave(self, channel: State) -> None:
+        """An accepted socket leaves by itself."""
+        if self._channels.get(channel.socket) is channel:
+            del self._channels[channel.socket]
 
     def __iter__(self) -> Iterator[Socket]:
         return iter([channel.socket for channel in self._channels.values()])
 
     def _channel(self, socket: Socket) -> Channel:
         self._executor.check_thread()
-        channel = self._channels.get(id(socket))
+        channel = self._channels.get(socket)
         if channel is None:
             raise UnknownSocketError(f"{socket!r} is not in this bag: add_socket() first")
         return channel
@@ -137,10 +148,7 @@ class SocketBag:
     def set_metadata(self, socket: Socket, **values: Any) -> None:
         """Set writable metadata by name. TypeError names the closest one for an unknown name."""
         self._executor.check_thread()
-        metadata = self._channel(socket).metadata
-        check_names(values)
-        for name, value in values.items():
-            setattr(metadata, name, value)
+        self._channel(socket).metadata.apply(values)
 
     def reset_transfer_rate_counters(self, socket: Socket) -> None:
         """Start measuring both speeds anew."""

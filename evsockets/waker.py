@@ -16,7 +16,8 @@ class Waker:
 
     __slots__ = ("_reader", "_writer", "engine", "operation", "signalled")
 
-    plain = False  # as other tokens have it
+    plain = False  # as other tokens have it: nothing lies between that could want something else
+    channel = None  # what a step raises is nobody's in particular
 
     def __init__(self, engine: Engine) -> None:
         self._reader, self._writer = _socket.socketpair()

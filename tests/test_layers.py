@@ -14,7 +14,7 @@ PACKAGE = ROOT / "evsockets"
 
 # From the ground up: a module may import what stands in its own row or in a row above it.
 LAYERS: list[set[str]] = [
-    {"errors", "_unpatched", "forks"},
+    {"errors", "_unpatched", "forks", "phases"},
     {"checks", "frames", "address", "meters", "deadlines", "race", "context"},
     {"configuration"},
     {"engines.base"},
@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"sockets"},
     {"operations"},
     {"handlers", "channel"},
-    {"socket_bag", "hosting", "drain", "executor", "factory"},
+    {"admission", "urgent", "socket_bag", "hosting", "drain", "run", "executor", "factory"},
 ]
 
 

@@ -65,10 +65,10 @@ class TlsHandshakeOperation(Operation):
                     "while handshaking; allow_leftover=True keeps them",
                     address=address,
                 )
-        settings = channel.metadata._stream_context
+        settings = channel.metadata._settings.stream_context
         listener = channel.socket._listener if isinstance(channel.socket, AcceptedSocket) else None
-        if listener is not None and settings == channel.executor.default_stream_context:
-            settings = listener.metadata._stream_context
+        if listener is not None and settings == channel.executor.client_settings.stream_context:
+            settings = listener.metadata._settings.stream_context
         try:
             if self.context is not None:
                 context = self.context

@@ -91,7 +91,7 @@ class Listen(Operation):
         last: OSError | None = None
         for family, sockaddr in candidates:
             try:
-                sock = open_server(self.address, family, sockaddr, channel.metadata._stream_context)
+                sock = open_server(self.address, family, sockaddr, channel.metadata._settings.stream_context)
             except OSError as error:
                 last = error
                 continue
@@ -126,7 +126,7 @@ class Listen(Operation):
         from ..transports.tls_context import server_context
 
         try:
-            server_context(channel.metadata._stream_context, self.address)
+            server_context(channel.metadata._settings.stream_context, self.address)
         except (ValueError, OSError) as error:
             sock.close()
             raise ConnectionFailedError(
@@ -196,7 +196,7 @@ class Accept(ReadOperation):
         return self
 
     def _tell(self, channel: Channel, client: Any, remote: Any, sock: Any) -> None:
-        channel.io_start = channel.executor.now
+        channel.io_start = channel.executor.moment
         handler = channel.dispatch.accept
         try:
             if handler is not None:
@@ -213,7 +213,7 @@ class Accept(ReadOperation):
         self._failures += 1
         self._resume_at = channel.executor.now + pause
         self._set(channel)
-        channel.executor.fresh_deadline(channel)
+        channel.arm()
         if not self._told:
             self._told = True
             failure = AcceptError(

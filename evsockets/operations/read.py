@@ -116,7 +116,7 @@ class ReadOperation(Operation):
             channel.unsent = data[sent:]
             return then if then is not self else repeated(channel, self)
         channel.operation = then
-        executor.fresh.append(channel)
+        channel.io_start = executor.moment
         return then
 
     def _pick(self, channel: Channel) -> Operation | None:
@@ -129,7 +129,7 @@ class ReadOperation(Operation):
         """One READ is one datagram; a frame never spans two."""
         if not channel.datagrams:  # a datagram client's only one has been read
             return self._end(channel)
-        channel.datagrams = 0
+        channel.datagrams = False
         inbox = channel.inbox
         frame: Frame | None
         if inbox:

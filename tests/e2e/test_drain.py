@@ -308,16 +308,16 @@ def test_stop_ends_a_drain(executor: RequestExecutor) -> None:
 
 def test_from_a_signal_at_any_moment(executor: RequestExecutor) -> None:
     """Between two turns of execute_request(), too, it only starts the drain."""
-    turn = executor.turn
+    turn = executor._take_turn
     reports = []
 
-    def turn_then_signal(timeout: float | None = 0) -> bool:
+    def turn_then_signal(timeout: float | None) -> bool:
         more = turn(timeout)
         if more and not reports:
             signal.raise_signal(signal.SIGUSR1)
         return more
 
-    executor.turn = turn_then_signal  # type: ignore[method-assign]
+    executor._take_turn = turn_then_signal  # type: ignore[method-assign]
     before = signal.signal(signal.SIGUSR1, lambda number, frame: reports.append(executor.drain(5)))
     try:
         with Peers() as peers:

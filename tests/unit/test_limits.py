@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import contextlib
+import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evsockets import ClientSocket, EventType, ReadOperation, RequestExecutor
 from evsockets.context import ExecutionContext
-from evsockets.events import EventType
 from evsockets.limits import (
     ConstantLimitationSolver,
     LimitationDecision,
@@ -20,94 +21,112 @@ from evsockets.limits import (
 CONTEXT = ExecutionContext()
 
 
-class Sock:
-    def __init__(self, is_server=False):
-        self.is_server = is_server
+class Crowd:
+    """Clients that read for ever, in one executor under a solver; each knows how to make its peer hang up."""
+
+    def __init__(self, solver, stack):
+        self.executor = stack.enter_context(RequestExecutor("selectors"))
+        self.executor.with_limitation_solver(solver)
+        self.stack = stack
+        self.running = []
+        self.handler = {
+            EventType.INITIALIZE: lambda event: self.running.append(event.user_context),
+            EventType.FINALIZE: lambda event: self.running.remove(event.user_context),
+        }
+
+    def add(self, count):
+        for _ in range(count):
+            ours, peer = socket.socketpair()
+            self.stack.enter_context(peer)
+            self.executor.socket_bag.add_socket(
+                ClientSocket.from_socket(ours), ReadOperation(), handler=self.handler, user_context=peer
+            )
+
+    def turns(self):
+        """Let happen what can."""
+        for _ in range(5):
+            if self.executor.is_executing:
+                self.executor.turn(0)
+
+    def start(self):
+        self.executor.start_request()
+        self.turns()
+
+    def hang_up(self, number):
+        self.running[number].shutdown(socket.SHUT_RDWR)
+        self.turns()
 
 
-class Run:
-    """One executor, as a solver sees it."""
-
-    def __init__(self, solver):
-        self.solver = solver
-        solver.initialize(self, CONTEXT)
-
-    def tell(self, type, socket):
-        self.solver(SimpleNamespace(type=type, socket=socket, executor=self))
-
-    def decide(self):
-        return self.solver.decide(self, Sock(), CONTEXT, 1)
+@pytest.fixture
+def stack():
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 def test_no_limitation():
     solver = NoLimitationSolver()
     assert not callable(solver)
-    assert {solver.decide(None, Sock(), CONTEXT, n) for n in range(5)} == {LimitationDecision.OK}
+    assert {solver.decide(None, None, CONTEXT, n) for n in range(5)} == {LimitationDecision.OK}
 
 
-def test_excess():
-    run = Run(ConstantLimitationSolver(10))
-    for _ in range(10):
-        assert run.decide() is LimitationDecision.OK
-        run.tell(EventType.INITIALIZE, Sock())
-    assert run.decide() is LimitationDecision.PROCESS_SCHEDULED
+def test_excess(stack):
+    crowd = Crowd(ConstantLimitationSolver(10), stack)
+    crowd.add(12)
+    crowd.start()
+    assert len(crowd.running) == 10
 
 
-def test_complete_requests_give_their_places_back():
-    run = Run(ConstantLimitationSolver(2))
-    for _ in range(10):
-        sockets = [Sock(), Sock()]
-        for socket in sockets:
-            assert run.decide() is LimitationDecision.OK
-            run.tell(EventType.INITIALIZE, socket)
-        assert run.decide() is LimitationDecision.PROCESS_SCHEDULED
-        for socket in sockets:
-            run.tell(EventType.FINALIZE, socket)
+def test_complete_requests_give_their_places_back(stack):
+    crowd = Crowd(ConstantLimitationSolver(2), stack)
+    crowd.add(10)
+    crowd.start()
+    for left in range(9, -1, -1):
+        assert len(crowd.running) == min(2, left + 1)
+        crowd.hang_up(left % len(crowd.running))
+    assert crowd.running == []
 
 
-def test_other_events_and_listeners_do_not_count():
-    run = Run(ConstantLimitationSolver(1))
-    for type in EventType:
-        if type is not EventType.INITIALIZE:
-            run.tell(type, Sock())
-        run.tell(type, Sock(is_server=True))
-    assert run.decide() is LimitationDecision.OK
+def test_each_run_begins_anew(stack):
+    crowd = Crowd(ConstantLimitationSolver(1), stack)
+    crowd.add(1)
+    crowd.start()
+    crowd.executor.stop_request()
+    assert not crowd.executor.turn(0)
+    crowd.add(2)
+    crowd.start()
+    assert len(crowd.running) == 1
 
 
-def test_each_run_begins_anew():
+def test_executors_do_not_share_places(stack):
     solver = ConstantLimitationSolver(1)
-    run = Run(solver)
-    run.tell(EventType.INITIALIZE, Sock())
-    solver.initialize(run, CONTEXT)
-    assert run.decide() is LimitationDecision.OK
-    run.tell(EventType.INITIALIZE, Sock())
-    solver.finalize(run, CONTEXT)
-    assert not solver._running
+    crowds = [Crowd(solver, stack), Crowd(solver, stack)]
+    for crowd in crowds:
+        crowd.add(2)
+        crowd.start()
+    assert [len(crowd.running) for crowd in crowds] == [1, 1]
 
 
-def test_executors_do_not_share_places():
-    solver = ConstantLimitationSolver(1)
-    first, second = Run(solver), Run(solver)
-    first.tell(EventType.INITIALIZE, Sock())
-    assert first.decide() is LimitationDecision.PROCESS_SCHEDULED
-    assert second.decide() is LimitationDecision.OK
-
-
-@given(st.lists(st.tuples(st.sampled_from(["INITIALIZE", "FINALIZE"]), st.integers(0, 5))), st.integers(1, 4))
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(-1, 5), max_size=12), st.integers(1, 4))
 def test_places_follow_the_sockets_that_run(history, limit):
-    run = Run(ConstantLimitationSolver(limit))
-    sockets, running = [Sock() for _ in range(6)], set()
-    for name, number in history:
-        run.tell(EventType[name], sockets[number])
-        (running.add if name == "INITIALIZE" else running.discard)(number)
-        assert (run.decide() is LimitationDecision.OK) == (len(running) < limit)
+    """-1 adds a socket, another number ends one of those that run."""
+    with contextlib.ExitStack() as stack:
+        crowd = Crowd(ConstantLimitationSolver(limit), stack)
+        crowd.add(3)
+        crowd.start()
+        alive = 3
+        for step in history:
+            if step < 0:
+                crowd.add(1)
+                crowd.turns()
+                alive += 1
+            elif step < len(crowd.running) and alive > 1:
+                crowd.hang_up(step)
+                alive -= 1
+            assert len(crowd.running) == min(limit, alive)
 
 
-def test_wanted_events_are_event_types():
-    assert {EventType[name] for name in ConstantLimitationSolver.listens_to} == {
-        EventType.INITIALIZE,
-        EventType.FINALIZE,
-    }
+def test_solvers_see_every_event_unless_they_choose():
     assert LimitationSolver.listens_to is None
 
 

@@ -1,0 +1,227 @@
+"""How a socket's life ends: cancelled, failed, forgotten or done; and what is told of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import DisconnectedError, HandlerError, NetworkSocketError
+from ..events import Event, EventType, SocketExceptionEvent
+from ..frames.inbox import Inbox
+from ..operations.begin import connection_settings
+from ..persistence import Connection, put
+from ..phases import Phase
+from ..sockets import AcceptedSocket, DatagramClientSocket, PersistentClientSocket
+from .sending import Sending
+
+
+class Ending(Sending):
+    """The way of a channel to FINALIZE. Whatever handlers raise on it, all of it happens."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """End this socket when the handlers running now have returned."""
+        if self.started and not self.complete and not self.cancelled:
+            self.cancelled = True
+            self.executor.doomed.append(self)
+            self.executor.attention = True
+            self.executor.wake_if_hosted()
+
+    def fail(self, error: NetworkSocketError) -> None:
+        """EXCEPTION, then the end."""
+        if self.complete:
+            return
+        try:
+            self.tell_exception(error)
+        finally:
+            self._end_keeping_first()
+
+    def tell_exception(self, error: NetworkSocketError) -> None:
+        """EXCEPTION alone."""
+        if error.socket is None:
+            error.socket = self.socket
+        if error.address is None:
+            error.address = self.metadata._address
+        handler = self.dispatch.exception
+        if handler is None:
+            return
+        self.note_activity()
+        try:
+            handler(SocketExceptionEvent(self, error))
+        except Exception as bug:
+            self._unraisable(bug, handler)
+
+    def _end_keeping_first(self) -> None:
+        first = sys.exception()
+        try:
+            self.end(orderly=False)
+        except BaseException as later:
+            if first is None:
+                raise
+            first.add_note(f"then, while ending {self.socket!r}: {later!r}")
+
+    def end(self, orderly: bool = True) -> None:
+        """Close; DISCONNECTED if it was connected; FINALIZE."""
+        if self.complete:
+            return
+        was_connected = self.phase is Phase.CONNECTED
+        first: BaseException | None = None
+        operation, self.operation = self.operation, None
+        if operation is not None:
+            try:
+                operation.abandon(self)  # type: ignore[arg-type]
+            except BaseException as error:  # may be user code
+                first = error
+        trouble = self.close_transport(orderly)
+        if not was_connected:
+            self.socket.drop()  # ended before what it held was taken up
+        self.move(Phase.CLOSING)
+        if trouble is not None:
+            first = _attempt(first, self.tell_exception, self._trouble(trouble))
+        elif was_connected and self.dispatch.disconnected is not None:
+            first = _attempt(first, self._tell_disconnected, self.dispatch.disconnected)
+        self._finalize(first)
+
+    def _trouble(self, error: OSError) -> NetworkSocketError:
+        made = DisconnectedError(
+            f"{self.metadata.address}: {error} while closing",
+            address=self.metadata.address,
+            errno=error.errno,
+        )
+        made.__cause__ = error
+        return made
+
+    def _tell_disconnected(self, handler: Callable[[Any], Any]) -> None:
+        self.note_activity()
+        try:
+            handler(Event(EventType.DISCONNECTED, self))
+        except NetworkSocketError as error:
+            self.tell_exception(error)
+        except Exception as bug:
+            if not self.executor.configuration.isolate_handler_errors:
+                raise
+            self.tell_exception(handler_error(self, bug))
+
+    def _finalize(self, first: BaseException | None = None) -> None:
+        self.move(Phase.COMPLETE)
+        self.executor.ended(self)
+        handler = self.dispatch.finalize
+        if handler is not None:
+            first = _attempt(first, self._tell_finalize, handler)
+        if self.inbox._chunk:
+            self.inbox = Inbox()
+        if isinstance(self.socket, AcceptedSocket | DatagramClientSocket):
+            self.executor.socket_bag.leave(self)
+        if first is not None:
+            raise first
+
+    def _tell_finalize(self, handler: Callable[[Any], Any]) -> None:
+        self.note_activity()
+        try:
+            handler(Event(EventType.FINALIZE, self))
+        except Exception as bug:
+            self._unraisable(bug, handler)
+
+    def _unraisable(self, bug: Exception, handler: Any) -> None:
+        if not self.executor.configuration.isolate_handler_errors:
+            raise bug
+        sys.unraisablehook(_Unraisable(bug, handler))  # type: ignore[arg-type]
+
+    def close_transport(self, orderly: bool) -> OSError | None:
+        """Stop and close everything; the OSError of closing, if any."""
+        operation, self.operation = self.operation, None
+        if operation is not None:
+            operation.abandon(self)  # type: ignore[arg-type]
+        self.source = self.after = self.held = self.override = None
+        self.unsent = self.gather = None
+        self.executor.deadlines.disarm(self)
+        transport = self._let_go(closing=True)
+        if transport is None:
+            return None
+        try:
+            if orderly:
+                transport.close()
+            else:
+                transport.abort()
+        except OSError as error:
+            return error
+        return None
+
+    def _let_go(self, closing: bool) -> Any:
+        """The transport, which nothing here knows any more."""
+        transport, self.transport = self.transport, None
+        plain, self.plain = self.plain, None
+        executor = self.executor
+        if self.watched:
+            self.watched = 0
+            executor.engine.watch(transport.fileno(), 0, self)
+        if executor.urgent is not None and plain is not None:
+            executor.urgent.forget(plain, closing=closing)
+        return transport
+
+    def detach(self) -> None:
+        """Forgotten: FINALIZE without DISCONNECTED; the connection stays open."""
+        transport = self._let_go(closing=False)
+        self.operation = None
+        self.executor.deadlines.disarm(self)
+        if self.settings is None:  # kept alive by a handler, in mid-life
+            self.settings = connection_settings(self)
+        connection = Connection(transport, self.inbox, self.ended, self.settings, self.remote, self.tls)
+        self.inbox = Inbox()
+        if isinstance(self.socket, PersistentClientSocket):
+            put(self.settings, connection)
+            connection.owner = self.socket
+        else:
+            self.executor.keep(self.socket)
+        self.socket._connection = connection
+        self.move(Phase.CLOSING)
+        self._finalize()
+
+    def abort_unstarted(self) -> None:
+        """The run was aborted before this socket began."""
+        self.move(Phase.COMPLETE)
+        if isinstance(self.socket, AcceptedSocket | DatagramClientSocket):
+            self.socket.close()
+            self.executor.socket_bag.leave(self)
+
+    def discarded(self) -> None:
+        """Out of the bag without having run: an accepted client nobody took is closed."""
+        if self.phase is Phase.WAITING and isinstance(self.socket, AcceptedSocket):
+            self.socket.close()
+        if self.socket._channel is self and not self.complete:
+            self.socket._channel = None
+
+
+def handler_error(channel: Ending, bug: Exception) -> HandlerError:
+    """A handler's bug as an error of its socket alone."""
+    error = HandlerError(
+        f"{channel.metadata.address}: a handler raised {bug!r}",
+        socket=channel.socket,
+        address=channel.metadata.address,
+    )
+    error.__cause__ = bug
+    return error
+
+
+def _attempt(first: BaseException | None, call: Any, *args: Any) -> BaseException | None:
+    """Call; the first exception stays the one that counts, later ones become notes on it."""
+    try:
+        call(*args)
+    except BaseException as error:
+        if first is None:
+            return error
+        first.add_note(f"later: {error!r}")
+    return first
+
+
+class _Unraisable:
+    """What `sys.unraisablehook` wants to know."""
+
+    def __init__(self, bug: BaseException, where: Any) -> None:
+        self.exc_type = type(bug)
+        self.exc_value = bug
+        self.exc_traceback = bug.__traceback__
+        self.err_msg = "Exception ignored in an event handler"
+        self.object = where
