@@ -25,7 +25,7 @@ No watcher holds a reference on the loop but while a poll waits, so an engine th
 from __future__ import annotations
 
 import errno
-import fcntl
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -109,30 +109,34 @@ class GeventEngine(Engine):
             raise RuntimeError("this engine is closed")
         if not 0 <= interest <= _BOTH:
             raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
-        known = self._watches.get(fd)
         if interest:
-            fcntl.fcntl(fd, fcntl.F_GETFD)
-        if known is not None:
-            self._forget(known)
+            os.get_blocking(fd)  # an OSError for a bad one: the loop finds out too late
+        known = self._watches.pop(fd, None)
+        watcher = None if known is None else self._forget(known)
         if interest:
-            # Always a new watcher: the number may be another file by now.
             self._watches[fd] = watch = _Watch(fd, interest, token)
+            if watcher is not None:
+                # Set anew even to what it is: that tells libev that the number may be another file by now.
+                watcher.events = interest
+                watch.watcher = watcher
             if self._waiting is None:
                 self._stopped[watch] = None
             else:  # another greenlet waits in poll just now
                 self._start(watch)
 
-    def _forget(self, watch: _Watch) -> None:
-        del self._watches[watch.fd]
+    def _forget(self, watch: _Watch) -> Any:
+        """Stop it; its watcher if that can be used again."""
         self._stopped.pop(watch, None)
         self._masks.pop(watch, None)
         if watch in self._fired:
             self._fired.remove(watch)
-        if watch.watcher is not None:
-            watch.watcher.stop()
+        watcher, watch.watcher = watch.watcher, None
+        if watcher is not None:
+            watcher.stop()
             if not self._native:
-                watch.watcher.close()
-            watch.watcher = None
+                watcher.close()
+                return None
+        return watcher
 
     def _start(self, watch: _Watch) -> None:
         if watch.watcher is None:

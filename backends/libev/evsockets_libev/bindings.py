@@ -16,7 +16,11 @@ Batch = list[tuple[Any, int]]
 
 
 class Binding(Protocol):
-    """A loop of its own. Watchers are opaque; `run_*` return what fired, each token once."""
+    """A loop of its own. Watchers are opaque; `run_*` return what fired, each token once.
+
+    `start` may take a stopped watcher of the same descriptor as `spare`. In any case it tells libev that the
+    number may be another file by now.
+    """
 
     name: str
     backend: str
@@ -26,7 +30,7 @@ class Binding(Protocol):
     @classmethod
     def version(cls) -> tuple[int, int]: ...
     def __init__(self, variant: str | None) -> None: ...
-    def start(self, fd: int, interest: int, token: Any) -> Any: ...
+    def start(self, fd: int, interest: int, token: Any, spare: Any = None) -> Any: ...
     def stop(self, watcher: Any) -> None: ...
     def arm(self, seconds: float) -> None: ...
     def run_once(self) -> Batch: ...
@@ -117,8 +121,12 @@ class GeventCore:
         self._duplex: dict[int, Any] = {}
         self._timer: Any = None
 
-    def start(self, fd: int, interest: int, token: Any) -> Any:
-        watcher = self._loop.io(fd, interest)
+    def start(self, fd: int, interest: int, token: Any, spare: Any = None) -> Any:
+        if spare is None:
+            watcher = self._loop.io(fd, interest)
+        else:
+            watcher = spare
+            watcher.events = interest  # `ev_io_set`, whatever the value was
         if interest == _BOTH:
             self._duplex[fd] = token
             watcher.start(partial(self._masks.__setitem__, fd), pass_events=True)
@@ -206,8 +214,13 @@ class Pyev:
         self._timer = self._loop.timer(0.0, 0.0, operator.is_)  # any callable in C will do
         self._refresh = getattr(self._loop, "update", None) or partial(self._loop.now, True)
 
-    def start(self, fd: int, interest: int, token: Any) -> Any:
-        watcher = self._loop.io(fd, interest, self._fired.__setitem__, (token,))
+    def start(self, fd: int, interest: int, token: Any, spare: Any = None) -> Any:
+        if spare is None:
+            watcher = self._loop.io(fd, interest, self._fired.__setitem__, (token,))
+        else:
+            watcher = spare
+            watcher.set(fd, interest)
+            watcher.data = (token,)
         watcher.start()
         return watcher
 

@@ -12,7 +12,7 @@ moved only when a poll must end sooner; where it goes off first, that poll retur
 from __future__ import annotations
 
 import errno
-import fcntl
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +58,7 @@ class LibevEngine(Engine):
         if (why := flaw(found, self.backend)) is not None:  # asked for, or by libev's LIBEV_FLAGS
             self._loop.close()
             raise ValueError(why)
-        self._watched: dict[int, tuple[Any, Any, int]] = {}  # descriptor: (watcher, token, interest)
+        self._watchers: dict[int, Any] = {}  # by descriptor; the binding's watchers
         self._due = 0.0  # when the armed timer goes off; 0.0 if none is
         self._hosted = False
         self._closed = False
@@ -72,13 +72,12 @@ class LibevEngine(Engine):
         if not 0 <= interest <= _BOTH:
             raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
         if interest:
-            fcntl.fcntl(fd, fcntl.F_GETFD)  # libev finds out too late
-        known = self._watched.pop(fd, None)
-        if known is not None:
-            self._loop.stop(known[0])
+            os.get_blocking(fd)  # an OSError for a bad one: libev finds out too late
+        watcher = self._watchers.pop(fd, None)
+        if watcher is not None:
+            self._loop.stop(watcher)
         if interest:
-            # Always a new watcher: an old one would not tell libev that the number is another file now.
-            self._watched[fd] = self._loop.start(fd, interest, token), token, interest
+            self._watchers[fd] = self._loop.start(fd, interest, token, watcher)
         if self._hosted:
             self._loop.run_now()  # what it finds comes again in the next poll: readiness is a level
 
@@ -111,7 +110,7 @@ class LibevEngine(Engine):
         """See `Engine.close`."""
         if not self._closed:
             self._closed = True
-            for watcher, _, _ in self._watched.values():
+            for watcher in self._watchers.values():
                 self._loop.stop(watcher)
-            self._watched.clear()
+            self._watchers.clear()
             self._loop.close()

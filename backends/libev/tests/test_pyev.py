@@ -98,6 +98,11 @@ class Io(Watcher):
         self, fd: int, events: int, loop: Loop, callback: Any, data: Any = None, priority: int = 0
     ) -> None:
         super().__init__(loop, callback, data, priority)
+        self.set(fd, events)
+
+    def set(self, fd: int, events: int) -> None:
+        if self.active:
+            raise Error("you cannot set a watcher while it is active")
         if events & ~3:
             raise Error("illegal event mask")
         self.fd, self.events = fd, events
