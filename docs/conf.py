@@ -21,7 +21,6 @@ html_title = f"evsockets {release}"
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 
-autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

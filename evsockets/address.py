@@ -64,21 +64,26 @@ class Address:
     path: str | None = None
     tls_version: str | None = None
     text: str = field(default="", compare=False)
+    is_stream: bool = field(init=False, compare=False, repr=False)
+    """True for tcp, tls and unix. An `fd` address is neither: its descriptor tells."""
+    is_datagram: bool = field(init=False, compare=False, repr=False)
+    """True for udp and udg."""
+    is_tls: bool = field(init=False, compare=False, repr=False)
+    """True when the connection starts with a TLS handshake."""
+    fixed: tuple[int, SockAddr] | None = field(init=False, compare=False, repr=False)
+    """`(family, sockaddr)` where that needs no look-up now or later; None for names and zones."""
 
-    @property
-    def is_stream(self) -> bool:
-        """True for tcp, tls and unix. An `fd` address is neither: its descriptor tells."""
-        return self.scheme in ("tcp", "tls", "unix")
-
-    @property
-    def is_datagram(self) -> bool:
-        """True for udp and udg."""
-        return self.scheme in ("udp", "udg")
-
-    @property
-    def is_tls(self) -> bool:
-        """True when the connection starts with a TLS handshake."""
-        return self.scheme == "tls"
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "is_stream", self.scheme in ("tcp", "tls", "unix"))
+        put(self, "is_datagram", self.scheme in ("udp", "udg"))
+        put(self, "is_tls", self.scheme == "tls")
+        fixed = None
+        if self.path is not None:
+            fixed = int(_socket.AF_UNIX), sockaddr_of(self.path)
+        elif self.host is not None and self.port is not None and "%" not in self.host:
+            fixed = numeric_address(self.host, self.port)
+        put(self, "fixed", fixed)
 
     def __str__(self) -> str:
         return self.text

@@ -103,39 +103,40 @@ class Admission:
         self._ask_at = executor.now + _ASK_AGAIN
         waiting = self.waiting
         skipped: list[Channel] = []
-        free = type(self.solver) is NoLimitationSolver
+        solver = self.solver
+        free = type(solver) is NoLimitationSolver
         try:
             for _ in range(len(waiting)):
                 if not waiting or executor.stopping:
                     break
                 channel, _none = waiting.popitem(last=False)
-                if not (free or channel.socket.is_server):
-                    skipped.append(channel)
-                    decision = self._decide(channel, len(skipped))
-                    if decision is not LimitationDecision.OK:
-                        self._pause_listener(channel)
-                        if decision is LimitationDecision.SKIP_CURRENT:
-                            continue
-                        self._admit_listeners()
-                        break
-                    skipped.pop()
-                self._start(channel)
-                if executor.attention:
-                    executor.attend()
+                if free or channel.socket.is_server:
+                    decision = LimitationDecision.OK
+                else:
+                    total = len(waiting) + 1 - self.waiting_listeners + len(skipped) + self.clients
+                    try:
+                        decision = solver.decide(executor, channel.socket, executor.context, total)
+                    except BaseException:
+                        skipped.append(channel)
+                        raise
+                if decision is LimitationDecision.OK:
+                    self._start(channel)
+                    if executor.attention:
+                        executor.attend()
+                    continue
+                skipped.append(channel)
+                self._pause_listener(channel)
+                if decision is LimitationDecision.PROCESS_SCHEDULED:
+                    self._admit_listeners()
+                    break
+                if decision is not LimitationDecision.SKIP_CURRENT:
+                    raise TypeError(
+                        f"{type(solver).__name__}.decide() must return a LimitationDecision, got {decision!r}"
+                    )
         finally:
             for channel in reversed(skipped):
                 waiting[channel] = None
                 waiting.move_to_end(channel, last=False)
-
-    def _decide(self, channel: Channel, skipped: int) -> LimitationDecision:
-        executor = self._executor
-        total = len(self.waiting) - self.waiting_listeners + skipped + self.clients
-        decision = self.solver.decide(executor, channel.socket, executor.context, total)
-        if not isinstance(decision, LimitationDecision):
-            raise TypeError(
-                f"{type(self.solver).__name__}.decide() must return a LimitationDecision, got {decision!r}"
-            )
-        return decision
 
     def _admit_listeners(self) -> None:
         """Listeners are not asked for: a full house does not keep them waiting."""

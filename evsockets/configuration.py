@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .address import check_host
@@ -82,9 +82,18 @@ class StreamContext:
     private_key: Path | None = None
     require_close_notify: bool = True
     unlink_socket: bool = True
+    # Whether a stream client's socket wants nothing but no_delay.
+    _usual: bool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
+        unusual = (self.bind_to, self.reuse_address, self.ipv6_only, self.receive_buffer_size)
+        put(
+            self,
+            "_usual",
+            all(value is None for value in (*unusual, self.send_buffer_size))
+            and not (self.reuse_port or self.tcp_keepalive),
+        )
         for name in ("reuse_port", "broadcast", "no_delay", "require_close_notify", "unlink_socket"):
             check_flag(name, getattr(self, name))
         for name in ("reuse_address", "multicast_loop", "ipv6_only"):
@@ -156,7 +165,7 @@ class StreamContext:
             return _DEFAULT
         if not isinstance(value, Mapping):
             raise TypeError(f"a stream context is a StreamContext or a mapping, not {type(value).__name__}")
-        known = [entry.name for entry in fields(cls)]
+        known = [entry.name for entry in fields(cls) if entry.init]
         for name in value:
             if name not in known:
                 raise TypeError(f"unknown stream context setting {name!r}{nearest(str(name), known)}")

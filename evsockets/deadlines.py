@@ -67,9 +67,10 @@ class Deadlines:
         """When the first one surfaces; infinity if none will."""
         heap = self._heap
         while heap:
-            when: float = heap[0][0]
-            if heap[0][1].armed is when:
-                return when
+            when, channel = heap[0]
+            armed: float = channel.armed
+            if armed is when:
+                return armed
             heapq.heappop(heap)
             self._dead -= 1
         return INFINITY

@@ -98,7 +98,7 @@ class RequestExecutor(Run):
         if latest is not None and latest.given is handler and latest.is_current():
             return latest
         key = handler
-        if isinstance(handler, Mapping):
+        if type(handler) is dict or isinstance(handler, Mapping):
             key = id(handler)
         else:
             try:
@@ -115,9 +115,7 @@ class RequestExecutor(Run):
         return dispatch
 
     def _oob_wanted(self, dispatch: Dispatch) -> None:
-        """Handlers want out-of-band data, of running sockets too. What it takes is made now, not in the
-        middle of a run that may have no descriptor left."""
-        self.prepare_urgent()
+        """A handler of running sockets now wants out-of-band data."""
         for channel in self.running():
             if channel.dispatch is dispatch and channel.connected:
                 self.watch_urgent(channel)
@@ -261,8 +259,6 @@ class RequestExecutor(Run):
         self._callbacks.clear()
         self.resolver.close()
         if self._forks == forks.count():
-            if self.urgent is not None:
-                self.urgent.close()
             self._waker.close()
             if self._owns_engine:
                 self.engine.close()

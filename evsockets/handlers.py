@@ -262,6 +262,14 @@ def _combine(callbacks: list[Callback]) -> Callback | None:
         return None
     if len(callbacks) == 1:
         return callbacks[0]
+    if len(callbacks) == 2:
+        first, second = callbacks
+
+        def call_both(event: Any) -> None:
+            first(event)
+            second(event)
+
+        return call_both
     every = tuple(callbacks)
 
     def call_all(event: Any) -> None:

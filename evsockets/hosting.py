@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import asyncio
+
     from .executor import RequestExecutor
 
 
 async def run_in_asyncio(executor: RequestExecutor, context: Any) -> None:
     """Run `executor` to its end. The loop watches the engine's descriptor; every turn is `turn(0)`."""
+    import asyncio  # whoever runs this has it; others need not pay for it
+
     loop = asyncio.get_running_loop()
     descriptor = executor.fileno()
     executor.start_request(context)

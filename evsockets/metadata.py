@@ -107,7 +107,10 @@ class SocketMetadata:
                 address = value
                 parsed = None if value is None else parse_address(value, server=server)
             elif name in _CHECKS:
-                settings[name] = _CHECKS[name](name, value)
+                value = _CHECKS[name](name, value)
+                usual = getattr(self._settings, name)
+                if value is not usual and value != usual:
+                    settings[name] = value
             elif name not in WRITABLE:
                 raise _unknown(name)
         self._address, self._parsed = address, parsed
@@ -116,7 +119,7 @@ class SocketMetadata:
         if "keep_alive" in values:
             self._keep_alive = bool(values["keep_alive"]) or self._channel.socket.persistent
         if settings:
-            self._settings = self._settings.changed(settings)
+            self._settings = self._channel.executor.settings_like(self._settings, settings)
             self._channel.settings_changed()
 
     connection_timeout = _setting("connection_timeout", "Seconds from resolving to CONNECTED, or None")

@@ -27,9 +27,7 @@ from .errors import NetworkSocketError
 from .metadata import Settings
 from .phases import Phase
 from .sockets import Socket
-from .transports.stream import is_tcp
-from .urgent import AVAILABLE as URGENT_AVAILABLE
-from .urgent import UrgentData
+from .urgent import look, want_urgent
 from .waker import Waker
 
 if TYPE_CHECKING:
@@ -53,6 +51,7 @@ class Run:
         self.configuration = configuration
         self.client_settings = Settings.of(configuration, server=False)
         self.server_settings = Settings.of(configuration, server=True)
+        self._alike: tuple[Settings, dict[str, Any], Settings] | None = None
         self.clock: Callable[[], float] = getattr(engine, "clock", None) or time.monotonic
         self.now = self.clock()  # as of the last poll
         self.moment = Moment()  # what begins now counts from here; see `tick`
@@ -70,7 +69,7 @@ class Run:
         # Who had an event since the delayed were asked; None stands for callbacks.
         self.actors: set[State | None] = set()
         self.current: Any = None  # whose handlers run; None while the engine is asked
-        self.urgent: UrgentData | None = None
+        self.urgent = False  # somebody listens to out-of-band data
         self._callbacks: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._executing = False
         self._in_turn = False
@@ -90,7 +89,7 @@ class Run:
             if self.stopping:
                 return
         admission = self.admission
-        if admission.waiting and admission.is_due():
+        if admission.waiting and (admission.ask or admission.is_due()):
             self.now = self.moment.when = self.clock()
             admission.admit()
             if self.attention:
@@ -115,8 +114,12 @@ class Run:
         queue = self.queue
         self.queue = []  # what is queued from here on belongs to the next turn
         now = self.now = self.moment.when = self.clock()
-        if self.urgent is not None:
-            batch = self.urgent.first(batch)
+        if self.urgent and batch:
+            look(self, batch)
+            if self.attention:
+                self.attend()
+                if self.stopping:
+                    return
         for token, mask in batch:
             operation = token.operation
             if operation is None:  # closed earlier in this batch
@@ -282,15 +285,20 @@ class Run:
         alive = (Phase.OPENING, Phase.CONNECTED)
         return [channel for channel in self.socket_bag.channels() if channel.phase in alive]
 
-    def prepare_urgent(self) -> None:
-        """Somebody listens to out-of-band data."""
-        if self.urgent is None and URGENT_AVAILABLE:
-            self.urgent = UrgentData(self)
+    def settings_like(self, base: Settings, values: dict[str, Any]) -> Settings:
+        """`base` with these values: one object for sockets that are added alike, one after the other."""
+        alike = self._alike
+        if alike is not None and alike[0] is base and alike[1] == values:
+            return alike[2]
+        made = base.changed(values)
+        self._alike = base, values, made
+        return made
 
-    def watch_urgent(self, channel: Channel) -> None:
+    def watch_urgent(self, channel: State) -> None:
         """Its handlers want out-of-band data; on anything but plain TCP there is none."""
-        if self.urgent is not None and channel.plain is not None and is_tcp(channel.plain):
-            self.urgent.add(channel)
+        if channel.plain is not None:
+            self.urgent = True
+            want_urgent(channel.plain, True)
 
     def keep(self, socket: Socket) -> None:
         """A forgotten plain socket's connection is closed with the executor."""

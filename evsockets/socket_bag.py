@@ -37,7 +37,7 @@ class SocketBag:
         for a wrong operation, handler or metadata name; AddressError for a malformed address.
         """
         executor = self._executor
-        if executor.is_executing:
+        if executor._executing:
             executor.check_thread()
         if executor.closed:
             raise RuntimeError("the executor is closed: make a new one")
@@ -64,7 +64,8 @@ class SocketBag:
             former.executor.socket_bag._channels.pop(socket, None)
         self._channels[socket] = channel
         executor.admission.enqueue(channel)
-        executor.wake_if_hosted()
+        if executor._executing:
+            executor.wake_if_hosted()
         return channel.metadata
 
     def remove_socket(self, socket: Socket) -> None:

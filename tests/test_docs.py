@@ -18,6 +18,9 @@ from pathlib import Path
 
 import pytest
 
+import evsockets
+import evsockets.testing
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(
     r"(?:<!-- needs: (?P<needs>[\w ]+) -->\n+)?^```(?P<kind>python|py)\n(?P<code>.*?)^```$",
@@ -104,6 +107,20 @@ def test_links_lead_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert dead == []
+
+
+def test_the_reference_holds_every_name() -> None:
+    page = (ROOT / "docs" / "reference.md").read_text()
+    names = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)(?:\(\))?$", page, re.MULTILINE)) | set(
+        re.findall(r"`(\w+)`", page)
+    )
+    assert {*evsockets.__all__, *evsockets.testing.__all__} - names == set()
+
+
+def test_every_howto_is_in_the_index() -> None:
+    folder = ROOT / "docs" / "howto"
+    listed = re.findall(r"^[\w-]+$", (folder / "index.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(page.stem for page in folder.glob("*.md") if page.stem != "index")
 
 
 def test_phases_are_drawn_from_the_table() -> None:

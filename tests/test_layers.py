@@ -23,8 +23,8 @@ LAYERS: list[set[str]] = [
     {"events", "limits", "metadata"},
     {"sockets"},
     {"operations"},
-    {"handlers", "channel"},
-    {"admission", "urgent", "socket_bag", "hosting", "drain", "run", "executor", "factory"},
+    {"handlers", "channel", "urgent"},
+    {"admission", "socket_bag", "hosting", "drain", "run", "executor", "factory"},
 ]
 
 

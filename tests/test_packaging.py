@@ -97,6 +97,16 @@ def test_demo_works_alone(alone: Path) -> None:
     assert "evsockets[cli]" in printed
 
 
+def test_what_a_contract_needs_is_named(alone: Path) -> None:
+    code = """
+try:
+    from evsockets.testing import EngineContract
+except ImportError as error:
+    print(error)
+"""
+    assert run(alone / "python", "-c", code) == "EngineContract needs pytest: pip install pytest\n"
+
+
 def test_every_module_can_be_imported_alone(alone: Path) -> None:
     code = """
 import importlib, pkgutil, evsockets

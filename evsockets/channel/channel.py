@@ -137,7 +137,9 @@ class Channel(Ending):
         self.connected_at = self.executor.now
         self.inbox.remote_address = self.remote if self.remote is not None else self.remote_address()
         self.io_start = None
-        self.start_meters()
+        settings = self.metadata._settings
+        if settings.min_receive_speed or settings.min_send_speed:
+            self.start_meters()
         if self.dispatch.oob is not None:
             self.executor.watch_urgent(self)
 
@@ -270,6 +272,12 @@ class Channel(Ending):
         if transport is None or operation is None or operation is RESUME:
             return
         interest = operation.interest
+        plain = self.plain
+        if plain is not None and not self.ended:  # the rest is for what lies between, or for the end
+            if interest != self.watched:
+                self.executor.engine.watch(plain.fileno(), interest, self)
+                self.watched = interest
+            return
         if transport.wants:
             interest = transport.wants if interest else 0
         if transport.unflushed:
@@ -302,11 +310,10 @@ class Channel(Ending):
 
     def expire(self, now: float) -> None:
         """Its moment has come: handle what is late, or arm for later."""
-        late = [entry for entry in self.dues() if entry[0] <= now]
-        if not late:
+        when, what = self.earliest()
+        if when > now:
             self.arm()
             return
-        what = min(late, key=lambda entry: entry[0])[1]
         if isinstance(what, TimeoutStage):
             self._timed_out(what)
         elif what is None:

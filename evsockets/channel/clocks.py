@@ -34,40 +34,46 @@ class Clocks(State):
             self.arm()
             self.executor.wake_if_hosted()
 
-    def dues(self) -> list[tuple[float, Any]]:
-        """Everything that can become late, with its time."""
+    def earliest(self) -> tuple[float, Any]:
+        """The first thing that can become late, with its time: a TimeoutStage, the direction of a minimum
+        speed, the operation itself, None for an answer to be sent again. Infinity if nothing can."""
         settings = self.metadata._settings
-        result: list[tuple[float, Any]] = []
         operation = self.operation
-        if settings.request_timeout is not None and self.request_start is not None:
-            result.append((self.request_start.when + settings.request_timeout, TimeoutStage.REQUEST))
+        first = INFINITY
+        what: Any = None
+        limit = settings.request_timeout
+        if limit is not None and self.request_start is not None:
+            first, what = self.request_start.when + limit, TimeoutStage.REQUEST
+        start = self.io_start
         if self.phase is Phase.OPENING:
-            if settings.connection_timeout is not None and self.opened_at is not None:
-                result.append((self.opened_at.when + settings.connection_timeout, TimeoutStage.CONNECTION))
+            limit, start, stage = settings.connection_timeout, self.opened_at, TimeoutStage.CONNECTION
         elif operation is IDLE:
-            if settings.idle_timeout is not None and self.io_start is not None:
-                result.append((self.io_start.when + settings.idle_timeout, TimeoutStage.IDLE))
+            limit, stage = settings.idle_timeout, TimeoutStage.IDLE
         elif self.phase is Phase.CONNECTED and operation is not None and operation.timed:
-            if settings.io_timeout is not None and self.io_start is not None:
-                result.append((self.io_start.when + settings.io_timeout, TimeoutStage.IO))
+            limit, stage = settings.io_timeout, TimeoutStage.IO
             if self.meters is not None:
                 for direction, minimum, _ in self.minimums():
                     if minimum and direction in self.meters:
                         when = self.meters[direction].due()
-                        if when is not None:
-                            result.append((when, direction))
+                        if when is not None and when < first:
+                            first, what = when, direction
+        else:
+            start = None
+        if limit is not None and start is not None and start.when + limit < first:
+            first, what = start.when + limit, stage
         if operation is not None:
             when = operation.due(self)  # type: ignore[arg-type]
-            if when is not None:
-                result.append((when, operation))
+            if when is not None and when < first:
+                first, what = when, operation
         if self.unsent is not None and self.transport is not None and self.transport.shared:
-            result.append((self.transport.retry_at, None))
-        return result
+            if self.transport.retry_at < first:
+                first, what = self.transport.retry_at, None
+        return first, what
 
     def arm(self) -> None:
         """Have the channel surface when it could first be late."""
         if not self.complete:
-            when = min([when for when, _ in self.dues()], default=INFINITY)
+            when = self.earliest()[0]
             if when < self.armed:
                 self.executor.deadlines.arm(self, when)
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..deadlines import INFINITY
 from ..errors import DisconnectedError, HandlerError, NetworkSocketError
 from ..events import Event, EventType, SocketExceptionEvent
 from ..frames.inbox import Inbox
@@ -13,6 +14,7 @@ from ..operations.begin import connection_settings
 from ..persistence import Connection, put
 from ..phases import Phase
 from ..sockets import AcceptedSocket, DatagramClientSocket, PersistentClientSocket
+from ..urgent import want_urgent
 from .sending import Sending
 
 
@@ -64,9 +66,9 @@ class Ending(Sending):
 
     def end(self, orderly: bool = True) -> None:
         """Close; DISCONNECTED if it was connected; FINALIZE."""
-        if self.complete:
+        phase = self.phase
+        if phase is Phase.CLOSING or phase is Phase.COMPLETE:
             return
-        was_connected = self.phase is Phase.CONNECTED
         first: BaseException | None = None
         operation, self.operation = self.operation, None
         if operation is not None:
@@ -75,12 +77,12 @@ class Ending(Sending):
             except BaseException as error:  # may be user code
                 first = error
         trouble = self.close_transport(orderly)
-        if not was_connected:
-            self.socket.drop()  # ended before what it held was taken up
         self.move(Phase.CLOSING)
+        if phase is not Phase.CONNECTED:
+            self.socket.drop()  # ended before what it held was taken up
         if trouble is not None:
             first = _attempt(first, self.tell_exception, self._trouble(trouble))
-        elif was_connected and self.dispatch.disconnected is not None:
+        elif phase is Phase.CONNECTED and self.dispatch.disconnected is not None:
             first = _attempt(first, self._tell_disconnected, self.dispatch.disconnected)
         self._finalize(first)
 
@@ -136,8 +138,9 @@ class Ending(Sending):
             operation.abandon(self)  # type: ignore[arg-type]
         self.source = self.after = self.held = self.override = None
         self.unsent = self.gather = None
-        self.executor.deadlines.disarm(self)
-        transport = self._let_go(closing=True)
+        if self.armed is not INFINITY:
+            self.executor.deadlines.disarm(self)
+        transport = self._let_go()
         if transport is None:
             return None
         try:
@@ -149,21 +152,20 @@ class Ending(Sending):
             return error
         return None
 
-    def _let_go(self, closing: bool) -> Any:
+    def _let_go(self) -> Any:
         """The transport, which nothing here knows any more."""
         transport, self.transport = self.transport, None
-        plain, self.plain = self.plain, None
-        executor = self.executor
+        self.plain = None
         if self.watched:
             self.watched = 0
-            executor.engine.watch(transport.fileno(), 0, self)
-        if executor.urgent is not None and plain is not None:
-            executor.urgent.forget(plain, closing=closing)
+            self.executor.engine.watch(transport.fileno(), 0, self)
         return transport
 
     def detach(self) -> None:
         """Forgotten: FINALIZE without DISCONNECTED; the connection stays open."""
-        transport = self._let_go(closing=False)
+        if self.dispatch.oob is not None and self.plain is not None:
+            want_urgent(self.plain, False)  # the next life may not listen to it
+        transport = self._let_go()
         self.operation = None
         self.executor.deadlines.disarm(self)
         if self.settings is None:  # kept alive by a handler, in mid-life

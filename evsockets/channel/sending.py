@@ -7,13 +7,12 @@ import ssl
 from typing import Any
 
 from ..errors import DisconnectedError, NetworkSocketError, SendError
+from ..transports.stream import SEND_SIZE
 from .clocks import Clocks
 
 _LOST = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN})
 # What may gather while the frames of one received chunk are worked through.
 _GATHER = 64 * 1024
-# What one send is given: the kernel goes on for as long as the peer takes it away, others waiting.
-_SEND = 1024 * 1024
 
 
 class Sending(Clocks):
@@ -48,18 +47,18 @@ class Sending(Clocks):
         if self.unsent is not None:
             self.unsent = b"".join((self.unsent, data))
             return
-        if (self.inbox._chunk or self.gather) and not self.transport.datagram:
+        plain = self.plain
+        if (self.inbox._chunk or self.gather) and (plain is not None or not self.transport.datagram):
             if self.gather is None:
                 self.gather = bytearray()
             self.gather += data
             if len(self.gather) >= _GATHER:
                 self.flush()
             return
-        transport = self.transport
         size = len(data)
+        transport = self.transport
         try:
-            plain = self.plain
-            piece = data if size <= _SEND else memoryview(data)[:_SEND]
+            piece = data if size <= SEND_SIZE else memoryview(data)[:SEND_SIZE]
             sent = plain.send(piece) if plain is not None else transport.send(piece)
         except BlockingIOError:
             sent = 0
@@ -71,9 +70,13 @@ class Sending(Clocks):
         if sent < size:
             rest = data[sent:]
             self.unsent = rest if type(rest) is bytes else bytes(rest)
-        elif transport.unflushed:
+        elif plain is None and transport.unflushed:
             self.unsent = b""
-        self._sent(sent)
+        if sent:
+            self.bytes_sent += sent
+            self.io_start = self.executor.moment
+            if self.meters is not None:
+                self.sample()
 
     def flush(self) -> bool:
         """Send what gathered and what was left; whether the kernel has taken the last byte."""
@@ -88,7 +91,7 @@ class Sending(Clocks):
         try:
             # One send a step: after a partial one the next mostly says "not now", and where the peer reads
             # as fast as we send, the others have their turn in between.
-            sent = transport.send(view[:_SEND]) if len(view) or transport.datagram else 0
+            sent = transport.send(view[:SEND_SIZE]) if len(view) or transport.datagram else 0
             if sent < 0:
                 return False
             if sent:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
+from .. import __version__
 from . import demo, echo, engines, fetch, serve
 from .common import CommandError, one_line
+from .options import Parser
 
 __all__ = ["main"]
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the whole command line; each command module adds its own part."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="evsockets",
         description="Many client and server sockets at once, in one thread, on interchangeable engines.",
         epilog="'evsockets COMMAND --help' explains one command; 'evsockets demo' shows it all at work.",
     )
+    parser.add_argument("--version", action="version", version=f"evsockets {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for module in (fetch, serve, echo, engines, demo):
         module.register(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 
@@ -33,8 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: all went well; 1: something failed on the network; 2: the command line was wrong; 130: interrupted.
     `argv` is without the program's name (default: `sys.argv[1:]`).
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, open(nowhere, "w", closefd=False))
     try:
-        arguments = build_parser().parse_args(argv)
+        arguments, unknown = build_parser().parse_known_args(argv)
+        if unknown:
+            arguments.parser.refuse(unknown)
         status: int = arguments.run(arguments)
         sys.stdout.flush()
         return status
@@ -49,5 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing is left to say, and the interpreter
         # must not complain about it while it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _silence_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:  # a full disk, or what else the system has to say
+        _silence_output()
+        print(f"evsockets: cannot go on: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _silence_output() -> None:
+    """Lead standard output nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

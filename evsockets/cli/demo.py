@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from typing import Any
 
 from .. import StreamContext
-from .common import CommandError, add_engine_option, human_seconds, make_executor
+from .common import human_seconds, make_executor
 from .demo_servers import DemoServers
 from .fetch import print_requests
 from .gathering import Gathering, configuration
+from .options import add_engine_option
 from .progress import Progress
-from .timeline import draw_timeline
+from .timeline import check_picture, draw
 
 #: Seconds without a byte after which the client gives up, and which the slow servers take for an answer.
 _TIMEOUT = 1.5
@@ -42,6 +44,7 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 if every request ended as planned, 1 otherwise, 130 if interrupted."""
+    check_picture(arguments.timeline)
     with (
         make_executor(arguments.engine, configuration(5.0, _TIMEOUT)) as executor,
         DemoServers(_PACE) as servers,
@@ -69,13 +72,18 @@ def run(arguments: argparse.Namespace) -> int:
         with Progress(gathering) as progress:
             gathering.run(progress.update)
     print_requests(gathering.requests)
-    if servers.left_out:
-        print(f"Left out: {servers.left_out}.")
+    missing = servers.left_out
+    if importlib.util.find_spec("rich") is None:
+        missing.append("colours and progress bars (they need rich)")
+    for what in missing:
+        print(f"Left out: {what}.")
+    if missing:
+        print("To have it all: pip install 'evsockets[cli]'")
+    status = 130 if gathering.interrupted else _conclude(gathering, engine, planned)
+    draw(arguments.timeline, gathering, engine)
     if arguments.timeline:
-        _draw(arguments.timeline, gathering, engine)
-    if gathering.interrupted:
-        return 130
-    return _conclude(gathering, engine, planned)
+        print(f"The picture is in {arguments.timeline}.")
+    return status
 
 
 def _conclude(gathering: Gathering, engine: str, expected: list[str]) -> int:
@@ -90,19 +98,8 @@ def _conclude(gathering: Gathering, engine: str, expected: list[str]) -> int:
         return 1
     alone = sum(request.log.seconds() or 0.0 for request in gathering.requests)
     print(
-        f"\nOne after another they would have taken {human_seconds(alone)}. "
+        f"\nOne after another they would have taken {human_seconds(alone)}.\n"
         f"All at once, in one thread, on engine {engine}: {human_seconds(gathering.seconds)},\n"
         f"as long as the slowest time-out ({human_seconds(_TIMEOUT)}), which ended the silent ones."
     )
     return 0
-
-
-def _draw(path: str, gathering: Gathering, engine: str) -> None:
-    try:
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(draw_timeline(gathering.requests, gathering.seconds, engine))
-    except OSError as error:
-        raise CommandError(
-            f"--timeline: cannot write {path}: {error.strerror}; give another place"
-        ) from error
-    print(f"The picture is in {path}.")

@@ -37,13 +37,13 @@ class DemoServers:
 
     `addresses` maps "fast", "slow", "silent", "TLS" (only with trustme installed) and "closed" to where
     they are. `ca_file` is the throw-away certificate authority's PEM file, None without TLS; `left_out`
-    says what is missing, and why. `pace` is how many seconds the slow server takes for an answer.
+    names what is missing, and why. `pace` is how many seconds the slow server takes for an answer.
     """
 
     def __init__(self, pace: float) -> None:
         self.addresses: dict[str, str] = {}
         self.ca_file: str | None = None
-        self.left_out: str | None = None
+        self.left_out: list[str] = []
         self._pace = pace
         self._stack = contextlib.ExitStack()
         self._executor: RequestExecutor | None = None
@@ -148,9 +148,7 @@ class DemoServers:
         try:
             import trustme
         except ImportError:
-            self.left_out = (
-                "the TLS server (its certificate authority needs trustme: pip install 'evsockets[cli]')"
-            )
+            self.left_out.append("the TLS server (its certificate authority needs trustme)")
             return None
         place = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evsockets-demo-"))
         authority = trustme.CA()

@@ -21,7 +21,8 @@ from .. import (
     SocketExceptionEvent,
     WriteOperation,
 )
-from .common import delay, one_line, seconds
+from .common import one_line
+from .options import delay, parsed, seconds
 from .serving import Server, add_server_options, tls_context
 
 #: Seconds between two looks at the clock while an answer is held back, at most.
@@ -48,7 +49,8 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Echo until a signal; 0 after an orderly end."""
-    context = tls_context(arguments, arguments.address)
+    address = parsed(arguments.address, server=True)
+    context = tls_context(arguments, address)
     echo = _Echo(arguments.delay)
 
     def banner(url: str) -> str:
@@ -58,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Configuration(
         io_timeout=arguments.io_timeout, idle_timeout=arguments.io_timeout, isolate_handler_errors=True
     )
-    server = Server(arguments, arguments.address, echo.accept, banner, settings, stream_context=context)
+    server = Server(arguments, address, echo.accept, banner, settings, stream_context=context)
     with echo.bars:
         return server.run()
 

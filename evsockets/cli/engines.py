@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import os
 import platform
+import sys
 from typing import Any
 
 from .. import EngineError, available_engines, create_engine
@@ -27,22 +29,24 @@ def register(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the engines; 1 if none can be used."""
     found = available_engines()
-    chosen = _default_name()
+    chosen, problem = _default()
     entries = [
         {
             "name": name,
-            "usable": problem is None,
-            "default": problem is None and name == chosen,
+            "usable": reason is None,
+            "default": reason is None and name == chosen,
             "version": _version(name),
-            "runs_on": _runs_on(name) if problem is None else None,
-            "problem": None if problem is None else one_line(problem),
+            "runs_on": _runs_on(name) if reason is None else None,
+            "problem": None if reason is None else one_line(reason),
         }
-        for name, problem in found.items()
+        for name, reason in found.items()
     ]
     if arguments.json:
         print(json.dumps({"default": chosen, "engines": entries}, indent=2))
     else:
         _print(entries)
+    if problem is not None:
+        print(f"evsockets: {problem}", file=sys.stderr)
     return 0 if any(entry["usable"] for entry in entries) else 1
 
 
@@ -56,19 +60,18 @@ def _print(entries: list[dict[str, Any]]) -> None:
             note = f"{note} (the default here)".strip()
         rows.append([entry["name"], state, entry["version"] or "-", note])
         tones.append("good" if entry["usable"] else "off")
-    print_table(["engine", "state", "version", "notes"], rows, tones=tones, left=4)
+    print_table(["engine", "state", "version", "notes"], rows, tones=tones, left=4, wrap=True)
 
 
-def _default_name() -> str | None:
-    """The name of the engine that is chosen when nobody says which, None if that fails."""
+def _default() -> tuple[str | None, str | None]:
+    """The engine that is chosen when nobody says which; else None, and why there is none."""
     try:
         engine = create_engine()
-    except EngineError:
-        return None
-    try:
-        return engine.name
-    finally:
-        engine.close()
+    except EngineError as error:
+        return None, one_line(str(error))
+    engine.close()
+    # The variable may ask for a variant; the engine's name is without it.
+    return os.environ.get("EVSOCKETS_ENGINE", "").strip() or engine.name, None
 
 
 def _version(name: str) -> str | None:

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from .. import (
-    AddressError,
-    ConstantLimitationSolver,
-    FixedLengthFramePicker,
-    FramePicker,
-    MarkerFramePicker,
-    StreamContext,
-)
+from .. import ConstantLimitationSolver, FixedLengthFramePicker, FramePicker, MarkerFramePicker
 from .common import (
     CommandError,
-    add_engine_option,
-    count,
-    escaped_bytes,
     human_bytes,
     human_seconds,
     make_executor,
     one_line,
-    seconds,
+    raise_descriptor_limit,
 )
 from .gathering import Gathering, Request, configuration
+from .options import (
+    add_engine_option,
+    authorities,
+    count,
+    escaped_bytes,
+    parsed,
+    path_of_http,
+    seconds,
+)
 from .phases import PHASE_COLOURS
 from .progress import Progress
 from .table import print_table
-from .timeline import draw_timeline
+from .timeline import check_picture, draw
 
 _EPILOG = r"""
 Addresses are scheme://target: tcp://host:port, tls://host:port (tlsv1.2, tlsv1.3 pin the version),
@@ -44,6 +42,9 @@ udp://host:port, unix:///path, unix://@abstract, udg:///path.
 
 The exit status is 0 if all succeeded, 1 if any failed, 2 if the command line was wrong.
 """
+
+#: What the schemes of URLs mean.
+_WEB = {"http": ("tcp", 80), "https": ("tls", 443)}
 
 
 def register(commands: Any) -> None:
@@ -66,7 +67,10 @@ def register(commands: Any) -> None:
         help=r"bytes to send first; \r \n \t \0 \\ and \xHH are understood (default: nothing)",
     )
     send.add_argument(
-        "--http", metavar="PATH", help="send an HTTP/1.1 GET for this path, with each address' own host name"
+        "--http",
+        type=path_of_http,
+        metavar="PATH",
+        help="send an HTTP/1.1 GET for this path, with each address' own host name",
     )
     until = what.add_mutually_exclusive_group()
     until.add_argument(
@@ -101,30 +105,27 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch from all addresses; 0 if all succeeded, 1 if any failed, 130 if interrupted."""
-    context = StreamContext(ca_file=_readable(arguments.ca)) if arguments.ca else None
+    context = authorities(arguments.ca) if arguments.ca is not None else None
     settings = configuration(arguments.connection_timeout, arguments.io_timeout, arguments.request_timeout)
     picker = _picker(arguments)
+    for address in arguments.addresses:
+        _check(address)
+    raise_descriptor_limit()
     with make_executor(arguments.engine, settings) as executor:
         if arguments.limit:
             executor.with_limitation_solver(ConstantLimitationSolver(arguments.limit))
         gathering = Gathering(executor, keep_data=arguments.data)
         for address in arguments.addresses:
-            try:
-                gathering.add(
-                    address, send=_request(arguments, address), picker=picker, stream_context=context
-                )
-            except AddressError as error:
-                raise CommandError(f"wrong address {address!r}: {one_line(str(error))}") from error
+            gathering.add(address, send=_request(arguments, address), picker=picker, stream_context=context)
         engine = executor.engine.name
-        with _output(arguments.timeline) as picture:
-            with Progress(gathering, shown=not arguments.no_progress) as progress:
-                gathering.run(progress.update)
-            if arguments.timeline:
-                picture.write(draw_timeline(gathering.requests, gathering.seconds, engine))
+        check_picture(arguments.timeline)
+        with Progress(gathering, shown=not arguments.no_progress) as progress:
+            gathering.run(progress.update)
     if arguments.json:
         print(json.dumps(_document(gathering, engine, arguments.data), indent=2))
     else:
         report(gathering, engine, arguments.data)
+    draw(arguments.timeline, gathering, engine)
     if gathering.interrupted:
         return 130
     return 1 if gathering.failed else 0
@@ -212,31 +213,29 @@ def _request(arguments: argparse.Namespace, address: str) -> bytes:
     """The bytes to send to `address`."""
     if arguments.http is None:
         return arguments.send or b""
-    path = arguments.http if arguments.http.startswith("/") else f"/{arguments.http}"
-    try:
-        host = urlsplit(address).netloc
-        return (
-            f"GET {path} HTTP/1.1\r\nHost: {host or 'localhost'}\r\nUser-Agent: evsockets\r\n"
-            "Accept: */*\r\nConnection: close\r\n\r\n"
-        ).encode("ascii")
-    except ValueError as error:  # UnicodeEncodeError is one
-        raise CommandError(f"--http {path!r} for {address!r}: {error}; write it percent-encoded") from error
+    there = parsed(address)
+    host = "localhost"
+    if there.host is not None:
+        name = there.host.partition("%")[0]  # a zone means something on this machine only
+        host = f"[{name}]:{there.port}" if ":" in name else f"{name}:{there.port}"
+    return (
+        f"GET {arguments.http} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evsockets\r\n"
+        "Accept: */*\r\nConnection: close\r\n\r\n"
+    ).encode("ascii")
 
 
-def _readable(path: str) -> str:
-    """`path`, if it can be read."""
-    try:
-        with open(path, "rb"):
-            return path
-    except OSError as error:
-        raise CommandError(f"--ca: cannot read {path}: {error.strerror}; give a PEM file") from error
-
-
-def _output(path: str | None) -> Any:
-    """The file to write the picture to, opened first: better now than after a long run."""
-    try:
-        return open(path if path is not None else os.devnull, "w", encoding="utf-8")
-    except OSError as error:
-        raise CommandError(
-            f"--timeline: cannot write {path}: {error.strerror}; give another place"
-        ) from error
+def _check(address: str) -> None:
+    """A CommandError says what is wrong with `address`, and what to write for a URL."""
+    scheme, _, target = address.partition("://")
+    host, slash, path = target.partition("/")
+    wrong = None
+    if scheme.lower() in _WEB:
+        wrong = "is a URL, and this asks sockets"
+        scheme, port = _WEB[scheme.lower()]
+        host = host if re.search(r":\d+$", host) else f"{host}:{port}"
+    elif slash and scheme.lower() in ("tcp", "tls"):
+        wrong = "has no place for a path"
+    if wrong is not None:
+        parsed(f"{scheme}://{host}")  # what is wrong with the rest of it comes first
+        raise CommandError(f"{address!r} {wrong}: write {scheme}://{host} --http /{path}")
+    parsed(address)

@@ -211,6 +211,8 @@ class Gathering:
     def _on_exception(self, event: SocketExceptionEvent) -> None:
         request: Request = event.user_context
         error = event.exception
+        if not request.log.phases:  # it failed within its first turn
+            self._enter(request, _live_phase(request) or "connecting", time.monotonic())
         request.outcome = next((text for kind, text in _OUTCOMES if isinstance(error, kind)), "failed")
         request.error = str(error) or type(error).__name__
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from typing import Any
 
 from .. import Configuration
-from .common import CommandError, delay
+from ..address import Address
+from .common import CommandError
 from .directory import Directory
 from .file_service import FileService
+from .options import delay, parsed, port
 from .serving import Server, add_server_options, tls_context
 
 _DEFAULT = "tcp://127.0.0.1:8000"
@@ -30,7 +31,7 @@ def register(commands: Any) -> None:
         f"(default {_DEFAULT}; port 0 takes a free one)",
     )
     parser.add_argument(
-        "-p", "--port", type=int, metavar="PORT", help="short for the default address with this port"
+        "-p", "--port", type=port, metavar="PORT", help="short for the default address with this port"
     )
     parser.add_argument(
         "--idle-timeout",
@@ -54,7 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     address = _address(arguments)
     context = tls_context(arguments, address)
-    _raise_descriptor_limit()
     service = FileService(directory, log=arguments.log, idle_timeout=arguments.idle_timeout)
 
     def banner(url: str) -> str:
@@ -72,27 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
     return server.run()
 
 
-def _address(arguments: argparse.Namespace) -> str:
+def _address(arguments: argparse.Namespace) -> Address:
     """The address to listen on, from --address or --port."""
     if arguments.address is not None:
         if arguments.port is not None:
             raise CommandError("--port is short for an address; give it inside --address instead")
-        text: str = arguments.address
-        if text.startswith(("udp:", "udg:")):
-            raise CommandError(f"{text} is for datagrams; HTTP needs tcp://, tls:// or unix://")
-        return text
+        address = parsed(arguments.address, server=True)
+        if address.is_datagram:
+            raise CommandError(f"{address.text} is for datagrams; HTTP needs tcp://, tls:// or unix://")
+        return address
     default = _DEFAULT if arguments.certificate is None else _DEFAULT.replace("tcp:", "tls:")
-    if arguments.port is None:
-        return default
-    return f"{default.rpartition(':')[0]}:{arguments.port}"
-
-
-def _raise_descriptor_limit() -> None:
-    """Allow as many descriptors as the system does: each client takes one, and its file another."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if arguments.port is not None:
+        default = f"{default.rpartition(':')[0]}:{arguments.port}"
+    return parsed(default, server=True)

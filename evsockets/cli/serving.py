@@ -10,7 +10,6 @@ from typing import Any
 
 from .. import (
     AcceptEvent,
-    AddressError,
     Configuration,
     ConstantLimitationSolver,
     DrainReport,
@@ -22,7 +21,9 @@ from .. import (
     SocketExceptionEvent,
     StreamContext,
 )
-from .common import CommandError, add_engine_option, count, delay, make_executor, one_line
+from ..address import Address
+from .common import CommandError, make_executor, one_line, raise_descriptor_limit
+from .options import add_engine_option, certificate, count, delay
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -44,24 +45,17 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def tls_context(arguments: argparse.Namespace, address: str) -> StreamContext | None:
+def tls_context(arguments: argparse.Namespace, address: Address) -> StreamContext | None:
     """Return the TLS settings of the options, None without TLS; CommandError if they do not fit."""
-    encrypted = address.startswith(("tls", "ssl"))
     if arguments.certificate is None:
         if arguments.key is not None:
             raise CommandError("--key needs --certificate FILE beside it")
-        if encrypted:
-            raise CommandError(f"{address} needs --certificate FILE (and --key FILE)")
+        if address.is_tls:
+            raise CommandError(f"{address.text} needs --certificate FILE (and --key FILE)")
         return None
-    if not encrypted:
-        raise CommandError(f"--certificate needs a tls:// address instead of {address}")
-    for option, path in (("--certificate", arguments.certificate), ("--key", arguments.key)):
-        try:
-            if path is not None:
-                open(path, "rb").close()
-        except OSError as error:
-            raise CommandError(f"{option}: cannot read {path}: {error.strerror}; give a PEM file") from error
-    return StreamContext(certificate=arguments.certificate, private_key=arguments.key)
+    if not address.is_tls:
+        raise CommandError(f"--certificate needs a tls:// address instead of {address.text}")
+    return certificate(arguments.certificate, arguments.key)
 
 
 class Server:
@@ -74,14 +68,15 @@ class Server:
     def __init__(
         self,
         arguments: argparse.Namespace,
-        address: str,
+        address: Address,
         accept: Callable[[AcceptEvent], None],
         banner: Callable[[str], str],
         configuration: Configuration,
         **metadata: Any,
     ) -> None:
+        raise_descriptor_limit()
         self.executor: RequestExecutor = make_executor(arguments.engine, configuration)
-        self._address = address
+        self._address = address.text
         self._banner = banner
         self._drain_seconds = arguments.drain
         self._failure: str | None = None
@@ -95,13 +90,9 @@ class Server:
             EventType.ACCEPT: accept,
             EventType.EXCEPTION: self._on_exception,
         }
-        try:
-            self.executor.socket_bag.add_socket(
-                ServerSocket(), ReadOperation(), handler=handler, address=address, **metadata
-            )
-        except AddressError as error:
-            self.executor.close()
-            raise CommandError(f"wrong address {address!r}: {one_line(str(error))}") from error
+        self.executor.socket_bag.add_socket(
+            ServerSocket(), ReadOperation(), handler=handler, address=address.text, **metadata
+        )
 
     def run(self) -> int:
         """Serve until a signal ends it; 0 then, 1 if it could not listen."""
@@ -135,7 +126,7 @@ class Server:
         if self._listening:
             print(f"evsockets: {text}", file=sys.stderr)
         else:
-            self._failure = f"cannot serve on {self._address}: {text}"
+            self._failure = f"cannot serve on {text}"
 
     def _on_signal(self, *_: Any) -> None:
         self._signals += 1

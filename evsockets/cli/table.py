@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Literal, TextIO
 
@@ -10,6 +11,10 @@ from .common import shorten, terminal_width
 
 #: Colours by the tone of a row.
 _COLOURS = {"good": "green", "bad": "red", "off": "yellow", "": ""}
+#: Columns which the first column keeps, however narrow the terminal.
+_FIRST = 30
+#: Columns which a wrapped last column keeps.
+_LAST = 16
 
 
 def print_table(
@@ -18,41 +23,81 @@ def print_table(
     *,
     tones: Sequence[str] = (),
     left: int = 2,
+    wrap: bool = False,
     stream: TextIO | None = None,
 ) -> None:
     """Print `rows` of text under `columns`.
 
     The first `left` columns are aligned to the left, the others to the right. `tones` ("good", "bad",
-    "off" or "", one for each row) colour the second column on a terminal with rich installed.
+    "off" or "", one for each row) colour the second column on a terminal with rich installed. What is too
+    wide for the terminal becomes several tables, each with the first column; with `wrap` the last column
+    is broken into lines instead.
     """
     out = stream if stream is not None else sys.stdout
-    if not (out.isatty() and _print_rich(columns, rows, tones, left, out)):
-        width = terminal_width() if out.isatty() else None
-        print("\n".join(plain_table(columns, rows, left=left, width=width)), file=out)
+    if not out.isatty():
+        print("\n".join(plain_table(columns, rows, left=left)), file=out)
+        return
+    width = terminal_width() - 2
+    groups = [range(1, len(columns))] if wrap else column_groups(columns, rows, width)
+    for number, group in enumerate(groups):
+        chosen = [0, *group]
+        heads = [columns[index] for index in chosen]
+        cells = fitted([[row[index] for index in chosen] for row in rows], heads, width, wrap)
+        aligned = sum(index < left for index in chosen)
+        if _print_rich(heads, cells, tones if number == 0 else (), aligned, out):
+            continue
+        if number:
+            print(file=out)
+        print("\n".join(plain_table(heads, cells, left=aligned)), file=out)
 
 
-def plain_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 2, width: int | None = None
-) -> list[str]:
-    """Return the table's lines, cells padded with spaces.
+def column_groups(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[range]:
+    """Return which columns to print beside the first one so that each table takes at most `width`."""
+    sizes = _sizes(columns, rows)
+    groups = []
+    start, used = 1, min(sizes[0], _FIRST)
+    for index in range(1, len(columns)):
+        if used + 2 + sizes[index] > width and index > start:
+            groups.append(range(start, index))
+            start, used = index, min(sizes[0], _FIRST)
+        used += 2 + sizes[index]
+    return [*groups, range(start, len(columns))]
 
-    With a `width` to keep to, the first column is cut in its middle where it has to be."""
-    others = [max(len(row[index]) for row in [columns, *rows]) for index in range(1, len(columns))]
-    texts = [list(row) for row in [columns, *rows]]
-    if width is not None:
-        room = max(24, width - sum(others) - 2 * len(others))
-        for row in texts:
-            row[0] = shorten(row[0], room)
-    widths = [max(len(row[0]) for row in texts), *others]
+
+def fitted(rows: Sequence[Sequence[str]], columns: Sequence[str], width: int, wrap: bool) -> list[list[str]]:
+    """Return `rows` made to fit: the first column cut in its middle, or with `wrap` the last one broken."""
+    sizes = _sizes(columns, rows)
+    gaps = 2 * (len(columns) - 1)
+    if wrap:
+        room = max(_LAST, width - sum(sizes[:-1]) - gaps)
+        return [[*row[:-1], "\n".join(textwrap.wrap(row[-1], room))] for row in rows]
+    room = max(24, width - sum(sizes[1:]) - gaps)
+    return [[shorten(row[0], room), *row[1:]] for row in rows]
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 2) -> list[str]:
+    """Return the table's lines, cells padded with spaces; a cell may hold several lines."""
+    widths = _sizes(columns, rows)
     lines = []
-    for row in texts:
-        cells = [
-            cell.ljust(width) if index < left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
+    for row in [columns, *rows]:
+        cells = [cell.split("\n") for cell in row]
+        for number in range(max(map(len, cells))):
+            texts = [cell[number] if number < len(cell) else "" for cell in cells]
+            padded = [
+                text.ljust(width) if index < left else text.rjust(width)
+                for index, (text, width) in enumerate(zip(texts, widths, strict=True))
+            ]
+            lines.append("  ".join(padded).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
     return lines
+
+
+def _sizes(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """How wide each column is."""
+    return [
+        max(len(line) for row in [columns, *rows] for line in row[index].split("\n"))
+        for index in range(len(columns))
+    ]
 
 
 def _print_rich(
@@ -68,10 +113,8 @@ def _print_rich(
         return False
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, name in enumerate(columns):
-        # Where room is short, the first column gives way, as in the plain table.
-        width = max(len(row[index]) for row in [columns, *rows]) if index else 16
         side: Literal["left", "right"] = "left" if index < left else "right"
-        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", min_width=width)
+        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis")
     for number, row in enumerate(rows):
         tone = _COLOURS[tones[number]] if number < len(tones) else ""
         table.add_row(*(Text(cell, style=tone if index == 1 else "") for index, cell in enumerate(row)))

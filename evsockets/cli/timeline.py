@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from .common import human_seconds, shorten
-from .gathering import Request
+from .common import CommandError, human_seconds, shorten
+from .gathering import Gathering, Request
 from .phases import PHASE_COLOURS
 
 _WIDTH = 1000
@@ -23,6 +23,29 @@ _STYLE = """
   .bad { fill: #c9302c; }
   .grid { stroke: #d0d7de; stroke-width: 1; }
 """
+
+
+def check_picture(path: str | None) -> None:
+    """Make sure that a picture can be written to `path`: better known before the run than after it."""
+    if path is not None:
+        try:
+            open(path, "ab").close()
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+
+def draw(path: str | None, gathering: Gathering, engine: str) -> None:
+    """Write the picture of what `gathering` did to `path`; None: draws nothing."""
+    if path is not None:
+        try:
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(draw_timeline(gathering.requests, gathering.seconds, engine))
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: str, error: OSError) -> CommandError:
+    return CommandError(f"--timeline: cannot write {path}: {error.strerror}; give another place")
 
 
 def draw_timeline(requests: Sequence[Request], seconds: float, engine: str) -> str:

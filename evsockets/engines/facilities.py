@@ -37,22 +37,25 @@ class _Epoll:
     def __init__(self) -> None:
         self._epoll = original("select", "epoll")()
         self.wait: Callable[[float | None], Events] = self._epoll.poll
+        self._register = self._epoll.register
+        self._modify = self._epoll.modify
+        self._unregister = self._epoll.unregister
 
     def add(self, fd: int, bits: int) -> None:
         try:
-            self._epoll.register(fd, bits)
+            self._register(fd, bits)
         except FileExistsError:
-            self._epoll.modify(fd, bits)
+            self._modify(fd, bits)
 
     def change(self, fd: int, bits: int) -> None:
         try:
-            self._epoll.modify(fd, bits)
+            self._modify(fd, bits)
         except FileNotFoundError:  # the number was closed and is another file by now
-            self._epoll.register(fd, bits)
+            self._register(fd, bits)
 
     def drop(self, fd: int) -> bool:
         try:
-            self._epoll.unregister(fd)
+            self._unregister(fd)
         except OSError as error:
             if error.errno not in (errno.EBADF, errno.ENOENT):
                 raise

@@ -46,7 +46,8 @@ class SelectorsEngine(Engine):
         self.binding = variant
         self._facility = FACILITIES[variant]()
         self._wait = self._facility.wait
-        self._watched: dict[int, tuple[Any, int]] = {}
+        # By descriptor: (token, interest), None if it is not watched. A list costs a third of a dict.
+        self._watched: list[tuple[Any, int] | None] = []
         self._duplex: set[int] = set()
         # Numbers the kernel refused to drop: closed before being forgotten, perhaps alive in a copy.
         self._suspects: set[int] = set()
@@ -57,47 +58,52 @@ class SelectorsEngine(Engine):
             raise OSError(errno.EBADF, f"not a descriptor: {fd}")
         if self._wait is _closed:
             raise RuntimeError("this engine is closed")
+        watched = self._watched
+        known = fd < len(watched) and watched[fd] is not None
         if interest == 0:
-            if self._watched.pop(fd, None) is not None:
-                self._duplex.discard(fd)
+            if known:
+                watched[fd] = None
+                if self._duplex:
+                    self._duplex.discard(fd)
                 if not self._facility.drop(fd):
                     self._suspects.add(fd)
             return
         if not 0 < interest <= _BOTH:
             raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
-        if fd in self._watched:
+        if known:
             self._facility.change(fd, _BITS[interest])
         else:
             if fd in self._suspects:
                 self._rebuild()
             self._facility.add(fd, _BITS[interest])
-        self._watched[fd] = token, interest
+        if fd >= len(watched):
+            watched.extend([None] * (fd + 1 - len(watched)))
+        watched[fd] = token, interest
         if interest == _BOTH:
             self._duplex.add(fd)
-        else:
+        elif self._duplex:
             self._duplex.discard(fd)
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`."""
         events = self._wait(timeout)
         watched = self._watched
-        try:
-            if not self._duplex:  # the one thing asked for is what any event means
-                return [watched[fd] for fd, _ in events]
-            batch = []
-            for fd, bits in events:
-                pair = watched[fd]
-                if pair[1] == _BOTH:
-                    if bits == IN:
-                        pair = pair[0], READ
-                    elif bits == OUT:
-                        pair = pair[0], WRITE
-                batch.append(pair)
-            return batch
-        except KeyError:
-            # A number forgotten too late: its file lives on in a copy, and the kernel still reports it.
-            self._rebuild()
-            return []
+        if not (self._duplex or self._suspects):  # the one thing asked for is what any event means
+            return [watched[fd] for fd, _ in events]  # type: ignore[misc]
+        batch = []
+        for fd, bits in events:
+            pair = watched[fd]
+            if pair is None:
+                # A number forgotten too late: its file lives on in a copy, and the kernel still reports it.
+                self._rebuild()
+                return []
+            if pair[1] == _BOTH:
+                if bits == IN:
+                    pair = pair[0], READ
+                elif bits == OUT:
+                    pair = pair[0], WRITE
+            batch.append(pair)
+        return batch
 
     def _rebuild(self) -> None:
         """Start over with a fresh kernel object under the same descriptor, if it has one."""
@@ -109,11 +115,12 @@ class SelectorsEngine(Engine):
             self._facility = old
         self._wait = self._facility.wait
         self._suspects.clear()
-        for fd, (_, interest) in self._watched.items():
-            try:
-                self._facility.add(fd, _BITS[interest])
-            except OSError:
-                pass  # closed without being forgotten
+        for fd, pair in enumerate(self._watched):
+            if pair is not None:
+                try:
+                    self._facility.add(fd, _BITS[pair[1]])
+                except OSError:
+                    pass  # closed without being forgotten
 
     def fileno(self) -> int:
         """The descriptor of the epoll or kqueue; UnsupportedOperationError with the other variants."""

@@ -74,8 +74,13 @@ class AcceptedFrame(Frame):
     __slots__ = ("client_socket",)
 
     def __init__(self, client_socket: Any, remote_address: RemoteAddress) -> None:
-        super().__init__(_address_text(remote_address).encode("utf-8", "surrogateescape"), remote_address)
         self.client_socket = client_socket
+        self.remote_address = remote_address
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        """The address as text; made when somebody asks, for most have the address itself."""
+        return _address_text(self.remote_address).encode("utf-8", "surrogateescape")
 
 
 class FramePicker(ABC):

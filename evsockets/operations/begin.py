@@ -45,9 +45,9 @@ def begin_life(channel: Channel) -> Operation:
         if socket.is_server:
             return Listen(address, sock)
         return _adopt(channel, sock, address)
-    if isinstance(socket, DatagramClientSocket):
-        return _datagram_client(channel, socket)
-    if isinstance(socket, AcceptedSocket):
+    if isinstance(socket, AcceptedSocket | DatagramClientSocket):
+        if isinstance(socket, DatagramClientSocket):
+            return _datagram_client(channel, socket)
         raise ConnectionFailedError(f"{socket!r} cannot be opened again")
     if address is None:
         raise ConnectionFailedError("no address: give add_socket() one, or set it in INITIALIZE")
@@ -73,18 +73,17 @@ def _left_open(channel: Channel) -> Connection | None:
 
 def name_peer(channel: Channel, socket: AcceptedSocket | DatagramClientSocket) -> None:
     """An accepted client's remote address, and its URL in the listener's scheme."""
-    listener = socket._listener
-    assert listener is not None
-    parsed = listener.metadata._parsed
+    assert socket._listener is not None
     family = _family(socket._remote)
-    if parsed is not None and parsed.scheme != "fd":
-        scheme = parsed.scheme
-    elif isinstance(socket, DatagramClientSocket):
-        scheme = "udg" if family == _socket.AF_UNIX else "udp"
-    else:
-        scheme = "unix" if family == _socket.AF_UNIX else "tcp"
-    channel.remote = public_address(family, socket._remote) if socket._remote else None
+    channel.remote = public_address(family, socket._remote)
     if channel.metadata._address is None:
+        parsed = socket._listener.metadata._parsed
+        if parsed is not None and parsed.scheme != "fd":
+            scheme = parsed.scheme
+        elif isinstance(socket, DatagramClientSocket):
+            scheme = "udg" if family == _socket.AF_UNIX else "udp"
+        else:
+            scheme = "unix" if family == _socket.AF_UNIX else "tcp"
         channel.metadata._address = address_url(scheme, family, socket._remote)
 
 
@@ -150,7 +149,7 @@ def _datagram_client(channel: Channel, socket: DatagramClientSocket) -> Operatio
     server = listener.transport
     if server is None:
         raise ConnectionFailedError("the datagram server this client came from is closed")
-    name_peer(channel, socket)
-    channel.use(DatagramReply(server, socket._data, socket._remote))
-    channel.inbox.remote_address = channel.remote
+    remote = socket._remote
+    channel.remote = remote if type(remote) is tuple else public_address(_socket.AF_UNIX, remote)
+    channel.transport = DatagramReply(server, socket._data, remote)
     return BEGIN

@@ -7,13 +7,14 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from ..address import Address, sockaddr_of
+from ..address import Address
 from ..engines.base import WRITE
 from ..errors import ConnectionFailedError
 from ..resolver import numeric
 from .base import Operation
 from .connect_race import ConnectRace
 from .dial import connected, failed, new_socket
+from .flush import BEGIN
 
 if TYPE_CHECKING:
     from ..channel import Channel
@@ -34,12 +35,14 @@ class Connect(Operation):
         self.interest = 0
         self._candidate: tuple[int, Any] | None = None  # the address dialled
         self._sock: Any = None
+        self._failures = 0
+        self._retry_at: float | None = None
         self._ticket: Any = None
 
     def start(self, channel: Channel) -> Operation | None:
         address = self.address
-        if address.path is not None:
-            return self._dial(channel, (_socket.AF_UNIX, sockaddr_of(address.path)))
+        if address.fixed is not None:
+            return self._dial(channel, address.fixed)
         assert address.host is not None and address.port is not None
         try:
             found = numeric(address.host, address.port)
@@ -95,8 +98,6 @@ class Connect(Operation):
             raise failed(self.address, [(candidate, error)]) from error
         self._candidate = candidate
         self._sock = sock
-        self._failures = 0
-        self._retry_at: float | None = None
         return self._progress(channel)
 
     def _progress(self, channel: Channel) -> Operation:
@@ -126,12 +127,14 @@ class Connect(Operation):
         if self._sock is None:
             return self
         following = self._progress(channel)
-        if following is not self:
+        if following is BEGIN:
+            channel.become(BEGIN)
+        elif following is not self:
             channel.become_opening(following)
         return channel.operation
 
     def due(self, channel: Channel) -> float | None:
-        return None if self._sock is None else self._retry_at
+        return self._retry_at
 
     def expire(self, channel: Channel, now: float) -> Operation | None:
         self._retry_at = None

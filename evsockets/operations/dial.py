@@ -37,7 +37,8 @@ def connected(channel: Channel, address: Address, sock: Any, family: int, sockad
     if address.is_datagram:
         channel.use(DatagramTransport(sock))
         return BEGIN
-    channel.use(StreamTransport(sock))
+    channel.transport = StreamTransport(sock)
+    channel.plain = sock
     return TlsHandshakeOperation(BEGIN) if address.is_tls else BEGIN
 
 

@@ -51,7 +51,8 @@ class Begin(Operation):
         if handler is not None:
             channel.note_activity()
             handler(Event(EventType.CONNECTED, channel))
-        return channel.release_held()
+        following, channel.held = channel.held, None
+        return following
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self

@@ -6,7 +6,7 @@ import _socket
 import errno
 from typing import TYPE_CHECKING, Any
 
-from ..address import Address, public_address, sockaddr_of
+from ..address import Address, public_address
 from ..engines.base import READ
 from ..errors import AcceptError, ConnectionFailedError, ReceiveError
 from ..events import AcceptEvent
@@ -54,8 +54,8 @@ class Listen(Operation):
         assert address is not None
         if address.scheme == "fd":
             return self._open(channel, [(0, None)])
-        if address.path is not None:
-            return self._open(channel, [(_socket.AF_UNIX, sockaddr_of(address.path))])
+        if address.fixed is not None:
+            return self._open(channel, [address.fixed])
         assert address.host is not None and address.port is not None
         try:
             found = numeric(address.host, address.port)
@@ -200,8 +200,11 @@ class Accept(ReadOperation):
         handler = channel.dispatch.accept
         try:
             if handler is not None:
-                channel.note_activity()
-                shown = public_address(channel.transport.sock.family, remote) if remote is not None else None
+                if channel.executor.delayed:
+                    channel.executor.actors.add(channel)
+                shown = remote
+                if type(remote) is not tuple and remote is not None:
+                    shown = public_address(_socket.AF_UNIX, remote)
                 handler(AcceptEvent(channel, AcceptedFrame(client, shown)))
         finally:
             if sock is not None and client._channel is None:

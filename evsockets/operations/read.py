@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engines.base import READ
-from ..errors import DisconnectedError, FrameError
-from ..events import ReadEvent
+from ..errors import DisconnectedError, FrameError, ReceiveError, SendError
+from ..events import ReadEvent, WriteEvent
 from ..frames.base import Frame, FramePicker, PartialFrame
 from ..frames.empty import EmptyFramePicker
 from ..frames.end import EndOfStreamFramePicker
@@ -14,8 +14,9 @@ from ..frames.fixed import FixedLengthFramePicker
 from ..frames.length import LengthPrefixedFramePicker
 from ..frames.marker import MarkerFramePicker
 from ..frames.raw import RawFramePicker
+from ..transports.stream import RECEIVE_SIZE, SEND_SIZE
 from .base import Operation, repeated
-from .write import WriteOperation
+from .write import Told, WriteOperation
 
 if TYPE_CHECKING:
     from ..channel import Channel
@@ -55,68 +56,104 @@ class ReadOperation(Operation):
         self.picker = picker
 
     def start(self, channel: Channel) -> Operation | None:
+        if channel.plain is None and channel.transport.datagram:
+            if channel.transport.shared and not (channel.datagrams or channel.ended):
+                channel.recv()  # a server's client was made of its datagram, which is there
+            return self._datagram(channel) if channel.datagrams or channel.ended else self
         if channel.inbox._chunk or channel.ended or self._ask_at_once:
-            if channel.transport.datagram:
-                return self._datagram(channel) if channel.datagrams or channel.ended else self
             return self._pick(channel)
         return self
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
-        if channel.recv() is None:
+        plain = channel.plain
+        if plain is None:
+            if channel.recv() is None:
+                return self
+            return self._datagram(channel) if channel.transport.datagram else self._pick(channel)
+        # The rest is recv(), _pick() and deliver() without the calls: this is the way of every message.
+        executor = channel.executor
+        inbox = channel.inbox
+        try:
+            data = plain.recv(RECEIVE_SIZE)
+        except BlockingIOError:
             return self
-        if channel.plain is None and channel.transport.datagram:
-            return self._datagram(channel)
-        # The rest is _pick(), without the call: this is the way of every message.
-        frame = self.picker.pick(channel.inbox, channel.ended and not channel.truncated)
+        except OSError as error:
+            raise channel.lost(error, ReceiveError, "reading") from error
+        channel.io_start = executor.moment
+        if data:
+            channel.bytes_received += len(data)
+            if inbox._chunk:
+                inbox.append(data)
+            else:
+                inbox._chunk = data
+            if channel.meters is not None:
+                channel.sample()
+        else:
+            channel.ended = True
+        frame = self.picker.pick(inbox, channel.ended)
         if frame is None:
             return self._end(channel) if channel.ended else self
-        if channel.executor.delayed:
-            channel.executor.actors.add(channel)
+        if executor.delayed:
+            executor.actors.add(channel)
         handler = channel.dispatch.read
         if handler is None:
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
         following = event.next_operation
-        if type(following) is WriteOperation:
+        if type(following) is WriteOperation and not (inbox._chunk or channel.ended or executor.attention):
             return self._answer(channel, following)
         return following if following is not self else repeated(channel, self)
 
     def _answer(self, channel: Channel, write: WriteOperation) -> Operation | None:
         """A plain answer and on with reading, without the general way through `become`: what servers and
         request/response clients do with nearly every message. Anything unusual takes that way."""
-        data = write._data
-        then = write._then
         executor = channel.executor
+        then = write._then
         if (
-            type(data) is not bytes
-            or not data
-            or type(then) is not ReadOperation
-            or then._ask_at_once
-            or channel.plain is None
-            or channel.inbox._chunk
-            or channel.gather
+            channel.gather
             or channel.unsent is not None
-            or channel.ended
-            or channel.meters is not None
-            or channel.dispatch.write is not None
-            or executor.attention
-            or executor.delayed
-            or channel.forgotten
             or channel.override is not None
+            or channel.forgotten
+            or channel.meters is not None
             or write.out_of_band
+            or executor.delayed
+            or then is write
         ):
             return write
+        handler = channel.dispatch.write
+        if handler is not None:
+            # Where the general way has to take over from here on, WRITE has been told already.
+            channel.operation = write
+            event = WriteEvent(channel, write)
+            handler(event)
+            then = event.next_operation
+            data = write._data
+            if (
+                executor.attention
+                or type(data) is not bytes
+                or then is write
+                or channel.override is not None
+                or channel.forgotten
+            ):
+                return Told(write, then)
+        else:
+            data = write._data
+            if type(data) is not bytes:
+                return write
+        if type(then) is not ReadOperation or then._ask_at_once or not 0 < len(data) <= SEND_SIZE:
+            return write if handler is None else Told(write, then)
         try:
             sent: int = channel.plain.send(data)
-        except OSError:
-            return write  # is met again there, and told
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise channel.lost(error, SendError, "writing") from error
         channel.bytes_sent += sent
         if sent != len(data):
             channel.unsent = data[sent:]
             return then if then is not self else repeated(channel, self)
         channel.operation = then
-        channel.io_start = executor.moment
         return then
 
     def _pick(self, channel: Channel) -> Operation | None:

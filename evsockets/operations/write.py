@@ -99,6 +99,10 @@ class WriteOperation(Operation):
             following = event.next_operation
             if channel.cancelled or channel.executor.stopping:
                 return None
+        return self.begin(channel, following)
+
+    def begin(self, channel: Channel, following: Operation | None) -> Operation | None:
+        """WRITE has been told: send, and go on with `following`."""
         if following is self:
             following = repeated(channel, self)
         data = self._data
@@ -196,6 +200,28 @@ class WriteOperation(Operation):
     def __repr__(self) -> str:
         size = f"{len(self._data)} bytes" if isinstance(self._data, bytes) else type(self._data).__name__
         return f"<WriteOperation {size}>"
+
+
+class Told(Operation):
+    """A write whose WRITE has been told already."""
+
+    __slots__ = ("_following", "_write")
+
+    interest = WRITE
+    phase = "writing"
+    runs_ahead = True
+
+    def __init__(self, write: WriteOperation, following: Operation | None) -> None:
+        self._write = write
+        self._following = following
+
+    def start(self, channel: Channel) -> Operation | None:
+        channel.operation = self._write  # what waits from here on, if anything does
+        following = self._write.begin(channel, self._following)
+        return self if following is self._write else following
+
+    def __repr__(self) -> str:
+        return repr(self._write)
 
 
 def _few_bytes(chunks: Iterable[Any]) -> bytes:

@@ -135,7 +135,7 @@ class EngineContract:
 
     def make_engine(self) -> Engine:
         """Return a new engine; called several times in one test."""
-        raise NotImplementedError
+        raise NotImplementedError("a subclass of EngineContract gives make_engine(self)")
 
     # -- help ---------------------------------------------------------------------------------------
 
@@ -143,6 +143,7 @@ class EngineContract:
         self._open: list[Any] = []
         self._limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.engine = self.make_engine()
+        assert isinstance(self.engine, Engine), f"make_engine returned {self.engine!r}, not an Engine"
         self._open.append(self.engine)
 
     def teardown_method(self) -> None:

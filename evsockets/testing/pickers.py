@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -44,13 +43,15 @@ class PickerContract:
     large_size = 64 * 1024 * 1024
     """The size, in bytes, of the frame that proves linear work."""
 
-    @abstractmethod
     def make_picker(self) -> FramePicker:
         """A fresh picker, as configured for the examples."""
+        raise NotImplementedError("a subclass of PickerContract gives make_picker(self)")
 
-    @abstractmethod
     def examples(self) -> Iterable[PickerExample]:
-        """Streams and what becomes of them; for a good suite also frames back to back and unfinished ones."""
+        """Streams and what becomes of them; for a good suite also frames back to back and unfinished ones.
+
+        Plain tuples `(stream, frames)` and `(stream, frames, left)` are fine."""
+        raise NotImplementedError("a subclass of PickerContract gives examples(self)")
 
     def make_limited(self, limit: int) -> tuple[FramePicker, bytes] | None:
         """A picker limited to `limit` bytes, and a piece of data whose endless repetition must exceed it.
@@ -61,6 +62,11 @@ class PickerContract:
     def make_large(self, size: int) -> LargeStream | None:
         """One frame of about `size` bytes; None (the default) skips the promise on work."""
         return None
+
+    def _examples(self) -> list[PickerExample]:
+        found = [PickerExample(*example) for example in self.examples()]
+        assert found, "examples() gave none: nothing would be proven"
+        return found
 
     def _feed(self, chunks: Iterable[bytes], picker: FramePicker | None = None) -> tuple[list[bytes], bytes]:
         """The frames picked from `chunks`, and what is left."""
@@ -74,24 +80,25 @@ class PickerContract:
             frame = picker.pick(inbox, True)
             assert frame is not None, "no frame at the end of the stream"
             frames.append(frame)
-        assert all(frame.remote_address == ("192.0.2.1", 7) for frame in frames)
+        for frame in frames:
+            assert frame.remote_address == inbox.remote_address, "a frame carries inbox.remote_address"
         return [frame.data for frame in frames], inbox.peek(len(inbox))
 
     def test_whole_stream(self) -> None:
         """The examples hold for streams that arrive in one piece."""
-        for example in self.examples():
+        for example in self._examples():
             assert self._feed([example.stream]) == (list(example.frames), example.left)
 
     def test_byte_by_byte(self) -> None:
         """Streams that arrive byte by byte give the same frames and leave the same bytes."""
-        for example in self.examples():
+        for example in self._examples():
             chunks = [example.stream[i : i + 1] for i in range(len(example.stream))]
             assert self._feed(chunks) == (list(example.frames), example.left)
 
     def test_any_cut(self) -> None:
         """Any way of cutting the stream gives the same frames and leaves the same bytes."""
         rng = random.Random(20)
-        for example in self.examples():
+        for example in self._examples():
             size = len(example.stream)
             cuts = [[cut] for cut in range(min(size, 200))]
             cuts += [sorted(rng.choices(range(size + 1), k=rng.randint(2, 9))) for _ in range(100)]
@@ -104,7 +111,7 @@ class PickerContract:
         """A frame takes no byte beyond its own end, whatever follows."""
         if self.ends_stream:
             return
-        for example in self.examples():
+        for example in self._examples():
             picker = self.make_picker()
             for end, expected in self._frame_ends(example):
                 for tail in (b"\x00", b"\xff" * 50, example.stream):
@@ -131,7 +138,7 @@ class PickerContract:
         if self.ends_stream:
             return
         picker = self.make_picker()
-        for example in self.examples():
+        for example in self._examples():
             inboxes = [Inbox(), Inbox(), Inbox()]
             frames: list[list[Frame]] = [[], [], []]
             for index in range(len(example.stream)):
@@ -143,7 +150,7 @@ class PickerContract:
 
     def test_called_for_nothing(self) -> None:
         """Asking again without a new byte gives nothing, and changes nothing."""
-        for example in self.examples():
+        for example in self._examples():
             picker = self.make_picker()
             inbox = Inbox(example.stream)
             _drain(picker, inbox, [])
@@ -174,7 +181,7 @@ class PickerContract:
                 frames.append(last)
         except FrameError as error:
             failure = error
-        assert failure is None or failure.picker is picker
+        assert failure is None or failure.picker is picker, "a FrameError names its picker: picker=self"
         return [frame.data for frame in frames], failure is not None
 
     def test_bounded_memory(self) -> None:
@@ -197,7 +204,7 @@ class PickerContract:
                 assert picked is None, "the data was to exceed the limit, not to make a frame"
                 assert len(inbox) <= limit + size
             assert failure is not None, f"no FrameError after {len(stream)} bytes with a limit of {limit}"
-            assert failure.picker is picker
+            assert failure.picker is picker, "a FrameError names its picker: picker=self"
             assert failure.partial is None or len(failure.partial) <= limit + size
 
     def test_linear_work(self) -> None:

@@ -26,8 +26,6 @@ _wanted = pytest.StashKey[list[str]]()
 _scores = pytest.StashKey[dict[str, Counter[str]]]()
 _names = pytest.StashKey[dict[type, str]]()  # what suites without an `engine_name` are counted under
 
-pytest.register_assert_rewrite("evsockets.testing.engines", "evsockets.testing.end_to_end")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

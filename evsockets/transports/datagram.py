@@ -42,6 +42,8 @@ class DatagramTransport(StreamTransport):
         Raises OSError: EMSGSIZE for a truncated one (which is lost), ECONNREFUSED when the host said so.
         """
         try:
+            if self.sock.family != _socket.AF_UNIX:  # no UDP datagram can be truncated
+                return self.sock.recv(DATAGRAM_SIZE)
             return _checked(self.sock)[0]
         except BlockingIOError:
             return None
@@ -71,6 +73,8 @@ class ServerDatagram(Listener):
         An unbound unix sender's address is None. Raises OSError: EMSGSIZE for a truncated one, which is lost.
         """
         try:
+            if self.sock.family != _socket.AF_UNIX:  # no UDP datagram can be truncated
+                return self.sock.recvfrom(DATAGRAM_SIZE)
             return _checked(self.sock)
         except BlockingIOError:
             return None

@@ -26,6 +26,10 @@ def open_client_socket(family: int, type: int, context: StreamContext) -> _socke
     """
     sock = _new(family, type)
     try:
+        if context._usual and type == _socket.SOCK_STREAM:  # most clients: nothing else to be looked at
+            if context.no_delay and family != _socket.AF_UNIX:
+                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            return sock
         set_options(sock, context, server=False)
         if context.bind_to is not None:
             sock.bind(_bind_address(family, context))

@@ -11,6 +11,8 @@ from ..errors import UnsupportedOperationError
 
 # Larger reads are slower: the interpreter allocates the whole buffer and then shrinks it.
 RECEIVE_SIZE = 65536
+# What one send is given: the kernel goes on for as long as the peer takes it away, others waiting.
+SEND_SIZE = 1024 * 1024
 
 # From <asm/sockios.h> and <sys/sockio.h>; Python does not export it.
 _SIOCATMARK = 0x8905 if sys.platform == "linux" else 0x40047307
@@ -80,7 +82,10 @@ class StreamTransport:
 
     def close(self) -> None:
         """Close in an orderly way without waiting for anything. Never raises; again does nothing."""
-        self.abort()
+        try:
+            self.sock.close()
+        except OSError:  # the descriptor is gone all the same
+            pass
 
     def abort(self) -> None:
         """Close the descriptor and nothing else. Never raises; again does nothing."""

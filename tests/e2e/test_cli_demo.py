@@ -8,7 +8,9 @@ import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
-from support.command import HANGS, environment, run_command
+import pytest
+
+from support.command import HANGS, environment, run_command, run_on_terminal
 
 # An interpreter in which the extra `cli` is not installed.
 WITHOUT_EXTRA = """
@@ -54,8 +56,31 @@ def test_demo_without_the_extra_says_what_it_left_out() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Left out: the TLS server" in done.stdout
+    assert "rich" in done.stdout
     assert "evsockets[cli]" in done.stdout
     assert "(TLS)" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "code", [WITHOUT_EXTRA, WITHOUT_EXTRA.replace("sys.modules", "others = {}; others", 1)]
+)
+def test_demo_fits_a_terminal_of_80_columns(code: str) -> None:
+    status, shown = run_on_terminal(sys.executable, "-c", code, columns=80)
+    assert status == 0, shown
+    # What the progress display wrote was for the moment: only whole lines stay.
+    lines = [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", line.rpartition("\r")[2]) for line in shown.split("\r\n")]
+    assert max(map(len, lines)) <= 80
+    # Nothing was cut: what is too wide becomes a second table.
+    assert sum("(silent)" in line and "timed out (reading)" in line for line in lines) == 2
+    heads = " ".join(line for line in lines if "address" in line).split()
+    assert heads.count("address") == 2
+    assert {"outcome", "received", "connecting", "reading"} <= set(heads)
+
+
+def test_a_picture_that_cannot_be_written_is_said_before_the_run() -> None:
+    done = run_command("demo", "--timeline", "/no/such/place.svg")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
 
 
 def test_demo_with_an_unknown_engine_says_which_there_are() -> None:

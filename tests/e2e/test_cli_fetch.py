@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from evsockets import __version__
 from support.certificates import Authority
 from support.command import HANGS, environment, run_command, serving
 from support.servers import Nginx
@@ -201,6 +203,23 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str) -> 
         (["tcp://localhost:99999"], "99999"),
         (["--engine", "steam", "tcp://localhost:1"], "usable here: "),
         (["--ca", "/no/such.pem", "tcp://localhost:1"], "/no/such.pem"),
+        (["--ca", "/etc/hostname", "tcp://localhost:1"], "PEM"),
+        (["http://localhost"], "write tcp://localhost:80 --http /"),
+        (["HTTPS://localhost:81/a?b"], "write tls://localhost:81 --http /a?b"),
+        (["tcp://localhost:80/a"], "write tcp://localhost:80 --http /a"),
+        (["http://localhost:99999/"], "99999"),
+        (["tcp://localhost/a"], "host:port"),
+        (["fd://0"], "servers only"),
+        ([], "ADDRESS"),
+        (["--limit", "0", "tcp://localhost:1"], "whole number"),
+        (["--io-timeout", "-1", "tcp://localhost:1"], "seconds"),
+        (["--io-timeout", "nan", "tcp://localhost:1"], "seconds"),
+        (["--send", r"\q", "tcp://localhost:1"], "escape"),
+        (["--until", "a", "--length", "1", "tcp://localhost:1"], "not allowed"),
+        (["--until", "", "tcp://localhost:1"], "--until"),
+        (["--http", "/a b", "tcp://localhost:1"], "percent-encoded"),
+        (["--http", "/a\r\nX: y", "tcp://localhost:1"], "percent-encoded"),
+        (["--timeouts", "1", "tcp://localhost:1"], "did you mean --io-timeout?"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_its_cure(arguments: list[str], cure: str) -> None:
@@ -208,7 +227,7 @@ def test_what_is_wrong_is_said_in_one_line_with_its_cure(arguments: list[str], c
     assert done.returncode == 2
     assert done.stdout == ""
     assert cure in done.stderr
-    assert done.stderr.startswith("evsockets: ")
+    assert done.stderr.startswith(("evsockets: ", "evsockets fetch: "))
     assert done.stderr.count("\n") == 1
 
 
@@ -216,20 +235,84 @@ def test_what_is_wrong_is_said_in_one_line_with_its_cure(arguments: list[str], c
     ("arguments", "says"),
     [
         ([], "COMMAND"),
-        (["fetch"], "ADDRESS"),
-        (["fetch", "--limit", "0", "tcp://localhost:1"], "whole number"),
-        (["fetch", "--io-timeout", "-1", "tcp://localhost:1"], "seconds"),
-        (["fetch", "--io-timeout", "nan", "tcp://localhost:1"], "seconds"),
-        (["fetch", "--send", r"\q", "tcp://localhost:1"], "escape"),
-        (["fetch", "--until", "a", "--length", "1", "tcp://localhost:1"], "not allowed"),
+        (["fetsh"], "fetch"),
         (["echo"], "ADDRESS"),
+        (["echo", "tcp://127.0.0.1:0", "--delay", "none"], "seconds"),
+        (["serve", ".", "--port", "65536"], "no port"),
+        (["serve", ".", "--limits", "1"], "did you mean --limit?"),
+        (["engines", "libev"], "libev"),
     ],
 )
-def test_usage_errors(arguments: list[str], says: str) -> None:
+def test_usage_errors_take_one_line(arguments: list[str], says: str) -> None:
     done = run_command(*arguments)
-    assert done.returncode == 2
+    assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "--help" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_version() -> None:
+    assert run_command("--version").stdout == f"evsockets {__version__}\n"
+
+
+def test_more_connections_than_the_soft_limit_of_descriptors(peer: Callable[..., str]) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < 400:
+        pytest.skip(f"this machine allows {hard} descriptors")
+    command = f"ulimit -Sn 64; exec {sys.executable} -m evsockets fetch --send x {f'{peer()} ' * 100}"
+    done = subprocess.run(
+        ["sh", "-c", command], env=environment(), capture_output=True, text=True, timeout=HANGS, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_full_disk_is_said_in_one_line(peer: Callable[..., str]) -> None:
+    for arguments in (
+        ["engines"],
+        ["fetch", "--send", "x", peer()],
+        ["fetch", "--json", "--send", "x", peer()],
+    ):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "evsockets", *arguments],
+                env=environment(),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=HANGS,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr == "evsockets: cannot go on: No space left on device\n"
+
+
+def test_output_that_nobody_wants(peer: Callable[..., str]) -> None:
+    fetch = f"{sys.executable} -m evsockets fetch --send x {peer()}"
+    closed = subprocess.run(
+        ["sh", "-c", f"{fetch} >&-"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
+        check=False,
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")
+    # What is written after the reader has gone: a page far beyond a pipe's room.
+    headed = subprocess.run(
+        ["bash", "-c", f"{fetch} {f'{peer()} ' * 1000} | head -n 1; exit ${{PIPESTATUS[0]}}"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
+        check=False,
+    )
+    assert headed.stdout.startswith("address")
+    assert (headed.returncode, headed.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_a_name_that_is_unknown_was_only_resolved() -> None:
+    _, found = document("tcp://no.such.name.invalid:80")
+    assert [phase["phase"] for phase in found["results"][0]["phases"]] == ["resolving"]
 
 
 def test_engines_lists_what_is_usable(engine: str) -> None:
@@ -240,6 +323,15 @@ def test_engines_lists_what_is_usable(engine: str) -> None:
     assert found[engine]["version"]
     assert all(entry["usable"] or entry["problem"] for entry in found.values())
     assert found["selectors"]["usable"]
+
+
+def test_engines_names_the_variant_that_the_environment_asks_for() -> None:
+    done = run_command("engines", "--json", EVSOCKETS_ENGINE="selectors:select")
+    assert json.loads(done.stdout)["default"] == "selectors:select"
+    done = run_command("engines", EVSOCKETS_ENGINE="steam")
+    assert "(the default here)" not in done.stdout
+    assert "EVSOCKETS_ENGINE" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_engines_as_a_table_names_the_default() -> None:

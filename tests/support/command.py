@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import selectors
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,30 @@ def run_command(*arguments: str, **more: str) -> subprocess.CompletedProcess[str
     return subprocess.run(
         command, env=environment(**more), capture_output=True, text=True, timeout=HANGS, check=False
     )
+
+
+def run_on_terminal(*command: str, columns: int, **more: str) -> tuple[int, str]:
+    """Run `command` on a terminal `columns` wide; the exit status, and all that went there."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, columns))
+    process = subprocess.Popen(
+        command,
+        env=environment(TERM="xterm", **more) | {"COLUMNS": str(columns)},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                shown += os.read(ours, 65536)
+    except OSError:  # nobody has the terminal open any more
+        return process.wait(HANGS), shown.decode()
+    finally:
+        os.close(ours)
+        process.kill() if process.poll() is None else None
 
 
 @dataclass
