@@ -26,7 +26,12 @@ class Waker:
         self.engine = engine
         self.operation = self  # the engine's tokens all have an operation to step
         self.signalled = False
-        engine.watch(self._reader.fileno(), READ, self)
+        try:
+            engine.watch(self._reader.fileno(), READ, self)
+        except BaseException:
+            self._reader.close()
+            self._writer.close()
+            raise
 
     def wake(self) -> None:
         """Make a waiting (or the next) poll return."""

@@ -8,7 +8,7 @@ from typing import Any
 from ..address import public_address
 from ..deadlines import INFINITY
 from ..engines.base import READ, WRITE
-from ..errors import ReceiveError, SlowTransferError
+from ..errors import NetworkSocketError, ReceiveError, SlowTransferError
 from ..events import Event, EventType, TimeoutEvent, TimeoutStage
 from ..operations.base import REPEAT, Operation
 from ..operations.begin import Reused, begin_life, name_peer
@@ -275,7 +275,10 @@ class Channel(Ending):
         plain = self.plain
         if plain is not None and not self.ended:  # the rest is for what lies between, or for the end
             if interest != self.watched:
-                self.executor.engine.watch(plain.fileno(), interest, self)
+                try:
+                    self.executor.engine.watch(plain.fileno(), interest, self)
+                except OSError as error:
+                    raise self.lost(error, NetworkSocketError, operation.phase) from error
                 self.watched = interest
             return
         if transport.wants:
@@ -285,7 +288,10 @@ class Channel(Ending):
         if self.ended and interest & READ and operation.phase != "handshaking":
             interest &= ~READ  # a level-triggered end would be reported for ever
         if interest != self.watched and not transport.shared:
-            self.executor.engine.watch(transport.fileno(), interest, self)
+            try:
+                self.executor.engine.watch(transport.fileno(), interest, self)
+            except OSError as error:
+                raise self.lost(error, NetworkSocketError, operation.phase) from error
             self.watched = interest
         if transport.shared and self.unsent is not None:
             # The server's descriptor is not watched for one answer, and where its peer's queue is full

@@ -112,7 +112,10 @@ class Connect(Operation):
         if number in _ON_ITS_WAY:
             if not self.interest:
                 self.interest = WRITE
-                channel.executor.engine.watch(self._sock.fileno(), WRITE, channel)
+                try:
+                    channel.executor.engine.watch(self._sock.fileno(), WRITE, channel)
+                except OSError as error:  # more than select(2) takes
+                    raise failed(self.address, [(self._candidate, error)]) from error
                 channel.watched = WRITE
         elif number == errno.EAGAIN and family == _socket.AF_UNIX:
             pause = _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]

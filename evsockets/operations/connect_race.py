@@ -85,9 +85,12 @@ class ConnectRace(Operation):
         if number == 0:
             return self._won(channel, attempt)
         if number == errno.EINPROGRESS:
-            channel.executor.engine.watch(sock.fileno(), WRITE, attempt)
+            try:
+                channel.executor.engine.watch(sock.fileno(), WRITE, attempt)
+            except OSError as error:  # more than select(2) takes
+                self._lost(channel, attempt, error)
         else:
-            self._lost(channel, attempt, number)
+            self._lost(channel, attempt, OSError(number, os.strerror(number)))
         return None
 
     def progress(self, channel: Channel, attempt: Attempt, number: int) -> None:
@@ -97,7 +100,7 @@ class ConnectRace(Operation):
         if number in (0, errno.EISCONN):
             channel.become_opening(self._won(channel, attempt))
             return
-        self._lost(channel, attempt, number)
+        self._lost(channel, attempt, OSError(number, os.strerror(number)))
         following = self._advance(channel)
         if following is not self:
             channel.become_opening(following)
@@ -113,10 +116,10 @@ class ConnectRace(Operation):
             channel.watched = -1
         return following
 
-    def _lost(self, channel: Channel, attempt: Attempt, number: int) -> None:
+    def _lost(self, channel: Channel, attempt: Attempt, error: OSError) -> None:
         attempt.close()
         self._attempts.remove(attempt)
-        self._race.failed(attempt.candidate, OSError(number, os.strerror(number)), channel.executor.now)
+        self._race.failed(attempt.candidate, error, channel.executor.now)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self
