@@ -7,6 +7,7 @@ import errno
 import glob
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -238,6 +239,23 @@ def test_a_storm_of_wake_ups(executor: RequestExecutor, monkeypatch: pytest.Monk
     executor.execute_request()
     assert seen == list(range(100_000))
     assert polls < 100
+
+
+def test_somebody_elses_wake_up_descriptor_stays(executor: RequestExecutor) -> None:
+    """asyncio, for one, has signals written to a descriptor of its own: it gets them during a run, too."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        for end in (reader, writer):
+            end.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno())
+        handler = signal.signal(signal.SIGUSR1, lambda number, frame: executor.stop_request())
+        try:
+            Service(executor, started=lambda event: os.kill(os.getpid(), signal.SIGUSR1))
+            executor.execute_request()
+            assert reader.recv(10) == bytes([signal.SIGUSR1])
+        finally:
+            signal.signal(signal.SIGUSR1, handler)
+            assert signal.set_wakeup_fd(before) == writer.fileno()
 
 
 def test_a_descriptor_the_engine_refuses_is_its_sockets_affair() -> None:

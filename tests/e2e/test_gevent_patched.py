@@ -98,6 +98,38 @@ def test_monkey_patched(patch: str, first: bool, loop: str) -> None:
     run("\n".join(setup) + textwrap.dedent(CONVERSATION), GEVENT_LOOP=loop)
 
 
+INTERRUPTS = """
+    import os, signal, socket, threading
+    from evsockets import *
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for _ in range(15):
+        waiting = threading.Event()
+        def interrupt():
+            waiting.wait()
+            os.kill(os.getpid(), signal.SIGINT)
+        thread = threading.Thread(target=interrupt)
+        ours, theirs = socket.socketpair()
+        with theirs, RequestExecutor("gevent") as executor:
+            executor.socket_bag.add_socket(ClientSocket.from_socket(ours), ReadOperation(), io_timeout=None,
+                handler={EventType.CONNECTED: lambda event: waiting.set()})
+            thread.start()
+            try:
+                executor.execute_request()
+            except KeyboardInterrupt:
+                pass
+            else:
+                raise AssertionError("the interrupt was lost")
+        thread.join()
+    print("ok")
+"""
+
+
+@pytest.mark.parametrize("loop", ["libev-cext", "libev-cffi", "libuv-cffi"])
+def test_no_interrupt_is_lost(loop: str) -> None:
+    """Not even where the loop would lose what is raised in the callback of an I/O watcher (libuv)."""
+    run(textwrap.dedent(INTERRUPTS), GEVENT_LOOP=loop)
+
+
 def run(code: str, **more: str) -> None:
     result = subprocess.run(
         [sys.executable, "-c", code],

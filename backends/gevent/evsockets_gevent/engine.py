@@ -101,6 +101,12 @@ class GeventEngine(Engine):
         self._blocking = BlockingCalls()
         self._closed = False
 
+    @property
+    def notices_signals(self) -> bool:
+        """Whether signals must not wake it through a watcher: gevent loses what a signal handler raises if
+        one of libuv's I/O callbacks is the first to run after the signal; its timer does not."""
+        return "libuv" in type(self._get_hub().loop).__module__
+
     def watch(self, fd: int, interest: int, token: Any) -> None:
         """See `Engine.watch`."""
         if fd < 0:
