@@ -114,6 +114,7 @@ class Admission:
                     decision = LimitationDecision.OK
                 else:
                     total = len(waiting) + 1 - self.waiting_listeners + len(skipped) + self.clients
+                    executor.current = executor  # no socket's handler
                     try:
                         decision = solver.decide(executor, channel.socket, executor.context, total)
                     except BaseException:
@@ -166,8 +167,7 @@ class Admission:
             self.listeners -= 1
         else:
             self.clients -= 1
-        if self.waiting:
-            self.ask = True
+        self.ask = True  # also if nobody waits just now: within a round, who was skipped is put back later
 
     # ---- accepted clients refused: their listener pauses ---------------------------------------------
 

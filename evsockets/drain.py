@@ -35,6 +35,8 @@ class Drain:
         self.deadline = INFINITY
         self._executor = executor
         self._asked_at = executor.clock()
+        # Whose handler is running, if any. (The executor itself: a thread-safe callback is.)
+        self._asked_by = executor.current if executor.current is not executor else None
         self._timeout = timeout
         self._begun = False
         self._over = False
@@ -51,18 +53,23 @@ class Drain:
         for channel in list(executor.admission.waiting):
             # Never started: it stays in the bag for another run, as with stop_request().
             executor.admission.set_aside(channel)
-        executor.tick()
         for channel in executor.running():
             if channel.socket.is_server:
                 self._end(channel)
             elif channel.operation is not None and channel.operation.phase == "idle":
-                if channel.io_start is not None and channel.io_start.when > self._asked_at:
-                    self.report.finished += 1  # its operation ended while this drain was on its way here
+                if self._ended_meanwhile(channel):
+                    self.report.finished += 1
                 else:
                     self.report.closed_idle += 1
                 self._end(channel)
             else:
                 channel.metadata._keep_alive = False
+
+    def _ended_meanwhile(self, channel: Channel) -> bool:
+        """Whether an idle one's operation ended while this drain was on its way here."""
+        if self._asked_by is not None:
+            return channel is self._asked_by
+        return channel.io_start is not None and channel.io_start.when > self._asked_at
 
     def _end(self, channel: Channel) -> None:
         self._silent = True
@@ -79,8 +86,7 @@ class Drain:
     def expire(self) -> None:
         """The deadline: abort the rest."""
         for channel in self._executor.running():
-            phase = channel.operation.phase if channel.operation is not None else channel.phase.value
-            self.report.aborted.append((channel.socket, f"still {phase} after {self._timeout:g} s"))
+            self.report.aborted.append((channel.socket, f"still {channel.doing()} after {self._timeout:g} s"))
             self._end(channel)
 
     def finish(self) -> None:

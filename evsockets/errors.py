@@ -36,6 +36,9 @@ class NetworkSocketError(EvSocketsError):
     address, `errno` the system's number, all None when unknown. An OSError behind it is the `__cause__`.
     """
 
+    #: Raised by the library where it could not know the socket: the executor adds address and phase.
+    _unplaced = False
+
     def __init__(
         self, message: str = "", *, socket: Any = None, address: str | None = None, errno: int | None = None
     ) -> None:

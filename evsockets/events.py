@@ -101,7 +101,7 @@ class Event:
 class IoEvent(Event):
     """An event whose handler decides what the socket does next."""
 
-    __slots__ = ("next_operation",)
+    __slots__ = ("_next",)
 
     # Set by the operations package: an arrow from here to there would be the wrong way round.
     _operation: ClassVar[Any]
@@ -111,16 +111,30 @@ class IoEvent(Event):
     def __init__(self, type: EventType, channel: Any) -> None:
         self.type = type
         self._channel = channel
-        self.next_operation: Operation | None = None
+        self._next: Operation | None = None
+
+    @property
+    def next_operation(self) -> Operation | None:
+        """What the socket does next, None for nothing. May be assigned (TypeError for what is no
+        operation); the last word counts."""
+        override = self._channel.override  # of `SocketBag.set_operation`
+        return self._next if override is None else override
+
+    @next_operation.setter
+    def next_operation(self, operation: Operation | None) -> None:
+        if operation is not None and not isinstance(operation, self._operation):
+            raise TypeError(f"next_operation must be an operation or None, got {operation!r}")
+        self._next = operation
+        self._channel.override = None
 
     def next_is_read(self, picker: FramePicker | None = None) -> None:
         """Read a frame next; without a picker whatever arrives first."""
-        self.next_operation = self._read_operation(picker)
+        self._next = self._read_operation(picker)
         self._channel.override = None  # of `SocketBag.set_operation`: the last word counts
 
     def next_is_write(self, data: Any = None, then: Operation | None = None) -> None:
         """Write `data` (bytes-like or an iterable of bytes-like) next, and after it do `then`."""
-        self.next_operation = operation = self._write_operation(data)
+        self._next = operation = self._write_operation(data)
         self._channel.override = None
         if then is not None:
             if isinstance(then, self._operation):
@@ -132,12 +146,12 @@ class IoEvent(Event):
         """Do `operation` next. TypeError if it is none."""
         if not isinstance(operation, self._operation):
             raise TypeError(f"next_is() takes an operation, such as ReadOperation(), got {operation!r}")
-        self.next_operation = operation
+        self._next = operation
         self._channel.override = None
 
     def next_operation_not_required(self) -> None:
         """Forget what was set: the request ends, or the connection idles."""
-        self.next_operation = None
+        self._next = None
         self._channel.override = None
 
 
@@ -151,7 +165,7 @@ class ReadEvent(IoEvent):
 
     def __init__(self, channel: Any, frame: Frame, operation: Operation | None) -> None:
         self._channel = channel
-        self.next_operation = None
+        self._next = None
         self.frame = frame
         self.operation = operation
 
@@ -173,7 +187,7 @@ class WriteEvent(IoEvent):
 
     def __init__(self, channel: Any, operation: WriteOperation) -> None:
         self._channel = channel
-        self.next_operation = operation._then
+        self._next = operation._then
         self.operation = operation
 
 

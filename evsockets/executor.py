@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from . import forks
@@ -21,6 +22,8 @@ from .limits import LimitationSolver
 from .resolver import Resolver
 from .run import Run
 from .socket_bag import SocketBag
+
+_METHODS = (MethodType, BuiltinMethodType)
 
 
 class RequestExecutor(Run):
@@ -50,7 +53,12 @@ class RequestExecutor(Run):
             engine = create_engine(engine, preferred=configuration.preferred_engines)
         elif not isinstance(engine, Engine):
             raise TypeError(f"engine must be a name, an Engine or None, got {engine!r}")
-        super().__init__(engine, configuration)
+        try:
+            super().__init__(engine, configuration)
+        except BaseException:
+            if self._owns_engine:
+                engine.close()
+            raise
         self.socket_bag = SocketBag(self)
         self.resolver = Resolver(resolver, getattr(engine, "run_blocking", None))
         self.closed = False
@@ -97,14 +105,8 @@ class RequestExecutor(Run):
         latest = self._latest
         if latest is not None and latest.given is handler and latest.is_current():
             return latest
-        key = handler
-        if type(handler) is dict or isinstance(handler, Mapping):
-            key = id(handler)
-        else:
-            try:
-                hash(handler)
-            except TypeError:
-                key = id(handler)
+        # Methods are made anew at every access and equal if they are the same; of others only the same is.
+        key = handler if isinstance(handler, _METHODS) else id(handler)
         dispatch = self._dispatches.get(key)
         if dispatch is None or not dispatch.is_current():
             check_handler(handler)
@@ -179,6 +181,10 @@ class RequestExecutor(Run):
                 if not self.stopping:
                     return True
                 self._stop_all()
+            if self._callbacks:  # posted by the last events
+                self._call_callbacks()
+                if not self.stopping and (admission.running or admission.waiting):
+                    return True
             if self._drain is not None:
                 self._drain.finish()
                 self._drain = None
@@ -197,6 +203,7 @@ class RequestExecutor(Run):
 
     def patience(self) -> float | None:
         """Seconds until `turn` is next due: 0 while work is queued, None: only when `fileno` says so."""
+        self.check_thread()
         if not self._executing or self._work_is_queued():
             return 0.0 if self._executing else None
         when = self._next_moment()
@@ -205,6 +212,7 @@ class RequestExecutor(Run):
     def fileno(self) -> int:
         """A descriptor that is readable when `turn(0)` has something to do. UnsupportedOperationError
         where the engine has none."""
+        self.check_thread()
         descriptor = getattr(self.engine, "fileno", None)
         if descriptor is None:
             raise UnsupportedOperationError(f"the engine {self.engine.name!r} has no descriptor to wait for")
@@ -275,7 +283,7 @@ class RequestExecutor(Run):
 
     def __repr__(self) -> str:
         state = "executing" if self._executing else "closed" if self.closed else "ready"
-        return f"<RequestExecutor on {self.engine.name} {state}, {len(self.socket_bag)} sockets>"
+        return f"<RequestExecutor on {self.engine.name} {state}, {len(self.socket_bag._channels)} sockets>"
 
     # ---- ending --------------------------------------------------------------------------------------
 
@@ -296,10 +304,7 @@ class RequestExecutor(Run):
 
     def _abort(self, error: BaseException) -> None:
         """An exception leaves the run: everything started ends, all sockets are complete."""
-        if not self._executing and not self.admission.running:
-            self._over()
-            return
-        self.stopping = True
+        self.stopping = self.attention = True
         for channel in self.running():
             try:
                 channel.end(orderly=False)

@@ -301,8 +301,7 @@ class Dispatch:
         self._snapshot = dict(handler) if isinstance(handler, Mapping) else None
         self._resolver = common
         self._oob_wanted = oob_wanted
-        self.oob: Callback | None = None
-        self.rebuild()
+        self._resolve()
 
     def is_current(self) -> bool:
         """Whether the mapping given, if it was one, still says the same."""
@@ -311,6 +310,11 @@ class Dispatch:
     def rebuild(self) -> None:
         """Resolve anew, after a handler changed."""
         without_oob = self.oob is None
+        self._resolve()
+        if without_oob and self.oob is not None:
+            self._oob_wanted(self)
+
+    def _resolve(self) -> None:
         handlers, solver = self._resolver()
         handlers = [self.handler, *handlers]
         for handler in handlers:
@@ -322,8 +326,6 @@ class Dispatch:
             if callable(solver):
                 callbacks += resolve(solver, type)
             setattr(self, type.name.lower(), _combine(callbacks))
-        if without_oob and self.oob is not None:
-            self._oob_wanted(self)
 
     def _follow(self, handler: Any) -> None:
         if isinstance(handler, _ResolvableHandler):
@@ -337,6 +339,7 @@ class Dispatch:
         accept: Callback | None
         read: Callback | None
         write: Callback | None
+        oob: Callback | None
         data_alert: Callback | None
         disconnected: Callback | None
         finalize: Callback | None

@@ -180,7 +180,9 @@ class SocketMetadata:
     @property
     def connection_finish_time(self) -> float | None:
         """Unix timestamp of CONNECTED."""
-        return self._channel.timestamp(self._channel.connected_at)
+        start, finish = self._channel.opened_at, self._channel.connected_at
+        # What is connected at once began at the same moment, which is read after the turn's time.
+        return self._channel.timestamp(finish if start is None or finish is None else max(start.when, finish))
 
     @property
     def last_io_start_time(self) -> float | None:

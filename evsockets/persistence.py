@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _socket
+import atexit
+import os
 from typing import TYPE_CHECKING, Any
 
 from ._unpatched import original
@@ -90,6 +92,29 @@ def discard(connection: Connection) -> bool:
                 _disown(connection)
                 return True
     return False
+
+
+def _close_all() -> None:
+    """At the interpreter's end: an orderly end for the peers, and no descriptor left open."""
+    for waiting in list(_pool.values()):
+        for connection in list(waiting):
+            connection.close()
+
+
+def _forked() -> None:
+    """In a forked child: the connections are its parent's, so it lets go without telling the peers."""
+    global _lock
+    _lock = original("_thread", "allocate_lock")()  # another thread may have held it
+    for waiting in _pool.values():
+        for connection in waiting:
+            _disown(connection)
+            connection.transport.sock.close()
+    _pool.clear()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _disown(connection: Connection) -> None:

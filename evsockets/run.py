@@ -129,10 +129,16 @@ class Run:
                 following = operation.step(token, mask)
                 if following is not token.operation:
                     token.become(following)
-                elif token.plain is None:  # TLS, mostly: what it waits for may be something else now
+                elif token.heed:  # TLS, mostly: what it waits for may be something else now
                     token.update()
             except BaseException as error:
                 self.step_failed(token.channel, error)
+            if self.attention:
+                self.attend()
+                if self.stopping:
+                    return
+        if queue and self.urgent:  # the bytes before the urgent one may just have been read
+            look(self, [(channel, 0) for channel in queue])
             if self.attention:
                 self.attend()
                 if self.stopping:
@@ -147,6 +153,10 @@ class Run:
                     return
         if self._callbacks:
             self._call_callbacks()
+            if self.attention:
+                self.attend()
+                if self.stopping:
+                    return
         self.tick()
         if self._drain is not None and self._drain.deadline <= now:
             self._drain.expire()
@@ -174,7 +184,6 @@ class Run:
                     channel.run_meters(now)
 
     def _step_queued(self, channel: Channel) -> None:
-        self.current = channel
         operation = channel.operation
         assert operation is not None
         following = operation.step(channel, operation.interest)
@@ -186,7 +195,6 @@ class Run:
     def _expire(self, now: float) -> None:
         for channel in self.deadlines.due(now):
             if not channel.complete:
-                self.current = channel
                 self.guarded(channel, channel.expire, now)
                 if self.attention:
                     self.attend()
@@ -207,6 +215,7 @@ class Run:
 
     def guarded(self, channel: Channel, call: Callable[..., Any], *args: Any) -> None:
         """Call on behalf of `channel`; what it raises is that channel's affair."""
+        self.current = channel
         try:
             call(*args)
         except BaseException as error:
@@ -231,6 +240,7 @@ class Run:
         self.admission.ask = True
         for _ in range(len(self._callbacks)):
             callback, args = self._callbacks.popleft()
+            self.current = self  # no socket's handler
             callback(*args)
             if self.delayed:
                 self.actors.add(None)
@@ -239,7 +249,6 @@ class Run:
         actors, self.actors = self.actors, set()
         for channel in list(self.delayed):
             if channel in self.delayed and (len(actors) > 1 or channel not in actors):
-                self.current = channel
                 self.guarded(channel, self._ask_one, channel, channel.operation)  # type: ignore[arg-type]
                 if self.attention:
                     self.attend()

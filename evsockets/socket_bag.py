@@ -92,12 +92,15 @@ class SocketBag:
 
     def has_socket(self, socket: Socket) -> bool:
         """Whether this very object is in the bag."""
+        self._executor.check_thread()
         return socket in self._channels
 
     def __contains__(self, socket: object) -> bool:
+        self._executor.check_thread()
         return socket in self._channels
 
     def __len__(self) -> int:
+        self._executor.check_thread()
         return len(self._channels)
 
     def channels(self) -> list[Channel]:
@@ -114,6 +117,7 @@ class SocketBag:
             del self._channels[channel.socket]
 
     def __iter__(self) -> Iterator[Socket]:
+        self._executor.check_thread()
         return iter([channel.socket for channel in self._channels.values()])
 
     def _channel(self, socket: Socket) -> Channel:

@@ -48,7 +48,6 @@ def look(executor: Run, batch: list[tuple[Any, int]]) -> None:
     for number, bits in poller.poll(0):
         channel = listening[number]
         if bits & select.POLLPRI and channel.operation is not None and not channel.cancelled:
-            executor.current = channel
             executor.guarded(channel, _take, executor, channel)
             if executor.stopping:
                 return
@@ -64,11 +63,14 @@ def _take(executor: Run, channel: Channel) -> None:
     channel.bytes_received += 1
     channel.io_start = executor.moment
     channel.note_activity()
+    later, channel.override = channel.override, None  # set before, it comes after the current operation
     event = UrgentEvent(channel, Frame(byte, channel.remote_address()), channel.current_operation())
     handler(event)
     operation = channel.operation
     if channel.cancelled or executor.stopping or operation is None:
         return
-    if event.next_operation is not None or channel.override is not None:
+    if event.next_operation is not None:
         operation.abandon(channel)
-        channel.become(event.next_operation)
+        channel.become(event._next)
+    else:
+        channel.override = later

@@ -16,7 +16,7 @@ class Waker:
 
     __slots__ = ("_reader", "_writer", "engine", "operation", "signalled")
 
-    plain = False  # as other tokens have it: nothing lies between that could want something else
+    plain = heed = False  # as other tokens have it: nothing here could want something else
     channel = None  # what a step raises is nobody's in particular
 
     def __init__(self, engine: Engine) -> None:

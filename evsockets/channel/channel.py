@@ -8,12 +8,15 @@ from typing import Any
 from ..address import public_address
 from ..deadlines import INFINITY
 from ..engines.base import READ, WRITE
-from ..errors import NetworkSocketError, ReceiveError, SlowTransferError
+from ..errors import NetworkSocketError, ReceiveError, SendError, SlowTransferError
 from ..events import Event, EventType, TimeoutEvent, TimeoutStage
 from ..operations.base import REPEAT, Operation
 from ..operations.begin import Reused, begin_life, name_peer
+from ..operations.delay import DelayedOperation
+from ..operations.duplex import ReadWriteOperation
 from ..operations.flush import BEGIN, FLUSH, IDLE, RESUME
 from ..operations.read import ReadOperation
+from ..operations.write import Told
 from ..phases import Phase
 from ..sockets import AcceptedSocket, DatagramClientSocket
 from ..transports.stream import RECEIVE_SIZE, StreamTransport
@@ -85,6 +88,7 @@ class Channel(Ending):
         """Move bytes through `transport` from now on."""
         self.transport = transport
         self.plain = transport.sock if type(transport) is StreamTransport else None
+        self.heed = self.plain is None
 
     # ---- beginning -----------------------------------------------------------------------------------
 
@@ -153,7 +157,7 @@ class Channel(Ending):
         starts = 0
         executor = self.executor
         while True:
-            if self.cancelled or executor.stopping:
+            if executor.attention and (self.cancelled or executor.stopping):
                 return
             if self.forgotten or self.override is not None:
                 following = self._overruled(following)
@@ -167,13 +171,23 @@ class Channel(Ending):
                 if self.forgotten:
                     self.detach()
                     return
-                if self.ended or not self.metadata._keep_alive or self.socket.is_server:
+                over = self.ended and not self.inbox  # what came before the end is told before it
+                if over or not self.metadata._keep_alive or self.socket.is_server:
+                    if self.tls is not None and not self.send_close_notify():
+                        self._hold(None, FLUSH)
+                        break
                     self.end()
                     return
                 following = IDLE
             self.operation = operation = following
             self.io_start = executor.moment
-            following = operation.start(self)
+            try:
+                following = operation.start(self)
+            except AttributeError:
+                if not isinstance(operation, Operation):
+                    self.operation = None
+                    raise TypeError(f"an operation or None must follow, got {operation!r}") from None
+                raise
             if following is operation:
                 if self.unsent is not None or self.gather:
                     if not (self.gather and self.flush()) and not operation.interest & WRITE:
@@ -192,9 +206,13 @@ class Channel(Ending):
         """The operation waits: what it can be late for is armed, what it waits for the engine knows."""
         operation = self.operation
         executor = self.executor
+        late = executor.now + self.io_limit < self.armed
+        if type(operation) is not ReadOperation:
+            self.heed = self.plain is None or not operation.steady  # type: ignore[union-attr]
+            late = True
         if self.meters is not None:
             executor.metered.append(self)  # for their exact times, when the handlers have run
-        elif executor.now + self.io_limit < self.armed or type(operation) is not ReadOperation:
+        elif late:
             self.arm()
         if self.watched != operation.interest or self.plain is None or self.ended:  # type: ignore[union-attr]
             self.update()
@@ -219,9 +237,14 @@ class Channel(Ending):
         return operation
 
     def _overruled(self, following: Operation | None) -> Operation | None:
+        current = self.operation
+        if type(following) is Told:
+            return following  # its WRITE has been told: it is still to be done
+        if isinstance(current, DelayedOperation) and following is current.operation:
+            return following  # and so is what was held back
         if self.forgotten:
             # The first operation is still to be done.
-            first = following is BEGIN or self.operation is BEGIN or type(self.operation) is Reused
+            first = following is BEGIN or current is BEGIN or type(current) is Reused
             return following if first else None
         operation, self.override = self.override, None
         return operation
@@ -242,10 +265,13 @@ class Channel(Ending):
             return
         current = self.operation
         executor = self.executor
-        if executor.current is self or current is None or not (current is IDLE or current.phase == "reading"):
-            self.override = operation
-            return
-        if current in (FLUSH, RESUME):
+        if (
+            executor.current is self
+            or current is None
+            or current in (FLUSH, RESUME)
+            or isinstance(current, ReadWriteOperation)
+            or not (current is IDLE or current.phase == "reading")
+        ):
             self.override = operation
             return
         current.abandon(self)
@@ -278,12 +304,12 @@ class Channel(Ending):
                 try:
                     self.executor.engine.watch(plain.fileno(), interest, self)
                 except OSError as error:
-                    raise self.lost(error, NetworkSocketError, operation.phase) from error
+                    raise self._unwatchable(error) from error
                 self.watched = interest
             return
         if transport.wants:
             interest = transport.wants if interest else 0
-        if transport.unflushed:
+        if transport.unflushed and not self.flush_transport():
             interest |= WRITE
         if self.ended and interest & READ and operation.phase != "handshaking":
             interest &= ~READ  # a level-triggered end would be reported for ever
@@ -291,7 +317,7 @@ class Channel(Ending):
             try:
                 self.executor.engine.watch(transport.fileno(), interest, self)
             except OSError as error:
-                raise self.lost(error, NetworkSocketError, operation.phase) from error
+                raise self._unwatchable(error) from error
             self.watched = interest
         if transport.shared and self.unsent is not None:
             # The server's descriptor is not watched for one answer, and where its peer's queue is full
@@ -300,6 +326,11 @@ class Channel(Ending):
             self.arm()
         elif (transport.pending and operation.interest & READ) or (transport.shared and interest):
             self.again()
+
+    def _unwatchable(self, error: OSError) -> NetworkSocketError:
+        """Closed behind our back, or one more than the engine can watch: this socket's affair alone."""
+        phase = "waiting" if self.operation is None else self.operation.phase
+        return self.lost(error, SendError if phase == "writing" else ReceiveError, phase)
 
     def again(self) -> None:
         """Have the operation stepped in the next turn whatever the engine says."""
@@ -336,15 +367,17 @@ class Channel(Ending):
 
     def _timed_out(self, stage: TimeoutStage) -> None:
         assert self.operation is not None or self.phase is Phase.OPENING
-        phase = self.operation.phase if self.operation is not None else "connecting"
-        event = TimeoutEvent(self, stage, phase)
+        one_more = False
+        later, self.override = self.override, None  # set before, it comes after the current operation
         handler = self.dispatch.timeout
         if handler is not None:
             self.note_activity()
+            event = TimeoutEvent(self, stage, self.doing())
             handler(event)
+            one_more = event._one_more
         if self.cancelled or self.executor.stopping:
             return
-        if not event._one_more:
+        if not one_more:
             self.end(orderly=False)
         elif stage is TimeoutStage.CONNECTION:
             self.restart()
@@ -354,7 +387,12 @@ class Channel(Ending):
             else:
                 self.io_start = self.executor.moment
             operation = self.operation
-            if self.override is not None and operation is not None and operation.phase in ("reading", "idle"):
+            if self.override is None:
+                self.override = later
+            elif isinstance(operation, ReadWriteOperation):
+                chosen, self.override = self.override, later
+                operation.schedule(chosen)
+            elif operation is not None and operation.phase in ("reading", "idle"):
                 operation.abandon(self)
                 self.become(None)  # which is the operation set in there
 
@@ -368,7 +406,7 @@ class Channel(Ending):
             speed = meter.speed(total, now)
             raise SlowTransferError(
                 f"{self.metadata.address}: {direction} speed {speed:.1f} bytes/s over {duration:g} s is "
-                f"under the minimum of {minimum:g} while {self.operation.phase if self.operation else ''}",
+                f"under the minimum of {minimum:g} while {self.doing()}",
                 direction=direction,
                 speed=speed,
                 duration=duration,
@@ -393,16 +431,6 @@ class Channel(Ending):
             except (OSError, AttributeError):
                 return None
         return self.remote
-
-    def local_address(self) -> Any:
-        """Ours, as `socket` gives it; remembered once asked for."""
-        if self.local is None and self.transport is not None:
-            try:
-                sock = self.transport.sock
-                self.local = public_address(sock.family, sock.getsockname())
-            except (OSError, AttributeError):
-                return None
-        return self.local
 
     def describe(self) -> str:
         """A few words for a repr."""

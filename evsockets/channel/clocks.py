@@ -52,8 +52,8 @@ class Clocks(State):
         elif self.phase is Phase.CONNECTED and operation is not None and operation.timed:
             limit, stage = settings.io_timeout, TimeoutStage.IO
             if self.meters is not None:
-                for direction, minimum, _ in self.minimums():
-                    if minimum and direction in self.meters:
+                for direction, minimum, duration in self.minimums():
+                    if minimum and duration and direction in self.meters:
                         when = self.meters[direction].due()
                         if when is not None and when < first:
                             first, what = when, direction
@@ -86,8 +86,10 @@ class Clocks(State):
     # ---- speeds --------------------------------------------------------------------------------------
 
     def minimums(self) -> tuple[tuple[str, float | None, float | None], ...]:
-        """Each direction with its minimum speed and the time that is measured over."""
+        """Each direction with its minimum speed and the time that is measured over; a listener has none."""
         settings = self.metadata._settings
+        if self.socket.is_server:
+            return ()
         return (
             ("receive", settings.min_receive_speed, settings.min_receive_speed_duration),
             ("send", settings.min_send_speed, settings.min_send_speed_duration),
@@ -101,7 +103,8 @@ class Clocks(State):
             if self.meters is None:
                 self.meters = {}
             for direction, minimum, duration in self.minimums():
-                if minimum and duration and direction not in self.meters:
+                meter = self.meters.get(direction)
+                if minimum and duration and (meter is None or meter.window != duration):
                     self.meters[direction] = Meter(duration)
                     self._run_meter(direction, now)
 
@@ -149,8 +152,10 @@ class Clocks(State):
         if elapsed > _LIVE_SPEED_SECONDS and self.connected:
             if self.meters is None:
                 self.meters = {}
-            self.meters[direction] = Meter(_LIVE_SPEED_SECONDS)
+            meter = self.meters[direction] = Meter(_LIVE_SPEED_SECONDS)
             self._run_meter(direction, now)
+            if meter.is_pending and self.io_start is not None and now - self.io_start.when > meter.window:
+                return 0.0  # nothing has moved within it
         return self._total(direction) / elapsed
 
     def reset_speed(self) -> None:

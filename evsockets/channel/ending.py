@@ -45,7 +45,9 @@ class Ending(Sending):
         if error.socket is None:
             error.socket = self.socket
         if error.address is None:
-            error.address = self.metadata._address
+            error.address = self.metadata.address
+            if error._unplaced:
+                error.args = (f"{error.address}: {error} while {self.doing()}",)
         handler = self.dispatch.exception
         if handler is None:
             return
@@ -53,7 +55,7 @@ class Ending(Sending):
         try:
             handler(SocketExceptionEvent(self, error))
         except Exception as bug:
-            self._unraisable(bug, handler)
+            self._unraisable(bug)
 
     def _end_keeping_first(self) -> None:
         first = sys.exception()
@@ -109,6 +111,7 @@ class Ending(Sending):
     def _finalize(self, first: BaseException | None = None) -> None:
         self.move(Phase.COMPLETE)
         self.executor.ended(self)
+        self.note_activity()  # whether anybody listens or not: a delayed operation may wait for this
         handler = self.dispatch.finalize
         if handler is not None:
             first = _attempt(first, self._tell_finalize, handler)
@@ -120,16 +123,15 @@ class Ending(Sending):
             raise first
 
     def _tell_finalize(self, handler: Callable[[Any], Any]) -> None:
-        self.note_activity()
         try:
             handler(Event(EventType.FINALIZE, self))
         except Exception as bug:
-            self._unraisable(bug, handler)
+            self._unraisable(bug)
 
-    def _unraisable(self, bug: Exception, handler: Any) -> None:
+    def _unraisable(self, bug: Exception) -> None:
         if not self.executor.configuration.isolate_handler_errors:
             raise bug
-        sys.unraisablehook(_Unraisable(bug, handler))  # type: ignore[arg-type]
+        _Unraisable(bug)
 
     def close_transport(self, orderly: bool) -> OSError | None:
         """Stop and close everything; the OSError of closing, if any."""
@@ -154,6 +156,7 @@ class Ending(Sending):
 
     def _let_go(self) -> Any:
         """The transport, which nothing here knows any more."""
+        self.local_address()  # for those who ask afterwards
         transport, self.transport = self.transport, None
         self.plain = None
         if self.watched:
@@ -163,6 +166,8 @@ class Ending(Sending):
 
     def detach(self) -> None:
         """Forgotten: FINALIZE without DISCONNECTED; the connection stays open."""
+        if self.transport.unflushed:
+            self.flush_transport()
         if self.dispatch.oob is not None and self.plain is not None:
             want_urgent(self.plain, False)  # the next life may not listen to it
         transport = self._let_go()
@@ -219,11 +224,12 @@ def _attempt(first: BaseException | None, call: Any, *args: Any) -> BaseExceptio
 
 
 class _Unraisable:
-    """What `sys.unraisablehook` wants to know."""
+    """Brings an exception to `sys.unraisablehook`, whose argument the interpreter alone can make."""
 
-    def __init__(self, bug: BaseException, where: Any) -> None:
-        self.exc_type = type(bug)
-        self.exc_value = bug
-        self.exc_traceback = bug.__traceback__
-        self.err_msg = "Exception ignored in an event handler"
-        self.object = where
+    def __init__(self, bug: BaseException) -> None:
+        self._bug = bug
+
+    def raised_by_an_event_handler(self) -> None:
+        raise self._bug
+
+    __del__ = raised_by_an_event_handler

@@ -31,6 +31,8 @@ class Sending(Clocks):
             sent: int = max(0, self.transport.send(data))  # -1: a datagram was not taken
         except OSError as error:
             raise self.lost(error, SendError, "writing") from error
+        if self.transport.unflushed:
+            self.unsent = b""  # nothing goes on before TLS has given the kernel what it took
         self._sent(sent)
         return sent
 
@@ -115,6 +117,23 @@ class Sending(Clocks):
             return False
         self.unsent = None
         return True
+
+    def send_close_notify(self) -> bool:
+        """Send TLS's close_notify; whether the kernel has taken it, or never will."""
+        try:
+            if self.transport.shutdown_write():
+                return True
+        except OSError:  # nobody is there to hear it
+            return True
+        self.unsent = b""
+        return False
+
+    def flush_transport(self) -> bool:
+        """Send what lies between us and the kernel (TLS); whether nothing is left."""
+        try:
+            return bool(self.transport.flush())
+        except OSError as error:
+            raise self.lost(error, SendError, "writing") from error
 
     def send_urgent(self, data: bytes) -> bool:
         """Send the out-of-band byte; False: not now."""

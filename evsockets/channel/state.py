@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..address import public_address
 from ..deadlines import INFINITY, Moment
+from ..engines.base import WRITE
 from ..frames.inbox import Inbox
 from ..metadata import SocketMetadata
 from ..phases import MOVES, Phase
@@ -23,10 +25,10 @@ class State:
 
     __slots__ = (
         "after", "alerts", "armed", "bytes_received", "bytes_sent", "cancelled", "connected_at", "datagrams",
-        "dispatch", "ended", "executor", "forgotten", "gather", "held", "held_started", "inbox", "io_limit",
-        "io_start", "local", "metadata", "meters", "opened_at", "operation", "override", "phase", "plain",
-        "queued", "remote", "request_start", "settings", "socket", "source", "tls", "transport", "truncated",
-        "unsent", "watched",
+        "dispatch", "ended", "executor", "forgotten", "gather", "heed", "held", "held_started", "inbox",
+        "io_limit", "io_start", "local", "metadata", "meters", "opened_at", "operation", "override", "phase",
+        "plain", "queued", "remote", "request_start", "settings", "socket", "source", "tls", "transport",
+        "truncated", "unsent", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +44,8 @@ class State:
         self.override: Operation | None = None  # set from outside, comes next
         self.transport: Any = None
         self.plain: Any = None  # the socket itself where nothing lies between: a plain stream
+        # Whether what is waited for may change with any step, as it does with TLS.
+        self.heed = True
         self.inbox = Inbox()
         self.ended = False
         self.truncated = False
@@ -94,10 +98,30 @@ class State:
         """Whether DISCONNECTED (else FINALIZE) has come."""
         return self.phase is Phase.CLOSING or self.phase is Phase.COMPLETE
 
+    def doing(self) -> str:
+        """The phase of its operation, in the words of TimeoutEvent."""
+        operation = self.operation
+        if operation is None:
+            return "connecting"
+        # Both directions, or an operation of a user's own, with nothing to wait for but the peer's reading.
+        if operation.phase == "reading" and operation.interest == WRITE:
+            return "writing"
+        return operation.phase
+
     def note_activity(self) -> None:
         """An event is about to be told: delayed operations of others will be asked."""
         if self.executor.delayed:
             self.executor.actors.add(self)
+
+    def local_address(self) -> Any:
+        """Ours, as `socket` gives it; remembered once asked for."""
+        if self.local is None and self.transport is not None:
+            try:
+                sock = self.transport.sock
+                self.local = public_address(sock.family, sock.getsockname())
+            except (OSError, AttributeError):
+                return None
+        return self.local
 
     def __lt__(self, other: State) -> bool:
         """Any order will do: two that are due at once stand beside one another among the deadlines."""

@@ -15,15 +15,18 @@ from urllib.parse import quote
 from .common import human_bytes
 from .http import HttpError
 
+#: What every page looks like, by day and by night, on a desk and on a phone.
 _STYLE = """
 :root { color-scheme: light dark; font-family: system-ui, sans-serif; }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8884; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem 0 .3rem .8rem; border-bottom: 1px solid #8884; }
+td:first-child, th:first-child { width: 100%; padding-left: 0; overflow-wrap: anywhere; }
 td:not(:first-child), th:not(:first-child) { text-align: right; white-space: nowrap; }
-td:first-child { overflow-wrap: anywhere; }
 a { text-decoration: none; } a:hover { text-decoration: underline; }
 footer { margin-top: 1rem; opacity: .6; font-size: .85rem; }
+@media (max-width: 35rem) { td:nth-child(3), th:nth-child(3) { display: none; } }
 """
 
 
@@ -152,12 +155,10 @@ class Directory:
                 f"<td>{human_bytes(size) if is_file else ''}</td><td>{when}</td></tr>"
             )
         page = (
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width">\n'
-            f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{_text(title)}</h1>\n"
+            f"{page_head(_text(title))}<body>\n<h1>{_text(title)}</h1>\n"
             "<table>\n<thead><tr><th>Name</th><th>Size</th><th>Modified</th></tr></thead>\n<tbody>\n"
             + "\n".join(rows)
-            + f"\n</tbody>\n</table>\n<footer>{len(found)} entries, served by evsockets</footer>\n"
+            + f"\n</tbody>\n</table>\n<footer>{_entries(len(found))}, served by evsockets</footer>\n"
             + "</body>\n</html>\n"
         )
         return page.encode("utf-8")
@@ -175,6 +176,19 @@ class Directory:
         if stat.S_ISDIR(status.st_mode):
             return False, entry.name, 0, status.st_mtime
         return (True, entry.name, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
+
+
+def page_head(title: str) -> str:
+    """Return how a page with this title (as HTML) begins, up to its body."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n"
+    )
+
+
+def _entries(count: int) -> str:
+    return {0: "nothing here", 1: "1 entry"}.get(count, f"{count} entries")
 
 
 def _describe(descriptor: int, name: bytes, status: os.stat_result) -> OpenFile:

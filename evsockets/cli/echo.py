@@ -12,6 +12,7 @@ from .. import (
     CallbackEventHandler,
     Configuration,
     DataAlertEvent,
+    DatagramClientSocket,
     DelayedOperation,
     Event,
     EventType,
@@ -83,7 +84,7 @@ class _Echo:
     def accept(self, event: AcceptEvent) -> None:
         """Take in a client, or a datagram."""
         bag = event.executor.socket_bag
-        if (event.metadata.address or "").lower().startswith(("udp:", "udg:")):
+        if isinstance(event.client_socket, DatagramClientSocket):
             bag.add_socket(event.client_socket, self._read, handler=self._datagram)
         else:
             # Between two chunks a client idles, so that an orderly end need not wait for it.

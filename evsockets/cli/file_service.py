@@ -24,7 +24,7 @@ from .. import (
     SocketExceptionEvent,
     WriteOperation,
 )
-from .directory import Directory, Listing, OpenFile, Redirect
+from .directory import Directory, Listing, OpenFile, Redirect, page_head
 from .http import (
     HeadPicker,
     HttpError,
@@ -257,8 +257,9 @@ class FileService:
         connection and could take the answer away from under the client.
         """
         status = error.status
-        text = f"<!DOCTYPE html>\n<title>{status.value}</title>\n<h1>{status.value} {status.phrase}</h1>\n"
-        page = f"{text}<p>{escape(str(error))}</p>\n".encode()
+        title = f"{status.value} {status.phrase}"
+        body = f"<body>\n<h1>{title}</h1>\n<p>{escape(str(error))}</p>\n</body>\n</html>\n"
+        page = (page_head(title) + body).encode()
         known = status in (
             HTTPStatus.NOT_FOUND,
             HTTPStatus.FORBIDDEN,

@@ -17,6 +17,7 @@ from .facilities import FACILITIES, IN, OUT, Events, exists
 
 _BITS = (0, IN, OUT, IN | OUT)
 _BOTH = READ | WRITE
+_WRONG = "interest must be 0, READ, WRITE or both, not %r"
 
 
 def _closed(timeout: float | None) -> Events:
@@ -54,31 +55,43 @@ class SelectorsEngine(Engine):
 
     def watch(self, fd: int, interest: int, token: Any) -> None:
         """See `Engine.watch`."""
+        watched = self._watched
+        known = watched[fd] if 0 <= fd < len(watched) else None
+        if known is None:
+            self._begin(fd, interest, token)
+        elif interest == 0:
+            watched[fd] = None
+            if self._duplex:
+                self._duplex.discard(fd)
+            if not self._facility.drop(fd):
+                self._suspects.add(fd)
+        elif 0 < interest <= _BOTH:
+            self._facility.change(fd, _BITS[interest])
+            self._set(fd, interest, token)
+        else:
+            raise ValueError(_WRONG % (interest,))
+
+    def _begin(self, fd: int, interest: int, token: Any) -> None:
+        """Watch a descriptor that is not watched yet."""
         if fd < 0:
             raise OSError(errno.EBADF, f"not a descriptor: {fd}")
         if self._wait is _closed:
             raise RuntimeError("this engine is closed")
-        watched = self._watched
-        known = fd < len(watched) and watched[fd] is not None
         if interest == 0:
-            if known:
-                watched[fd] = None
-                if self._duplex:
-                    self._duplex.discard(fd)
-                if not self._facility.drop(fd):
-                    self._suspects.add(fd)
             return
         if not 0 < interest <= _BOTH:
-            raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
-        if known:
-            self._facility.change(fd, _BITS[interest])
-        else:
-            if fd in self._suspects:
-                self._rebuild()
-            self._facility.add(fd, _BITS[interest])
-        if fd >= len(watched):
-            watched.extend([None] * (fd + 1 - len(watched)))
-        watched[fd] = token, interest
+            raise ValueError(_WRONG % (interest,))
+        if fd in self._suspects:
+            self._rebuild()
+        self._facility.add(fd, _BITS[interest])
+        missing = fd + 1 - len(self._watched)
+        if missing > 0:  # the kernel knows it: no number out of this world makes a list of that length
+            # An eighth more, so that a growing crowd is not copied for each newcomer.
+            self._watched.extend([None] * (missing + fd // 8))
+        self._set(fd, interest, token)
+
+    def _set(self, fd: int, interest: int, token: Any) -> None:
+        self._watched[fd] = token, interest
         if interest == _BOTH:
             self._duplex.add(fd)
         elif self._duplex:

@@ -114,7 +114,9 @@ def over_limit(picker: FramePicker, inbox: Inbox, limit: int, shown: int | None 
     """The error for a frame over `limit` bytes; its partial frame has the first `shown` (or `limit`)."""
     partial = PartialFrame(Frame(inbox.peek(limit if shown is None else shown), inbox.remote_address))
     message = f"the frame is longer than the limit of {limit} bytes ({type(picker).__name__})"
-    return FrameError(message, picker=picker, partial=partial)
+    error = FrameError(message, picker=picker, partial=partial)
+    error._unplaced = True
+    return error
 
 
 def _address_text(address: RemoteAddress) -> str:

@@ -33,6 +33,8 @@ class Operation:
     runs_ahead: ClassVar[bool] = False
     #: Whether time spent here counts towards `io_timeout`.
     timed: ClassVar[bool] = True
+    #: Whether `interest` stays as it is, or the engine is told of its changes, so that nobody need look.
+    steady: ClassVar[bool] = False
 
     def start(self, channel: Channel) -> Operation | None:
         """Called once when the operation becomes current."""

@@ -10,6 +10,7 @@ from ..errors import ConnectionFailedError
 from ..persistence import take
 from ..sockets import AcceptedSocket, DatagramClientSocket, PersistentClientSocket
 from ..transports.datagram import DatagramReply, DatagramTransport
+from ..transports.options import adjust_options
 from ..transports.stream import StreamTransport
 from .base import Operation
 from .connect import Connect
@@ -20,6 +21,7 @@ from .listen import Listen
 if TYPE_CHECKING:
     from ..channel import Channel
     from ..channel.state import State
+    from ..configuration import StreamContext
     from ..persistence import Connection
 
 
@@ -119,6 +121,10 @@ class Reused(Operation):
 def _adopt(channel: Channel, sock: Any, address: Address | None) -> Operation:
     socket = channel.socket
     family = sock.family
+    context = channel.metadata._settings.stream_context
+    usual = channel.executor.client_settings.stream_context
+    if not isinstance(socket, AcceptedSocket) or context is not usual:
+        _adjust(channel, sock, context)  # an accepted one begins with its listener's, unless given its own
     if isinstance(socket, AcceptedSocket):
         listener = socket._listener
         assert listener is not None
@@ -143,6 +149,17 @@ def _adopt(channel: Channel, sock: Any, address: Address | None) -> Operation:
     return TlsHandshakeOperation(BEGIN) if tls and channel.plain is not None else BEGIN
 
 
+def _adjust(channel: Channel, sock: Any, context: StreamContext) -> None:
+    try:
+        adjust_options(sock, context)
+    except OSError as error:
+        sock.close()
+        raise ConnectionFailedError(
+            f"{channel.metadata.address}: {error.strerror} (errno {error.errno}) while connecting",
+            errno=error.errno,
+        ) from error
+
+
 def _datagram_client(channel: Channel, socket: DatagramClientSocket) -> Operation:
     listener = socket._listener
     assert listener is not None
@@ -151,5 +168,6 @@ def _datagram_client(channel: Channel, socket: DatagramClientSocket) -> Operatio
         raise ConnectionFailedError("the datagram server this client came from is closed")
     remote = socket._remote
     channel.remote = remote if type(remote) is tuple else public_address(_socket.AF_UNIX, remote)
+    channel.local = listener.local
     channel.transport = DatagramReply(server, socket._data, remote)
     return BEGIN

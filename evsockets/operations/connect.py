@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # A unix connect to a full queue gives EAGAIN, and its writability proves nothing: try again after these.
 _BACK_OFF = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _ON_ITS_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EINTR})
 
 
@@ -106,17 +107,20 @@ class Connect(Operation):
         assert self._candidate is not None
         family, sockaddr = self._candidate
         number = self._sock.connect_ex(sockaddr)
+        if number == errno.EINPROGRESS and sockaddr[0] in _LOOPBACK:
+            # The handshake is done when the call returns, though it cannot say so yet: asking again at once
+            # saves the engine two calls.
+            number = self._sock.connect_ex(sockaddr)
         if number in (0, errno.EISCONN):
             sock, self._sock = self._sock, None
             return connected(channel, self.address, sock, family, sockaddr)
         if number in _ON_ITS_WAY:
             if not self.interest:
-                self.interest = WRITE
                 try:
                     channel.executor.engine.watch(self._sock.fileno(), WRITE, channel)
-                except OSError as error:  # more than select(2) takes
+                except OSError as error:  # one more than can be watched
                     raise failed(self.address, [(self._candidate, error)]) from error
-                channel.watched = WRITE
+                self.interest = channel.watched = WRITE
         elif number == errno.EAGAIN and family == _socket.AF_UNIX:
             pause = _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
             self._failures += 1

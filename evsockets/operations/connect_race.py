@@ -22,7 +22,7 @@ class Attempt:
 
     __slots__ = ("candidate", "channel", "operation", "race", "sock")
 
-    plain = False  # no transport whose wishes change
+    plain = heed = False  # no transport whose wishes change
 
     def __init__(self, race: ConnectRace, channel: Channel, candidate: tuple[int, Any], sock: Any) -> None:
         self.race = race
@@ -87,10 +87,10 @@ class ConnectRace(Operation):
         if number == errno.EINPROGRESS:
             try:
                 channel.executor.engine.watch(sock.fileno(), WRITE, attempt)
-            except OSError as error:  # more than select(2) takes
-                self._lost(channel, attempt, error)
-        else:
-            self._lost(channel, attempt, OSError(number, os.strerror(number)))
+                return None
+            except OSError as error:  # one more than can be watched
+                number = error.errno or errno.ENOSPC
+        self._lost(channel, attempt, number)
         return None
 
     def progress(self, channel: Channel, attempt: Attempt, number: int) -> None:
@@ -100,7 +100,7 @@ class ConnectRace(Operation):
         if number in (0, errno.EISCONN):
             channel.become_opening(self._won(channel, attempt))
             return
-        self._lost(channel, attempt, OSError(number, os.strerror(number)))
+        self._lost(channel, attempt, number)
         following = self._advance(channel)
         if following is not self:
             channel.become_opening(following)
@@ -116,10 +116,10 @@ class ConnectRace(Operation):
             channel.watched = -1
         return following
 
-    def _lost(self, channel: Channel, attempt: Attempt, error: OSError) -> None:
+    def _lost(self, channel: Channel, attempt: Attempt, number: int) -> None:
         attempt.close()
         self._attempts.remove(attempt)
-        self._race.failed(attempt.candidate, error, channel.executor.now)
+        self._race.failed(attempt.candidate, OSError(number, os.strerror(number)), channel.executor.now)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self

@@ -23,6 +23,7 @@ class DelayedOperation(Operation):
     interest = 0
     phase = "delayed"
     timed = False
+    steady = True
 
     def __init__(
         self, operation: Operation, pending: Callable[..., Any], *args: Any, interval: float | None = None

@@ -31,6 +31,7 @@ class ReadWriteOperation(Operation):
     )  # fmt: skip
 
     phase = "reading"
+    steady = True
 
     def __init__(self, read_first: bool = True, operations: Iterable[Operation] = ()) -> None:
         self.read_first = bool(read_first)
@@ -90,6 +91,7 @@ class ReadWriteOperation(Operation):
 
     def _work(self, channel: Channel, mask: int) -> Operation | None:
         self._busy = True
+        later, channel.override = channel.override, None  # set from outside: comes when both are done
         try:
             for direction in (READ, WRITE) if self.read_first else (WRITE, READ):
                 if channel.cancelled or channel.executor.stopping:
@@ -100,10 +102,15 @@ class ReadWriteOperation(Operation):
                     self._write(channel)
             if channel.gather and channel.unsent is None:
                 channel.flush()
+            if channel.cancelled or channel.executor.stopping:
+                return self
+            return self._go_on(channel)
         finally:
             self._busy = False
-        if channel.cancelled or channel.executor.stopping:
-            return self
+            if later is not None:
+                channel.override = later
+
+    def _go_on(self, channel: Channel) -> Operation | None:
         sending = bool(self._writes) or channel.unsent is not None
         if not self._reads and not sending:
             self._channel = None
@@ -113,10 +120,7 @@ class ReadWriteOperation(Operation):
             # What was queued has left; now the pending read meets the end.
             following = self._reads[0].start(channel)
             current = self._reads.popleft()
-            if following is REPEAT:
-                following = channel.release_held()
-            if following is not None and following is not current:
-                self._queue(following)
+            self._queue_next(channel, following if following is not current else None)
             if isinstance(current.picker, RawFramePicker) or not (self._reads or self._writes):
                 self._channel = None
                 self._reads.clear()
@@ -153,10 +157,7 @@ class ReadWriteOperation(Operation):
                     return
                 following = current.deliver(channel, frame)
             reads.popleft()
-            if following is REPEAT:
-                following = channel.release_held()
-            if following is not None:
-                self._queue(following)
+            self._queue_next(channel, following)
         channel.again()
 
     def _write(self, channel: Channel) -> None:
@@ -172,14 +173,22 @@ class ReadWriteOperation(Operation):
                 return
             if following is current and channel.source is not None:
                 self._started = True
+                if channel.override is not None:
+                    channel.after, channel.override = channel.override, None
                 return
             self._started = False
             writes.popleft()
-            if following is REPEAT:
-                following = channel.release_held()
-            if following is not None:
-                self._queue(following)
+            self._queue_next(channel, following)
         channel.again()
+
+    def _queue_next(self, channel: Channel, following: Operation | None) -> None:
+        """Queue what a handler named, if anything, in its direction."""
+        if following is REPEAT:
+            following = channel.release_held()
+        if channel.override is not None:  # named by way of the bag
+            following, channel.override = channel.override, None
+        if following is not None:
+            self._queue(following)
 
     def _queue(self, operation: Operation) -> None:
         if isinstance(operation, ReadOperation):

@@ -24,6 +24,7 @@ class Flush(Operation):
 
     interest = WRITE
     phase = "writing"
+    steady = True
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return channel.release_held() if channel.flush() else self
@@ -47,9 +48,9 @@ class Begin(Operation):
 
     def start(self, channel: Channel) -> Operation | None:
         channel.connected_now()
+        channel.note_activity()
         handler = channel.dispatch.connected
         if handler is not None:
-            channel.note_activity()
             handler(Event(EventType.CONNECTED, channel))
         following, channel.held = channel.held, None
         return following
@@ -66,6 +67,7 @@ class Idle(Operation):
     interest = READ
     phase = "idle"
     timed = False
+    steady = True
 
     def start(self, channel: Channel) -> Operation | None:
         if channel.inbox or channel.ended:
@@ -95,7 +97,7 @@ class Idle(Operation):
             channel.note_activity()
             event = DataAlertEvent(channel, channel.alerts, DATA_ALERTS)
             handler(event)
-            following = event.next_operation
+            following = event._next
             if channel.forgotten:
                 return None
             if channel.override is not None:  # set by way of the bag

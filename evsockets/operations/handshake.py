@@ -67,14 +67,15 @@ class TlsHandshakeOperation(Operation):
                 )
         settings = channel.metadata._settings.stream_context
         listener = channel.socket._listener if isinstance(channel.socket, AcceptedSocket) else None
-        if listener is not None and settings == channel.executor.client_settings.stream_context:
-            settings = listener.metadata._settings.stream_context
+        shared = settings if listener is None else listener.metadata._settings.stream_context
+        if settings == channel.executor.client_settings.stream_context:
+            settings = shared
         try:
             if self.context is not None:
                 context = self.context
-            elif server:
-                pinned = None if listener is None else listener.metadata._parsed
-                context = server_context(settings, pinned)
+            elif listener is not None:
+                own = settings.tls is not None or settings.certificate is not None
+                context = server_context(settings if own else shared, listener.metadata._parsed)
             else:
                 context = client_context(settings, channel.metadata._parsed)
             name: Any = None

@@ -15,6 +15,7 @@ from ..resolver import numeric
 from ..sockets import AcceptedSocket, DatagramClientSocket
 from ..transports.datagram import ServerDatagram
 from ..transports.listener import Listener, open_server
+from ..transports.options import adjust_options
 from .base import Operation
 from .flush import BEGIN
 from .read import ReadOperation
@@ -50,6 +51,11 @@ class Listen(Operation):
     def start(self, channel: Channel) -> Operation | None:
         address = self.address
         if self._sock is not None:
+            try:
+                adjust_options(self._sock, channel.metadata._settings.stream_context)
+            except OSError as error:
+                self._sock.close()
+                raise self._error(channel, error, "listening") from error
             return self._listening(channel, self._sock)
         assert address is not None
         if address.scheme == "fd":

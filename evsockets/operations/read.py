@@ -38,6 +38,7 @@ class ReadOperation(Operation):
     interest = READ
     phase = "reading"
     runs_ahead = True
+    steady = True
 
     def __init__(self, picker: FramePicker | None = None) -> None:
         if picker is None:
@@ -65,32 +66,34 @@ class ReadOperation(Operation):
         return self
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
+        # Much of recv() and deliver() without the calls: this is the way of every message.
+        executor = channel.executor
+        inbox = channel.inbox
         plain = channel.plain
         if plain is None:
             if channel.recv() is None:
                 return self
-            return self._datagram(channel) if channel.transport.datagram else self._pick(channel)
-        # The rest is recv(), _pick() and deliver() without the calls: this is the way of every message.
-        executor = channel.executor
-        inbox = channel.inbox
-        try:
-            data = plain.recv(RECEIVE_SIZE)
-        except BlockingIOError:
-            return self
-        except OSError as error:
-            raise channel.lost(error, ReceiveError, "reading") from error
-        channel.io_start = executor.moment
-        if data:
-            channel.bytes_received += len(data)
-            if inbox._chunk:
-                inbox.append(data)
-            else:
-                inbox._chunk = data
-            if channel.meters is not None:
-                channel.sample()
+            if channel.transport.datagram:
+                return self._datagram(channel)
         else:
-            channel.ended = True
-        frame = self.picker.pick(inbox, channel.ended)
+            try:
+                data = plain.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                return self
+            except OSError as error:
+                raise channel.lost(error, ReceiveError, "reading") from error
+            channel.io_start = executor.moment
+            if data:
+                channel.bytes_received += len(data)
+                if inbox._chunk:
+                    inbox.append(data)
+                else:
+                    inbox._chunk = data
+                if channel.meters is not None:
+                    channel.sample()
+            else:
+                channel.ended = True
+        frame = self.picker.pick(inbox, channel.ended and not channel.truncated)
         if frame is None:
             return self._end(channel) if channel.ended else self
         if executor.delayed:
@@ -100,7 +103,7 @@ class ReadOperation(Operation):
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
-        following = event.next_operation
+        following = event._next
         if type(following) is WriteOperation and not (inbox._chunk or channel.ended or executor.attention):
             return self._answer(channel, following)
         return following if following is not self else repeated(channel, self)
@@ -127,7 +130,7 @@ class ReadOperation(Operation):
             channel.operation = write
             event = WriteEvent(channel, write)
             handler(event)
-            then = event.next_operation
+            then = event._next
             data = write._data
             if (
                 executor.attention
@@ -143,14 +146,15 @@ class ReadOperation(Operation):
                 return write
         if type(then) is not ReadOperation or then._ask_at_once or not 0 < len(data) <= SEND_SIZE:
             return write if handler is None else Told(write, then)
+        plain = channel.plain
         try:
-            sent: int = channel.plain.send(data)
+            sent: int = channel.transport.send(data) if plain is None else plain.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             raise channel.lost(error, SendError, "writing") from error
         channel.bytes_sent += sent
-        if sent != len(data):
+        if sent != len(data) or (plain is None and channel.transport.unflushed):
             channel.unsent = data[sent:]
             return then if then is not self else repeated(channel, self)
         channel.operation = then
@@ -165,16 +169,19 @@ class ReadOperation(Operation):
     def _datagram(self, channel: Channel) -> Operation | None:
         """One READ is one datagram; a frame never spans two."""
         if not channel.datagrams:  # a datagram client's only one has been read
-            return self._end(channel)
-        channel.datagrams = False
+            return self._pick(channel)
         inbox = channel.inbox
         frame: Frame | None
+        if inbox and isinstance(self.picker, EmptyFramePicker):  # which takes nothing
+            return self._pick(channel)
+        channel.datagrams = False
         if inbox:
             frame = self.picker.pick(inbox, True)
             if frame is None:
                 partial = PartialFrame(Frame(inbox.take(len(inbox)), inbox.remote_address))
                 raise FrameError(
-                    f"the datagram from {inbox.remote_address} holds no whole frame for {self.picker!r}",
+                    f"{channel.metadata.address}: the datagram from {inbox.remote_address} holds no whole "
+                    f"frame for {self.picker!r} while reading",
                     picker=self.picker,
                     partial=partial,
                     address=channel.metadata.address,
@@ -193,7 +200,7 @@ class ReadOperation(Operation):
             return None
         event = ReadEvent(channel, frame, self)
         handler(event)
-        following = event.next_operation
+        following = event._next
         return following if following is not self else repeated(channel, self)
 
     def _end(self, channel: Channel) -> Operation | None:

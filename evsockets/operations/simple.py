@@ -33,6 +33,7 @@ class ShutdownWriteOperation(Operation):
 
     interest = WRITE
     phase = "writing"
+    steady = True
 
     def __init__(self, then: Operation | None = None) -> None:
         if then is not None and not isinstance(then, Operation):

@@ -58,6 +58,7 @@ class WriteOperation(Operation):
     interest = WRITE
     phase = "writing"
     runs_ahead = True
+    steady = True
 
     def __init__(
         self, data: Any = None, *, out_of_band: bool = False, then: Operation | None = None
@@ -96,7 +97,7 @@ class WriteOperation(Operation):
         if handler is not None:
             event = WriteEvent(channel, self)
             handler(event)
-            following = event.next_operation
+            following = event._next
             if channel.cancelled or channel.executor.stopping:
                 return None
         return self.begin(channel, following)
@@ -182,12 +183,13 @@ class WriteOperation(Operation):
         transport = channel.transport
         if transport.datagram or channel.tls is not None or not transport.supports_urgent:
             raise UnsupportedOperationError(
-                f"{channel.metadata.address}: out-of-band data needs a plain TCP connection",
+                f"{channel.metadata.address}: out-of-band data needs a plain TCP connection, while writing",
                 address=channel.metadata.address,
             )
         if len(data) != 1:
             raise UnsupportedOperationError(
-                f"{channel.metadata.address}: TCP sends one out-of-band byte at a time, got {len(data)}",
+                f"{channel.metadata.address}: TCP sends one out-of-band byte at a time, got {len(data)}, "
+                "while writing",
                 address=channel.metadata.address,
             )
         channel.source = _urgent_byte(channel, data)

@@ -12,7 +12,7 @@ from typing import Any, cast
 from ..address import Address, SockAddr, numeric_address, sockaddr_of
 from ..checks import parse_bind
 from ..configuration import StreamContext
-from .options import join_groups, set_options
+from .options import adjust_options, join_groups, set_options
 from .unix_file import UnixSocketFile, remove_stale
 
 # Spares the system call that would make a new socket non-blocking; where missing, one is made.
@@ -22,17 +22,26 @@ _NONBLOCK = getattr(_socket, "SOCK_NONBLOCK", 0)
 def open_client_socket(family: int, type: int, context: StreamContext) -> _socket.socket:
     """Return a new non-blocking client socket with the options of `context`, bound if it asks for that.
 
-    Unix datagram sockets are always bound, so that they can be answered. Raises OSError.
+    Unix datagram sockets are always bound, so that they can be answered. A path bound to is treated as a
+    server's is. Raises OSError.
     """
-    sock = _new(family, type)
+    own = None if context.bind_to is None else _bind_address(family, context)
+    path = own if family == _socket.AF_UNIX and isinstance(own, str) else None
+    if path is not None:
+        remove_stale(path)
+    sock = _new(family, type) if path is None else _UnixBound(family, type | _NONBLOCK)
     try:
         if context._usual and type == _socket.SOCK_STREAM:  # most clients: nothing else to be looked at
             if context.no_delay and family != _socket.AF_UNIX:
                 sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             return sock
+        if path is not None and not _NONBLOCK:
+            sock.setblocking(False)
         set_options(sock, context, server=False)
-        if context.bind_to is not None:
-            sock.bind(_bind_address(family, context))
+        if own is not None:
+            sock.bind(own)
+            if isinstance(sock, _UnixBound) and path is not None and context.unlink_socket:
+                sock.file = UnixSocketFile(path)
         elif family == _socket.AF_UNIX and type == _socket.SOCK_DGRAM and sys.platform == "linux":
             sock.bind("")  # the system chooses an abstract name
         if type == _socket.SOCK_DGRAM:
@@ -52,18 +61,24 @@ def open_server(address: Address, family: int, sockaddr: SockAddr, context: Stre
     Raises OSError.
     """
     if address.scheme == "fd":
-        return _open_descriptor(address.port or 0)
+        sock = _open_descriptor(address.port or 0)
+        try:
+            adjust_options(sock, context)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
     type = _socket.SOCK_STREAM if address.is_stream else _socket.SOCK_DGRAM
     path = None if address.path is None or address.path.startswith("@") else address.path
     if path is not None:
         remove_stale(path)
-    sock = _UnixServer(family, type | _NONBLOCK) if path is not None else _new(family, type)
+    sock = _UnixBound(family, type | _NONBLOCK) if path is not None else _new(family, type)
     try:
         if not _NONBLOCK:
             sock.setblocking(False)
         set_options(sock, context, server=True)
         sock.bind(sockaddr)
-        if isinstance(sock, _UnixServer) and path is not None and context.unlink_socket:
+        if isinstance(sock, _UnixBound) and path is not None and context.unlink_socket:
             sock.file = UnixSocketFile(path)
         if address.is_stream:
             sock.listen(context.backlog)
@@ -109,8 +124,8 @@ def is_listening(sock: _socket.socket) -> bool:
     )
 
 
-class _UnixServer(_socket.socket):
-    """A unix server's socket; closing it removes its file."""
+class _UnixBound(_socket.socket):
+    """A unix socket bound to a path; closing it removes the file."""
 
     file: UnixSocketFile | None = None
 

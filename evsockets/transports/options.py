@@ -17,14 +17,11 @@ def set_options(sock: _socket.socket, context: StreamContext, *, server: bool) -
 
     Raises OSError where the system refuses.
     """
-    level = _socket.SOL_SOCKET
     # The window scale is negotiated from the buffer sizes, so they come before the connection.
-    if context.receive_buffer_size is not None:
-        sock.setsockopt(level, _socket.SO_RCVBUF, context.receive_buffer_size)
-    if context.send_buffer_size is not None:
-        sock.setsockopt(level, _socket.SO_SNDBUF, context.send_buffer_size)
+    _set_buffer_sizes(sock, context)
     if sock.family not in _IP:
         return
+    level = _socket.SOL_SOCKET
     if _reuse_address(sock, context, server):
         sock.setsockopt(level, _socket.SO_REUSEADDR, 1)
     if context.reuse_port:
@@ -38,6 +35,29 @@ def set_options(sock: _socket.socket, context: StreamContext, *, server: bool) -
             _set_keepalive(sock, context.tcp_keepalive)
     else:
         _set_datagram_options(sock, context)
+
+
+def adjust_options(sock: _socket.socket, context: StreamContext) -> None:
+    """Set those options of `context` that can still be set on a socket somebody else has opened.
+
+    Raises OSError where the system refuses.
+    """
+    _set_buffer_sizes(sock, context)
+    if is_tcp(sock):
+        # A listener's clients start with its options: off has to be said, too.
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, context.no_delay)
+        if context.tcp_keepalive is not False:
+            _set_keepalive(sock, context.tcp_keepalive)
+    elif sock.type == _socket.SOCK_DGRAM and sock.family in _IP:
+        _set_datagram_options(sock, context)
+
+
+def _set_buffer_sizes(sock: _socket.socket, context: StreamContext) -> None:
+    level = _socket.SOL_SOCKET
+    if context.receive_buffer_size is not None:
+        sock.setsockopt(level, _socket.SO_RCVBUF, context.receive_buffer_size)
+    if context.send_buffer_size is not None:
+        sock.setsockopt(level, _socket.SO_SNDBUF, context.send_buffer_size)
 
 
 def _reuse_address(sock: _socket.socket, context: StreamContext, server: bool) -> bool:

@@ -75,22 +75,26 @@ class TlsTransport(StreamTransport):
             self._incoming.write(received)
 
     def handshake(self) -> bool:
-        """Go on with the handshake; True when it is done and all of ours has reached the kernel.
+        """Go on with the handshake; True when it is done. Our last part of it may still be `unflushed`: it
+        leaves with the first bytes written, or by `flush`.
 
         When False, `wants` tells the direction to wait for. Raises OSError: ssl.SSLError for a failed
         handshake (after an attempt to send the alert), ssl.SSLEOFError when the peer ended the connection.
         """
         for _ in range(_HANDSHAKE_READS):
-            if not self._established:
-                try:
-                    self._tls.do_handshake()
-                except ssl.SSLWantReadError:
-                    pass
-                except ssl.SSLError:
-                    self._flush_quietly()
-                    raise
-                else:
-                    self._established = True
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                self._flush_quietly()
+                raise
+            else:
+                self._established = True
+                self.wants = 0
+                self.unflushed = len(self._backlog) + self._outgoing.pending
+                self._note_pending()
+                return True
             try:
                 flushed = self.flush()
             except (BrokenPipeError, ConnectionResetError):
@@ -99,10 +103,6 @@ class TlsTransport(StreamTransport):
             if not flushed:
                 self.wants = WRITE
                 return False
-            if self._established:
-                self.wants = 0
-                self._note_pending()
-                return True
             if not self._fill():
                 break
         self.wants = READ
@@ -132,7 +132,20 @@ class TlsTransport(StreamTransport):
         truncated stream, ssl.SSLError for bytes that are no TLS, and OSError.
         """
         data = b""
-        if self._stash:
+        if not (self.pending or self._ended or self._stash or self.unflushed):
+            # The way of most messages: one record, all of it here, and nothing to be sent for it.
+            try:
+                received = self.sock.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                return None
+            if received:
+                self._incoming.write(received)
+            else:
+                self._incoming.write_eof()
+            data = self._decrypt()
+            if data and not self._outgoing.pending:
+                return data
+        elif self._stash:
             data, self._stash = self._stash, b""
             self._note_pending()
         elif self.pending and not self._ended:
@@ -167,10 +180,14 @@ class TlsTransport(StreamTransport):
                 if not chunk:
                     self._ended = True
                     break
+                if not (incoming.pending or self._tls.pending()):
+                    if not chunks:  # one record and no more: most messages
+                        self.pending = False
+                        return chunk
+                    chunks.append(chunk)
+                    break
                 chunks.append(chunk)
                 size += len(chunk)
-                if not incoming.pending and not self._tls.pending():
-                    break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
@@ -217,14 +234,14 @@ class TlsTransport(StreamTransport):
         Bytes taken may be left for `flush`: see `unflushed`. Raises ssl.SSLError and OSError.
         """
         self.wants = 0
-        if self.unflushed and not self.flush():
+        if self._backlog and not self.flush():
             return 0
         view: Data = data
         if type(data) is not bytes or len(data) > _SEND_SLICE:
             view = memoryview(data).cast("B")
         total = min(len(view), _SEND_LIMIT)
         sent = 0
-        while sent < total and not self.unflushed:
+        while sent < total and not self._backlog:
             try:
                 sent += self._tls.write(
                     view if total <= _SEND_SLICE and not sent else view[sent:][:_SEND_SLICE]
@@ -253,7 +270,10 @@ class TlsTransport(StreamTransport):
                 self._backlog = backlog
                 self.unflushed = len(backlog)
                 return False
-            backlog = memoryview(backlog)[count:] if count < len(backlog) else self._outgoing.read()
+            if count < len(backlog):
+                backlog = memoryview(backlog)[count:]
+            else:
+                backlog = self._outgoing.read() if self._outgoing.pending else b""
         return True
 
     def _flush_quietly(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from . import files
 from .kinds import (
     Client,
     ClientBulk,
@@ -130,6 +131,7 @@ SECTIONS: dict[str, list[Kind]] = {
         )
     ],
     "server-calls": [ServeCalls(title="TCP echo server, per message", work="echo", peers=SERVERS)],
+    "serve": files.SECTION,
     # Each engine beside a raw loop on what it uses, then the engines beside one another.
     "engines": [
         *(

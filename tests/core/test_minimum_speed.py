@@ -6,11 +6,13 @@ import pytest
 
 from evsockets import (
     READ,
+    Configuration,
     FixedLengthFramePicker,
     NullOperation,
     ReadOperation,
     ReadWriteOperation,
     RequestExecutor,
+    ServerSocket,
     SlowTransferError,
     WriteOperation,
 )
@@ -143,6 +145,44 @@ def test_set_while_running_it_counts_from_then(bench: Bench) -> None:
     assert bench.elapsed == pytest.approx(60, abs=0.2)
 
 
+def test_a_changed_duration_counts_from_its_change(bench: Bench) -> None:
+    shorter = {"min_receive_speed_duration": 3}
+    bench.engine.call(lambda: bench.executor.socket_bag.set_metadata(bench.client, **shorter), after=5)
+    log = bench.run(ReadOperation(LONG), io_timeout=300, **RECEIVE)
+    assert isinstance(log.error, SlowTransferError) and log.error.duration == 3
+    assert bench.elapsed == pytest.approx(8, abs=0.2)
+
+
+@pytest.mark.parametrize("name", ["min_receive_speed", "min_receive_speed_duration"])
+def test_taken_back_it_is_not_judged(bench: Bench, name: str) -> None:
+    bench.engine.call(lambda: bench.executor.socket_bag.set_metadata(bench.client, **{name: None}), after=5)
+    log = bench.run(ReadOperation(LONG), **{**RECEIVE, "io_timeout": 50})
+    assert log.timeouts == [("IO", "reading")] and log.errors == []
+
+
+def test_without_a_duration_it_is_not_judged(bench: Bench) -> None:
+    """Neither when the live speed is asked for, which is measured over a duration of its own."""
+    speeds = []
+
+    def on_timeout(event):
+        speeds.append(event.metadata.receive_speed)
+        if len(speeds) < 3:
+            event.enable_one_more_attempt()
+
+    log = bench.run(ReadOperation(LONG), on={"TIMEOUT": on_timeout}, io_timeout=20, min_receive_speed=100)
+    assert speeds == [0.0] * 3 and log.errors == []
+
+
+def test_a_listener_has_no_speed(bench: Bench) -> None:
+    """What the Configuration asks of connections does not end their server."""
+    with RequestExecutor(bench.engine, configuration=Configuration(**RECEIVE, **SEND)) as executor:
+        limits = {**NEVER, "io_timeout": 50}
+        log = add(executor, "tcp://127.0.0.1:0", ReadOperation(), socket=ServerSocket(), **limits)
+        executor.execute_request()
+    assert log.timeouts == [("IO", "listening")] and log.errors == []
+    bench.client.close()
+
+
 def test_reset_starts_anew(bench: Bench) -> None:
     bench.engine.call(lambda: bench.executor.socket_bag.reset_transfer_rate_counters(bench.client), after=8)
     log = bench.run(ReadOperation(LONG), **RECEIVE)
@@ -159,3 +199,12 @@ def test_live_speeds(bench: Bench) -> None:
     bench.executor.execute_request()
     assert speeds == [pytest.approx(500, rel=0.3)]
     assert metadata.send_speed == 0.0
+
+
+def test_a_stall_of_the_whole_window_is_speed_nought(bench: Bench) -> None:
+    """The window is the last five seconds, whenever the speed is first asked for."""
+    speeds = []
+    bench.sends(1, 500, 1)
+    on = {"TIMEOUT": lambda event: speeds.append(event.metadata.receive_speed)}
+    log = bench.run(ReadOperation(LONG), on=on, io_timeout=8)
+    assert speeds == [0.0] and log.metadata.bytes_received == 500

@@ -5,28 +5,25 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from evsockets import (
+    READ,
+    WRITE,
     DelayedOperation,
     FixedLengthFramePicker,
+    NullOperation,
+    Operation,
     ReadOperation,
+    ReadWriteOperation,
     RequestExecutor,
     ServerSocket,
     WriteOperation,
 )
 from support.stage import Stage, unanswered
 from support.wire import add, pair
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
-    with made.executor:
-        yield made
 
 
 def test_connection_timeout(stage: Stage) -> None:
@@ -253,3 +250,76 @@ def test_server_timeouts(stage: Stage) -> None:
     assert log.timeouts == [("IO", "listening")]
     assert log.names == ["INITIALIZE", "CONNECTED", "ACCEPT", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
     assert stage.now == pytest.approx(5)
+
+
+@pytest.mark.parametrize("before", [0.001, 0.02, 0.9])
+@pytest.mark.parametrize("name", ["io_timeout", "request_timeout", "idle_timeout"])
+def test_not_early_though_somebody_else_is_awake(stage: Stage, name: str, before: float) -> None:
+    """A turn shortly before the moment is not the moment."""
+    busy, talker = pair()
+    late, silent = pair()
+    with talker, silent:
+        stage.engine.call(lambda: talker.send(b"x") and None, after=3 - before)
+        idle = name == "idle_timeout"
+        log = add(
+            stage.executor, None, NullOperation() if idle else ReadOperation(), socket=late, keep_alive=idle,
+            **{"io_timeout": None, name: 3},
+        )  # fmt: skip
+        add(stage.executor, None, ReadOperation(), socket=busy)
+        moments = stage.stamp(log)
+        stage.executor.execute_request()
+    assert dict(moments)["TIMEOUT"] == pytest.approx(3, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["adopted", "unix"])
+def test_request_timeout_of_a_socket_that_is_connected_at_once(stage: Stage, kind: str) -> None:
+    """With no other clock running."""
+    with contextlib.ExitStack() as stack:
+        if kind == "adopted":
+            ours, theirs = pair()
+            stack.enter_context(theirs)
+            url = None
+        else:
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind("")
+            listener.listen(1)
+            ours, url = None, "unix://@" + listener.getsockname()[1:].decode()
+        log = add(
+            stage.executor, url, ReadOperation(), socket=ours,
+            connection_timeout=None, io_timeout=None, request_timeout=3,
+        )  # fmt: skip
+        stage.executor.call_soon_threadsafe(lambda: None)
+        stage.executor.execute_request()
+    assert log.timeouts == [("REQUEST", "reading")]
+    assert stage.now == pytest.approx(3)
+
+
+def test_phase_of_both_directions(stage: Stage) -> None:
+    """With nothing left to read, writing is what it waits for."""
+    for operations, phase in (
+        ([WriteOperation(bytes(10_000_000))], "writing"),
+        ([WriteOperation(bytes(10_000_000)), ReadOperation()], "reading"),
+        ([ReadOperation()], "reading"),
+    ):
+        ours, theirs = pair()
+        with theirs:
+            duplex = ReadWriteOperation(True, operations)
+            log = add(stage.executor, None, duplex, socket=ours, io_timeout=1)
+            stage.executor.execute_request()
+        assert log.timeouts == [("IO", phase)]
+
+
+@pytest.mark.parametrize(("interest", "phase"), [(READ, "reading"), (WRITE, "writing")])
+def test_phase_of_an_operation_of_ones_own(stage: Stage, interest: int, phase: str) -> None:
+    class Waiting(Operation):
+        def start(self, channel: Any) -> Any:
+            while channel.send(bytes(65536)):
+                pass
+            self.interest = interest
+            return self
+
+    ours, theirs = pair()
+    with theirs:
+        log = add(stage.executor, None, Waiting(), socket=ours, io_timeout=1)
+        stage.executor.execute_request()
+    assert log.timeouts == [("IO", phase)]

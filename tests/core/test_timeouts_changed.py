@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,13 +21,6 @@ from support.stage import Stage, unanswered
 from support.wire import Log, add, pair
 
 FOREVER = {"connection_timeout": None, "io_timeout": None}
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
-    with made.executor:
-        yield made
 
 
 @pytest.mark.parametrize(

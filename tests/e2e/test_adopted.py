@@ -9,12 +9,14 @@ import pytest
 from evsockets import (
     ClientSocket,
     ConnectionFailedError,
+    MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
     WriteOperation,
 )
-from support.wire import pair, peer, read_to_end, talk
+from support.service import Peers, Service, everything
+from support.wire import add, pair, peer, read_to_end, talk
 
 USUAL = ["INITIALIZE", "CONNECTED"]
 END = ["DISCONNECTED", "FINALIZE"]
@@ -63,3 +65,26 @@ def test_an_adopted_socket_closed_before_its_start() -> None:
     with theirs:
         client.close()
         assert client.fileno() == -1 and theirs.recv(1) == b""
+
+
+@pytest.mark.parametrize("how", ["listener", "connection"])
+def test_a_descriptor_passed_over_a_unix_socket(executor: RequestExecutor, how: str) -> None:
+    """What another process hands over serves like one's own."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.create_server(("127.0.0.1", 0)) as listener, Peers() as peers:
+        where = listener.getsockname()
+        peers.stream(where, b"line\n")
+        accepted, _ = listener.accept() if how == "connection" else (None, None)
+        passed = listener if accepted is None else accepted
+        socket.send_fds(theirs, [b"!"], [passed.fileno()])
+        passed.close()
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        adopted = socket.socket(fileno=descriptors[0])
+        if how == "listener":
+            Service(executor, None, server=ServerSocket.from_socket(adopted))
+        else:
+            on = {"READ": lambda event: event.next_is_write(event.frame.data)}
+            picker = MarkerFramePicker(None, b"\n")
+            add(executor, None, ReadOperation(picker), socket=ClientSocket.from_socket(adopted), on=on)
+        executor.execute_request()
+        assert everything(peers[0]) == b"line\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -175,6 +176,27 @@ def test_handlers_may_be_mappings_with_lists(executor: RequestExecutor) -> None:
         executor.socket_bag.add_socket(ours, WriteOperation(b"x"), handler=handler)
         executor.execute_request()
     assert said == [1, 2]
+
+
+def test_equal_handlers_are_not_the_same(executor: RequestExecutor) -> None:
+    """Each socket has the object it was added with."""
+
+    @dataclass(frozen=True)
+    class Named:
+        name: str
+        heard: list[Any] = field(default_factory=list, compare=False)
+
+        def __call__(self, event: Any) -> None:
+            self.heard.append(event.socket)
+
+    handlers = [Named("same"), Named("same")]
+    pairs = [pair() for _ in handlers]
+    for handler, (ours, _) in zip(handlers, pairs, strict=True):
+        executor.socket_bag.add_socket(ours, NullOperation(), handler=handler)
+    executor.execute_request()
+    for handler, (ours, theirs) in zip(handlers, pairs, strict=True):
+        assert handler.heard and set(handler.heard) == {ours}
+        theirs.close()
 
 
 def test_a_thousand_sockets_from_one_handler(executor: RequestExecutor) -> None:

@@ -45,8 +45,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(site: Path) -> Iterator[Serving]:
-    with serving("serve", str(site), "--port", "0") as running:
+def server(engine: str, site: Path) -> Iterator[Serving]:
+    with serving("serve", str(site), "--port", "0", "--engine", engine) as running:
         yield running
 
 

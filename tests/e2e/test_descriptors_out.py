@@ -9,11 +9,16 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+import pytest
+
 from evsockets import (
     AcceptError,
     ClientSocket,
     ConnectionFailedError,
+    EngineUnavailableError,
     EventType,
+    FixedLengthFramePicker,
+    NetworkSocketError,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
@@ -92,3 +97,54 @@ def test_while_accepting(executor: RequestExecutor) -> None:
         assert len(events.exceptions()) == 1
         executor.stop_request()
         assert not executor.turn(0)
+
+
+@pytest.mark.parametrize("kind", ["connect", "race", "adopted", "listener"])
+def test_one_more_than_the_engine_can_watch(kind: str) -> None:
+    """select(2) ends at 1024: the socket beyond it fails, the others go on."""
+    ours, theirs = socket.socketpair()
+    low = ClientSocket.from_socket(ours)
+    events, fine = Recorder(), Recorder()
+
+    def two(host: str, port: int, *more: object) -> list[tuple[object, ...]]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.1", "127.0.0.2")
+        ]
+
+    with theirs, RequestExecutor("selectors:select", resolver=two) as executor, ExitStack() as stack:
+        for _ in range(1100):
+            stack.callback(os.close, os.dup(0))
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        assert listener.fileno() > 1024
+        theirs.sendall(b"!")
+        port = listener.getsockname()[1]
+        one: ClientSocket | ServerSocket = ClientSocket()
+        address: str | None = f"tcp://127.0.0.1:{port}"
+        if kind == "race":
+            address = f"tcp://name.test:{port}"
+        elif kind == "adopted":
+            one, address = ClientSocket.from_socket(socket.create_connection(("127.0.0.1", port))), None
+        elif kind == "listener":
+            one, address = ServerSocket(), "tcp://127.0.0.1:0"
+        metadata = {} if address is None else {"address": address}
+        executor.socket_bag.add_socket(one, ReadOperation(), handler=events, **metadata)
+        executor.socket_bag.add_socket(low, ReadOperation(FixedLengthFramePicker(2)), handler=fine)
+        # The low number stays taken until then.
+        executor.with_event_handler({EventType.EXCEPTION: lambda event: theirs.sendall(b"?")})
+        executor.execute_request()
+    (error,) = events.exceptions()
+    assert isinstance(error, NetworkSocketError) and error.errno == errno.EMFILE
+    assert events.names()[-1] == "FINALIZE"
+    assert [event.frame.data for event in fine.of(EventType.READ)] == [b"!?"]
+
+
+def test_an_executor_that_cannot_be_made_leaves_nothing_open(engine: str) -> None:
+    """With every number of descriptors left from none to what it takes."""
+    before = len(os.listdir("/proc/self/fd"))
+    made = 0
+    for count in range(12):
+        with descriptors_left(count), suppress(OSError, EngineUnavailableError):
+            RequestExecutor(engine).close()
+            made += 1
+        assert len(os.listdir("/proc/self/fd")) == before
+    assert 0 < made < 12

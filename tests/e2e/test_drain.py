@@ -13,12 +13,14 @@ from evsockets import (
     ClientSocket,
     DrainReport,
     EventType,
+    NullOperation,
     ReadOperation,
     RequestExecutor,
     WriteOperation,
 )
 from support.clients import Recorder
 from support.service import LINE, Peers, Service, everything
+from support.wire import add, pair
 
 REST = ["DISCONNECTED", "FINALIZE"]
 
@@ -130,6 +132,20 @@ def test_from_a_handler(executor: RequestExecutor) -> None:
         executor.execute_request()
         assert everything(peers[0]) == b"last words"
     assert reports == [DrainReport(finished=1, closed_idle=0, aborted=[])]
+
+
+def test_what_idled_before_the_handler_asked_is_closed_as_idle(executor: RequestExecutor) -> None:
+    """Though it began to idle in the same turn."""
+    reports: list[DrainReport] = []
+    idle, one = pair()
+    asking, two = pair()
+    with one, two:
+        kept = add(executor, None, NullOperation(), socket=idle, keep_alive=True)
+        on = {"CONNECTED": lambda event: reports.append(executor.drain(0.05))}
+        add(executor, None, ReadOperation(), socket=asking, on=on)
+        executor.execute_request()
+    assert [(r.finished, r.closed_idle, [s for s, _ in r.aborted]) for r in reports] == [(0, 1, [asking])]
+    assert kept.names == ["INITIALIZE", "CONNECTED", *REST]
 
 
 def test_between_hosted_turns(executor: RequestExecutor) -> None:

@@ -71,6 +71,8 @@ def test_a_frame_over_its_limit(executor: RequestExecutor) -> None:
     log = ending(executor, b"x" * 100, picker)
     assert isinstance(log.error, FrameError) and log.error.picker is picker
     assert log.error.socket is not None
+    # A picker knows nothing of sockets; the message does.
+    assert log.metadata.address in str(log.error) and "reading" in str(log.error)
 
 
 def test_empty_frame_picker_completes_at_the_end(executor: RequestExecutor) -> None:

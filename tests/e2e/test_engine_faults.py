@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import glob
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -24,12 +21,11 @@ from evsockets import (
     EventType,
     ReadOperation,
     RequestExecutor,
-    ServerSocket,
     WriteOperation,
 )
 from support.clients import Recorder
 from support.command import HANGS, environment
-from support.service import Peers, Service, ask, conversation, everything
+from support.service import Peers, Service, conversation, everything
 
 CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
 
@@ -256,52 +252,6 @@ def test_somebody_elses_wake_up_descriptor_stays(executor: RequestExecutor) -> N
         finally:
             signal.signal(signal.SIGUSR1, handler)
             assert signal.set_wakeup_fd(before) == writer.fileno()
-
-
-def test_a_descriptor_the_engine_refuses_is_its_sockets_affair() -> None:
-    """More than select(2) takes: an EXCEPTION on each such socket, the others go on."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if before[1] != resource.RLIM_INFINITY and before[1] < 1500:
-        pytest.skip(f"this machine allows {before[1]} descriptors")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 1500), before[1]))
-    with contextlib.ExitStack() as stack:
-        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
-        executor = stack.enter_context(RequestExecutor("selectors:select"))
-        low = Recorder()
-        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        address = "tcp://127.0.0.1:%d" % silent.getsockname()[1]
-        keeping = ClientSocket()
-        executor.socket_bag.add_socket(
-            keeping, WriteOperation(b"x", then=ReadOperation()), address=address, handler=low
-        )
-        executor.start_request()
-        for _ in range(100):
-            if "WRITE" in low.names():
-                break
-            assert executor.turn(1)
-        while True:
-            descriptor = os.dup(silent.fileno())
-            stack.callback(os.close, descriptor)
-            if descriptor > 1024:
-                break
-        pair = socket.create_connection(silent.getsockname())
-        refused = {
-            "connecting": ask(executor, address, ReadOperation()),
-            "racing": ask(executor, address.replace("127.0.0.1", "localhost"), ReadOperation()),
-            "listening": Recorder(),
-            "adopted": Recorder(),
-        }
-        add = executor.socket_bag.add_socket
-        add(ServerSocket(), ReadOperation(), address="tcp://127.0.0.1:0", handler=refused["listening"])
-        add(ClientSocket.from_socket(pair), ReadOperation(), handler=refused["adopted"])
-        while executor.turn(1):
-            if all("FINALIZE" in events.names() for events in refused.values()):
-                keeping.close()
-        for name, events in refused.items():
-            (error,) = events.exceptions()
-            assert error.errno == errno.EMFILE and "select(2) takes" in f"{error} {error.__cause__}", name
-            assert events.names()[-1] == "FINALIZE"
-        assert low.names() == ["INITIALIZE", "CONNECTED", "WRITE", "DISCONNECTED", "FINALIZE"]
 
 
 def test_an_engine_made_by_the_user_is_reusable(engine: str) -> None:

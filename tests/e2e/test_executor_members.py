@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -93,71 +91,6 @@ def test_solver_is_fixed_while_executing(executor: RequestExecutor) -> None:
     assert log.names == ENDED
 
 
-def test_stop_from_a_thread(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-    connected = threading.Event()
-
-    def stop() -> None:
-        connected.wait(20)
-        executor.stop_request()
-
-    thread = threading.Thread(target=stop)
-    with theirs:
-        log = add(executor, None, ReadOperation(), socket=ours, on={"CONNECTED": lambda e: connected.set()})
-        thread.start()
-        executor.execute_request()
-    thread.join()
-    assert log.names == ENDED
-
-
-def test_stop_from_a_signal_handler(executor: RequestExecutor) -> None:
-    before = signal.signal(signal.SIGUSR1, lambda *_: executor.stop_request())
-    ours, theirs = pair()
-    connected = threading.Event()
-
-    def send() -> None:
-        connected.wait(20)
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    thread = threading.Thread(target=send)
-    try:
-        with theirs:
-            on = {"CONNECTED": lambda e: connected.set()}
-            log = add(executor, None, ReadOperation(), socket=ours, on=on)
-            thread.start()
-            executor.execute_request()
-        thread.join()
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert log.names == ENDED
-
-
-def test_keyboard_interrupt(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-    connected = threading.Event()
-    when: list[float] = []
-
-    def interrupt() -> None:
-        connected.wait(20)
-        when.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    thread = threading.Thread(target=interrupt)
-    try:
-        with theirs:
-            on = {"CONNECTED": lambda e: connected.set()}
-            log = add(executor, None, ReadOperation(), socket=ours, on=on, io_timeout=None)
-            thread.start()
-            with pytest.raises(KeyboardInterrupt):
-                executor.execute_request()
-        thread.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert log.names == ENDED
-    assert not executor.is_executing
-
-
 def test_call_soon_threadsafe(executor: RequestExecutor) -> None:
     called: list[tuple[int, Any]] = []
 
@@ -234,8 +167,16 @@ def test_other_threads_are_told_off(executor: RequestExecutor) -> None:
         "handler": lambda: executor.with_event_handler(print),
         "solver": lambda: executor.with_limitation_solver(NoLimitationSolver()),
         "execute": executor.execute_request,
+        "start": executor.start_request,
         "turn": executor.turn,
+        "patience": executor.patience,
+        "fileno": executor.fileno,
         "close": executor.close,
+        "with": lambda: executor.__exit__(None, None, None),
+        "has": lambda: bag.has_socket(ours),
+        "in": lambda: ours in bag,
+        "len": lambda: len(bag),
+        "iteration": lambda: list(bag),
     }
     events: list[Any] = []
     failures: list[str] = []

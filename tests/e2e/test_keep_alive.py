@@ -12,6 +12,8 @@ from evsockets import (
     EmptyFramePicker,
     EventType,
     FixedLengthFramePicker,
+    Frame,
+    FramePicker,
     MarkerFramePicker,
     NullOperation,
     ReadOperation,
@@ -99,6 +101,26 @@ def test_even_when_the_peer_has_gone(executor: RequestExecutor) -> None:
     )  # fmt: skip
     assert log.frames == [b"line\n", b"unread"]
     assert log.names == [*USUAL, "READ", *["DATA_ALERT"] * 3, "READ", *END]
+
+
+def test_what_a_frame_at_the_end_left_is_told(executor: RequestExecutor) -> None:
+    """The end has been seen already when the connection becomes idle."""
+
+    class Byte(FramePicker):
+        """One byte, once no more will come."""
+
+        def pick(self, inbox, ended):
+            return Frame(inbox.take(1), inbox.remote_address) if ended and len(inbox) else None
+
+    client, theirs = pair()
+    theirs.sendall(b"abc")
+    theirs.close()
+    log = talk(
+        executor, None, ReadOperation(Byte()), socket=client, keep_alive=True,
+        on={"DATA_ALERT": lambda event: event.next_is_read()},
+    )  # fmt: skip
+    assert log.frames == [b"a", b"bc"]
+    assert log.names == [*USUAL, "READ", "DATA_ALERT", "READ", *END]
 
 
 def test_an_answer_restarts_the_count(executor: RequestExecutor) -> None:

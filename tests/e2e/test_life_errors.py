@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import Any
 
@@ -19,6 +20,7 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
+from support.command import environment
 from support.scenes import KINDS, scene
 from support.wire import add, pair, talk
 
@@ -276,3 +278,34 @@ def test_a_reraised_error_keeps_its_socket(executor: RequestExecutor) -> None:
         executor.execute_request()
     assert log.error is error
     assert fine.errors == []
+
+
+BUGS_EVERYWHERE = """
+import socket, sys
+from evsockets import ClientSocket, Configuration, EventType, ReadOperation, RequestExecutor
+
+def bug(event):
+    raise ZeroDivisionError(event.type.name)
+
+with RequestExecutor(sys.argv[1], configuration=Configuration(isolate_handler_errors=True)) as executor:
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"!")
+    executor.socket_bag.add_socket(
+        ClientSocket.from_socket(ours), ReadOperation(),
+        handler={EventType.READ: bug, EventType.EXCEPTION: bug, EventType.FINALIZE: bug},
+    )
+    executor.execute_request()
+    theirs.close()
+print("survived")
+"""
+
+
+def test_isolated_bugs_reach_the_interpreters_own_hook(engine: str) -> None:
+    """It is picky about its argument, and prints each bug with its traceback."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BUGS_EVERYWHERE, engine],
+        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "survived\n"), done.stderr
+    assert "ZeroDivisionError: EXCEPTION\n" in done.stderr and "ZeroDivisionError: FINALIZE\n" in done.stderr
+    assert done.stderr.count("in bug") >= 2 and "raised_by_an_event_handler" in done.stderr

@@ -127,6 +127,18 @@ def test_user_context_is_live_and_read_only_on_events(executor: RequestExecutor)
     assert {event.user_context for event in log.events} == {2}
 
 
+@pytest.mark.parametrize("end", ["DISCONNECTED", "FINALIZE", "afterwards"])
+def test_our_own_address_outlives_the_connection(executor: RequestExecutor, end: str) -> None:
+    """As the peer's does, though nobody asked for it before."""
+    seen: list[Any] = []
+    on = {} if end == "afterwards" else {end: lambda event: seen.append(event.metadata.local_address)}
+    with peer(lambda sock: (sock.getpeername(), read_to_end(sock))) as server:
+        log = talk(executor, server.url(), WriteOperation(b"x"), on=on)
+        if end == "afterwards":
+            seen.append(log.metadata.local_address)
+        assert seen == [server.wait()[0][0]]
+
+
 def test_counters_addresses_and_times(executor: RequestExecutor) -> None:
     before = time.time()
 
@@ -148,3 +160,16 @@ def test_counters_addresses_and_times(executor: RequestExecutor) -> None:
     times = (metadata.connection_start_time, metadata.connection_finish_time, metadata.last_io_start_time)
     assert before - 0.01 <= times[0] <= times[1] <= times[2] <= after + 0.01
     assert metadata.request_complete and metadata.send_speed >= 0 and metadata.receive_speed >= 0
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_times_are_in_order(executor: RequestExecutor, listening: bool) -> None:
+    """Also where the connection is there at once."""
+    ours, theirs = pair()
+    with theirs:
+        on = {"INITIALIZE": lambda event: None} if listening else {}
+        metadata = talk(executor, None, WriteOperation(b"x"), socket=ours, on=on).metadata
+    start, finish, last = (
+        metadata.connection_start_time, metadata.connection_finish_time, metadata.last_io_start_time,
+    )  # fmt: skip
+    assert start <= finish <= last

@@ -25,24 +25,29 @@ USUAL = ["INITIALIZE", "CONNECTED"]
 END = ["DISCONNECTED", "FINALIZE"]
 
 
-def reads(count: int, size: int = 1) -> list[ReadOperation]:
-    return [ReadOperation(FixedLengthFramePicker(size)) for _ in range(count)]
-
-
 @pytest.mark.parametrize("read_first", [True, False])
-def test_twenty_of_each_first_in_first_out(executor: RequestExecutor, read_first: bool) -> None:
-    def script(sock):
-        data = read_exactly(sock, 20)
-        sock.sendall(data)
-        return data + read_to_end(sock)
+@pytest.mark.parametrize("what", ["reads", "writes", "both"])
+def test_twenty_first_in_first_out(executor: RequestExecutor, read_first: bool, what: str) -> None:
+    """Reads of twenty different lengths: each frame tells which of them was served."""
+    text = b"".join(b"%c" % (65 + i) * (i + 1) for i in range(20))
+    reads = [ReadOperation(FixedLengthFramePicker(i + 1)) for i in range(20)]
+    writes = [WriteOperation(b"%c" % (97 + i)) for i in range(20)]
 
-    writes = [WriteOperation(b"%c" % (65 + i)) for i in range(20)]
-    mixed = [operation for both in zip(reads(20), writes, strict=True) for operation in both]
-    with peer(script) as server:
-        log = talk(executor, server.url(), ReadWriteOperation(read_first, mixed))
-    assert server.results == [b"ABCDEFGHIJKLMNOPQRST"]
-    assert b"".join(log.frames) == b"ABCDEFGHIJKLMNOPQRST"
-    assert log.names.count("READ") == 20 and log.names.count("WRITE") == 20
+    mixed = [operation for both in zip(reads, writes, strict=True) for operation in both]
+    queued = {"reads": reads, "writes": writes, "both": mixed}[what]
+    client, theirs = pair()
+    with theirs:
+        if what != "writes":
+            theirs.sendall(text)
+        duplex = ReadWriteOperation(read_first, queued)
+        assert duplex.read_first is read_first
+        log = talk(executor, None, duplex, socket=client)
+        assert read_to_end(theirs) == (b"" if what == "reads" else b"abcdefghijklmnopqrst")
+    if what != "writes":
+        assert log.frames == [b"%c" % (65 + i) * (i + 1) for i in range(20)]
+    assert log.names.count("READ") == (0 if what == "writes" else 20)
+    written = [event.operation for event in log.events if event.type.name == "WRITE"]
+    assert written == ([] if what == "reads" else writes)
     assert log.names[:2] == USUAL and log.names[-2:] == END
 
 
@@ -50,26 +55,20 @@ def test_twenty_of_each_first_in_first_out(executor: RequestExecutor, read_first
 def test_which_one_is_looked_at_first_when_both_are_ready(
     executor: RequestExecutor, read_first: bool
 ) -> None:
+    """What one read left over lies ready, and so does room to write."""
     client, theirs = pair()
+
+    def go_on(event):
+        if event.frame.data == b"one\n":
+            event.next_is(ReadWriteOperation(read_first, [WriteOperation(b"y"), ReadOperation(LINE)]))
+
     with theirs:
-        theirs.sendall(b"x")
-        order = []
-        duplex = ReadWriteOperation(read_first)
-
-        def on_data(event):
-            order.append(event.type.name)
-
-        def start(event):
-            # Both become ready together: what is there to read is known before the first look.
-            duplex.schedule(WriteOperation(b"y"))
-            duplex.schedule(ReadOperation())
-
-        talk(
-            executor, None, duplex, socket=client,
-            on={"CONNECTED": start, "READ": on_data, "WRITE": on_data},
-        )  # fmt: skip
+        theirs.sendall(b"one\ntwo\n")
+        log = talk(executor, None, ReadOperation(LINE), socket=client, on={"READ": go_on})
         assert read_to_end(theirs) == b"y"
-    assert sorted(order) == ["READ", "WRITE"]
+    order = ["READ", "WRITE"] if read_first else ["WRITE", "READ"]
+    assert log.names == [*USUAL, "READ", *order, *END]
+    assert log.frames == [b"one\n", b"two\n"]
 
 
 def test_it_reads_while_a_large_write_is_on_its_way(executor: RequestExecutor) -> None:
@@ -295,3 +294,17 @@ def test_what_an_ended_socket_left_undone_is_not_the_next_ones(executor: Request
             log = talk(executor, None, shared, socket=client, io_timeout=0.05)
             assert read_to_end(theirs) == b"12"
         assert log.timeouts == [("IO", "reading")]
+
+
+@pytest.mark.parametrize("read_first", [True, False])
+def test_duplex_over_tcp(executor: RequestExecutor, read_first: bool) -> None:
+    def script(sock: socket.socket) -> bytes:
+        asked = read_exactly(sock, 4)
+        sock.sendall(b"answer\n")
+        return asked
+
+    with peer(script) as server:
+        operation = ReadWriteOperation(read_first, [WriteOperation(b"ask\n"), ReadOperation(LINE)])
+        log = talk(executor, server.url(), operation)
+    assert log.frames == [b"answer\n"] and not log.errors
+    assert server.results == [b"ask\n"]

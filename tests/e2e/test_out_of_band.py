@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
+from support.service import Service, ask
 from support.wire import add, pair, peer, read_to_end, talk
 
 LINE = MarkerFramePicker(None, b"\n")
@@ -134,9 +136,10 @@ def test_oob_while_idle_and_while_both_directions_are_open(executor: RequestExec
     assert server.results == [b"idle", b"duplex"]
 
 
-def test_scheduling_does_not_read_the_urgent_byte_as_data(executor: RequestExecutor) -> None:
+@pytest.mark.parametrize("before", [b"", b"-"])
+def test_scheduling_does_not_read_the_urgent_byte_as_data(executor: RequestExecutor, before: bytes) -> None:
     """Stepped without having been announced, the mark is still looked at first."""
-    duplex = ReadWriteOperation(True, [ReadOperation(FixedLengthFramePicker(2))])
+    duplex = ReadWriteOperation(True, [ReadOperation(FixedLengthFramePicker(len(before) + 2))])
     seen = []
 
     def on_oob(event):
@@ -152,9 +155,54 @@ def test_scheduling_does_not_read_the_urgent_byte_as_data(executor: RequestExecu
         log = add(executor, None, duplex, socket=ClientSocket.from_socket(ours), on={"OOB": on_oob})
         executor.start_request()
         executor.turn(0)
+        theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if before:
+            theirs.send(before)
         theirs.send(b"!", socket.MSG_OOB)
         theirs.send(b"ab")
         duplex.schedule(WriteOperation(b"x"))
         while executor.turn(None):
             pass
-    assert seen == [b"!"] and log.frames == [b"ab"]
+    assert seen == [b"!"] and log.frames == [before + b"ab"]
+
+
+@pytest.mark.parametrize("when", ["INITIALIZE", "CONNECTED", "READ"])
+def test_a_global_handler_may_come_later(executor: RequestExecutor, when: str) -> None:
+    seen = []
+
+    def listen(event):
+        executor.with_event_handler({EventType.OOB: lambda event: seen.append(event.frame.data)})
+
+    def on_read(event):
+        if event.frame.data == b"1\n":
+            if when == "READ":
+                listen(event)
+            event.next_is_write(b"go\n", then=ReadOperation(LINE))
+
+    def script(sock):
+        sock.sendall(b"1\n")
+        assert sock.recv(3) == b"go\n"
+        sock.send(b"!", socket.MSG_OOB)
+        sock.sendall(b"2\n")
+        return read_to_end(sock)
+
+    on = {"READ": on_read} if when == "READ" else {when: listen, "READ": on_read}
+    with peer(script) as server:
+        log = talk(executor, server.url(), ReadOperation(LINE), on=on)
+    assert log.frames == [b"1\n", b"2\n"] and seen == [b"!"]
+
+
+def test_urgent_byte_between_two_sockets_of_the_library(executor: RequestExecutor) -> None:
+    got: list[tuple[str, bytes]] = []
+
+    def note(event: Any) -> None:
+        if event.type in (EventType.OOB, EventType.READ):
+            got.append((event.type.name, event.frame.data))
+
+    def started(event: Any) -> None:
+        operation = WriteOperation(b"!", out_of_band=True, then=WriteOperation(b"line\n"))
+        ask(executor, "tcp://127.0.0.1:%d" % event.metadata.local_address[1], operation)
+
+    Service(executor, handler=note, started=started)
+    executor.execute_request()
+    assert got == [("OOB", b"!"), ("READ", b"line\n")]

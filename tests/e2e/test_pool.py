@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -16,6 +19,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
+from support.command import environment
 from support.wire import hang_up, peer, read_to_end, reset, talk, tls_script
 
 LINE = MarkerFramePicker(None, b"\n")
@@ -179,3 +183,57 @@ def test_other_tls_settings_get_a_connection_of_their_own(executor: RequestExecu
             client, log, _ = ask(executor, url, stream_context=settings)
             assert log.names[:2] == USUAL
             client.close()
+
+
+PROCESS = """
+import os, socket, sys
+from evsockets import EventType, PersistentClientSocket, ReadOperation, RequestExecutor, WriteOperation
+
+def ask(engine, url):
+    names = []
+    with RequestExecutor(engine) as executor:
+        executor.socket_bag.add_socket(
+            PersistentClientSocket(), WriteOperation(b"hello", then=ReadOperation()), address=url,
+            handler={
+                EventType.CONNECTED: lambda e: names.append("connected"),
+                EventType.READ: lambda e: executor.socket_bag.forget_socket(e.socket),
+            },
+        )
+        executor.execute_request()
+    return names
+
+engine, url, fork = sys.argv[1:]
+assert ask(engine, url) == ["connected"]
+child = os.fork() if fork == "fork" else None
+if child == 0:
+    assert ask(engine, url) == ["connected"]  # one of its own
+    sys.exit()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    assert ask(engine, url) == []  # still there, untouched by the child
+"""
+
+
+@pytest.mark.parametrize("fork", ["", "fork"])
+def test_the_pool_at_the_end_of_a_process_and_in_its_child(engine: str, fork: str) -> None:
+    """The end closes it in order, without a warning; a child lets its parent's connections alone."""
+
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.settimeout(20)
+        url = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROCESS, engine, url, fork],
+            env=environment(), stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        threads = []
+        for _ in range(2 if fork else 1):
+            sock = stack.enter_context(listener.accept()[0])
+            sock.settimeout(20)
+            threads.append(threading.Thread(target=echo, args=[sock]))
+            threads[-1].start()
+        _, errors = process.communicate(timeout=60)
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+    assert (process.returncode, errors) == (0, "")

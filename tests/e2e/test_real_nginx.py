@@ -13,8 +13,11 @@ from evsockets import (
     EndOfStreamFramePicker,
     Event,
     EventType,
+    MarkerFramePicker,
+    Operation,
     PersistentClientSocket,
     ReadOperation,
+    ReadWriteOperation,
     RequestExecutor,
     StreamContext,
     TimeoutStage,
@@ -241,3 +244,27 @@ def test_one_bad_address_leaves_the_others_alone(
     assert [get.body for get in good] == [nginx.page] * 5
     assert bad.failure is not None
     assert bad.finished == 1
+
+
+@pytest.mark.parametrize("read_first", [None, True, False], ids=["one by one", "read first", "write first"])
+def test_pages_by_their_end_marker(
+    executor: RequestExecutor, nginx: Nginx, ca: Authority, read_first: bool | None
+) -> None:
+    """Plain and encrypted in one run: each gets exactly one READ, whose frame ends as the page does."""
+    recorder = Recorder()
+    executor.with_event_handler(recorder)
+    for scheme in ("tcp", "tls") * 3:
+        request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        read = ReadOperation(MarkerFramePicker(None, b"</HTML>", case_sensitive=False))
+        first: Operation = WriteOperation(request, then=read)
+        if read_first is not None:
+            first = ReadWriteOperation(read_first, [WriteOperation(request), read])
+        executor.socket_bag.add_socket(
+            ClientSocket(), first, address=address_of(nginx, scheme),
+            stream_context=trusting(ca) if scheme == "tls" else None,
+        )  # fmt: skip
+    executor.execute_request()
+    life = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
+    assert [recorder.names(one) for one in executor.socket_bag] == [life] * 6
+    frames = [event.frame.data for event in recorder.of(EventType.READ)]
+    assert all(frame.startswith(b"HTTP/1.1 200") and frame.endswith(nginx.page) for frame in frames)

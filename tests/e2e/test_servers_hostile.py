@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import random
 import resource
 import socket
 import struct
@@ -17,9 +16,7 @@ from evsockets import (
     ConnectionFailedError,
     DisconnectedError,
     EventType,
-    FixedLengthFramePicker,
     FrameError,
-    LengthPrefixedFramePicker,
     MarkerFramePicker,
     NetworkSocketError,
     ReadOperation,
@@ -195,60 +192,7 @@ def test_a_tls_server_without_its_certificate(executor: RequestExecutor, context
     assert isinstance(service.listening.exceptions()[0], ConnectionFailedError)
 
 
-def test_random_bytes_at_a_tls_server(executor: RequestExecutor, ca: Authority) -> None:
-    dice = random.Random(4)
-    with Peers() as peers:
-
-        def started(event: Any) -> None:
-            for number in range(200):
-                data = dice.randbytes(dice.randrange(1, 300))
-                if number % 2:
-                    data = b"\x16\x03\x01" + struct.pack(">H", dice.randrange(400)) + data
-                peers.stream(event.metadata.local_address, data).shutdown(socket.SHUT_WR)
-
-        service = Service(
-            executor, "tls://127.0.0.1:0", clients=200, started=started,
-            stream_context=tls(ca, backlog=512), client_metadata={"connection_timeout": 5},
-        )  # fmt: skip
-        executor.execute_request()
-    assert service.talking.names().count("FINALIZE") == 200
-    assert len(service.talking.exceptions()) == 200
-    assert all(isinstance(e, NetworkSocketError) for e in service.talking.exceptions())
-    assert not {"CONNECTED", "TIMEOUT"} & set(service.talking.names())
-
-
 # ---- plain -------------------------------------------------------------------------------------------
-
-
-def test_random_bytes_at_a_framed_server(executor: RequestExecutor) -> None:
-    """Every client ends once, by a library error; nothing else escapes."""
-    dice = random.Random(4)
-    pickers = [
-        MarkerFramePicker(b"<", b">", max_length=100), LengthPrefixedFramePicker(2, max_length=100),
-        FixedLengthFramePicker(7), LINE,
-    ]  # fmt: skip
-    with Peers() as peers:
-
-        def first() -> ReadOperation:
-            return ReadOperation(dice.choice(pickers))
-
-        def handler(event: Any) -> None:
-            if event.type is EventType.READ:
-                event.next_is(event.operation)
-
-        def started(event: Any) -> None:
-            for _ in range(300):
-                data = dice.randbytes(dice.randrange(300))
-                peers.stream(event.metadata.local_address, data).shutdown(socket.SHUT_WR)
-
-        service = Service(
-            executor, clients=300, first=first, handler=handler, started=started,
-            stream_context={"backlog": 512},
-        )  # fmt: skip
-        executor.execute_request()
-    errors = service.talking.exceptions()
-    assert {type(error) for error in errors} == {FrameError, DisconnectedError}
-    assert len(errors) == service.talking.names().count("FINALIZE") == 300
 
 
 def test_a_frame_over_its_limit(executor: RequestExecutor) -> None:
@@ -348,6 +292,38 @@ def test_one_byte_at_a_time(executor: RequestExecutor) -> None:
         executor.execute_request()
     assert ended == ["REQUEST"]
     assert service.talking.names() == ["INITIALIZE", "CONNECTED", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
+
+
+def test_a_deadline_for_the_first_frame_only(executor: RequestExecutor) -> None:
+    """One that trickles is cut off by it; one that was in time outlives it by far."""
+    ended: dict[str, str] = {}
+    frames: list[bytes] = []
+    with Peers() as peers:
+
+        def started(event: Any) -> None:
+            peers.stream(event.metadata.local_address, b"in time\n")
+            peers.stream(event.metadata.local_address, b"slow")
+
+        def handler(event: Any) -> None:
+            peer = peers[0] if event.metadata.remote_address == peers[0].getsockname() else peers[1]
+            if event.type is EventType.READ:
+                event.metadata.request_timeout = None
+                frames.append(event.frame.data)
+                if len(frames) < 2:
+                    event.next_is_read(LINE)
+            elif event.type is EventType.TIMEOUT:
+                assert peer is peers[1] and event.when.name == "REQUEST"
+                # By now the other one's deadline would be over as well.
+                peers[0].sendall(b"still here\n")
+            elif event.type is EventType.FINALIZE:
+                ended["fast" if peer is peers[0] else "slow"] = service.talking.names(event.socket)[-3]
+
+        service = Service(
+            executor, clients=2, started=started, handler=handler, client_metadata={"request_timeout": 0.2}
+        )
+        executor.execute_request()
+    assert frames == [b"in time\n", b"still here\n"]
+    assert ended == {"slow": "TIMEOUT", "fast": "READ"}
 
 
 def test_reset_before_accept(executor: RequestExecutor) -> None:

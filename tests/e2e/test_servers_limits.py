@@ -6,8 +6,10 @@ import errno
 import os
 import resource
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from evsockets import (
     AcceptError,
     ClientSocket,
     ConstantLimitationSolver,
+    DelayedOperation,
     EventType,
     LimitationDecision,
     LimitationSolver,
@@ -24,6 +27,7 @@ from evsockets import (
     RequestExecutor,
 )
 from support.service import Peers, Service, everything
+from support.wire import reset
 
 
 @contextmanager
@@ -115,6 +119,62 @@ def test_each_episode_is_told(executor: RequestExecutor) -> None:
         executor.execute_request()
     assert service.listening.names().count("EXCEPTION") == 2
     assert service.listening.names().count("ACCEPT") == 2
+
+
+def test_accepts_are_many_and_bounded_a_turn(executor: RequestExecutor) -> None:
+    """A burst is taken in few turns, but others have theirs in between."""
+    with Peers() as peers:
+        service = Service(executor, stream_context={"backlog": 512})
+        executor.start_request()
+        while service.local is None:
+            executor.turn(0.01)
+        for _ in range(300):
+            peers.stream(service.local)
+        counts = []
+        while len(service.accepted) < 300 and len(counts) < 300:
+            before = len(service.accepted)
+            executor.turn(1)
+            counts.append(len(service.accepted) - before)
+        assert len(service.accepted) == 300
+        assert 16 <= max(counts) <= 100
+        executor.stop_request()
+        assert not executor.turn(0)
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+@pytest.mark.parametrize("scheme", ["tcp", "unix"])
+def test_a_client_that_hangs_up_while_held_back(
+    executor: RequestExecutor, tmp_path: Path, scheme: str, how: str
+) -> None:
+    """Nobody reads it, so nothing wakes up; what it had sent comes first when it is read."""
+    held = True
+
+    def first() -> DelayedOperation:
+        return DelayedOperation(ReadOperation(), lambda *_: held)
+
+    address = "tcp://127.0.0.1:0" if scheme == "tcp" else f"unix://{tmp_path}/socket"
+    with Peers() as peers:
+        service = Service(executor, address, first=first, handler={})
+        executor.start_request()
+        while service.local is None:
+            executor.turn(0.01)
+        family = socket.AF_INET if scheme == "tcp" else socket.AF_UNIX
+        peer = peers.stream(service.local, b"last words", family)
+        while "CONNECTED" not in service.talking.names():
+            executor.turn(0.01)
+        if how == "reset" and scheme == "tcp":
+            reset(peer)
+        peer.close()
+        executor.turn(0)
+        began = time.monotonic()
+        executor.turn(0.2)
+        assert time.monotonic() - began >= 0.19, "it woke up for nothing"
+        held = False
+        executor.call_soon_threadsafe(lambda: None)
+        while executor.turn(0.01):
+            pass
+    assert service.talking.names() == ["INITIALIZE", "CONNECTED", "READ", "DISCONNECTED", "FINALIZE"]
+    assert service.talking.of(EventType.READ)[0].frame.data == b"last words"
 
 
 def test_an_episode_can_end_by_stop(executor: RequestExecutor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import socket
 from typing import Any
 
@@ -165,6 +166,54 @@ def test_many_clients_in_one_burst(executor: RequestExecutor) -> None:
         executor.execute_request()
         assert [everything(peer) for peer in peers] == [b"%d\n" % number for number in range(150)]
         assert service.listening.names().count("ACCEPT") == 150
+
+
+def test_a_burst_is_accepted_in_bounded_shares(executor: RequestExecutor) -> None:
+    """Several a turn, and never all: another socket has its turn in between."""
+    shares: list[int] = []
+    busy, far = socket.socketpair()
+    with Peers() as peers, far:
+
+        def started(event: Any) -> None:
+            for _ in range(300):
+                peers.stream(event.metadata.local_address, b"x\n")
+            far.send(b"!")
+
+        def reading(event: Any) -> None:
+            shares.append(service.listening.names().count("ACCEPT"))
+            if shares[-1] < 300:
+                far.send(b"!")
+                event.next_is_read()
+
+        service = Service(executor, clients=300, started=started, stream_context={"backlog": 512})
+        executor.socket_bag.add_socket(
+            ClientSocket.from_socket(busy), ReadOperation(), handler={EventType.READ: reading}
+        )
+        executor.execute_request()
+    steps = [later - sooner for sooner, later in itertools.pairwise(shares)]
+    assert 1 < max(steps) < 150
+    assert service.listening.names().count("ACCEPT") == 300
+
+
+def test_a_connection_gone_before_it_was_accepted(
+    executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ECONNABORTED, which other systems give: nothing is told, and the next one is accepted."""
+    from evsockets.transports.listener import Listener
+
+    accept, failures = Listener.accept, [errno.ECONNABORTED, errno.EPROTO, errno.EINTR]
+
+    def aborted(self: Any) -> Any:
+        if failures:
+            raise OSError(failures.pop(), "gone")
+        return accept(self)
+
+    monkeypatch.setattr(Listener, "accept", aborted)
+    with Peers() as peers:
+        service = Service(executor, started=lambda e: peers.stream(e.metadata.local_address, b"x\n"))
+        executor.execute_request()
+        assert everything(peers[0]) == b"x\n"
+    assert failures == [] and service.listening.names() == LIFE
 
 
 def test_asks_its_own_server(executor: RequestExecutor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 
 import pytest
 
@@ -18,7 +19,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
-from support.wire import hang_up, peer, read_to_end, talk, tls_script
+from support.wire import add, hang_up, peer, read_to_end, talk, tls_script
 
 LINE = MarkerFramePicker(None, b"\n")
 USUAL = ["INITIALIZE", "CONNECTED"]
@@ -146,3 +147,22 @@ def test_shutdown_write_is_close_notify_one_way(executor: RequestExecutor, ca: A
     with peer(tls_script(server_side(ca), script)) as server:
         log = talk(executor, server.url("tls"), operation, stream_context={"ca_file": ca.ca_file})
     assert server.results == [b"abc"] and log.frames == [b"cba"]
+
+
+@pytest.mark.parametrize("size", range(20_000, 120_000, 10_000))
+def test_close_notify_waits_for_the_kernel(executor: RequestExecutor, ca: Authority, size: int) -> None:
+    """It is the last thing to be sent: no room for it at once is no reason to leave it out."""
+
+    def script(sock):
+        started.wait(20)
+        return sum(iter(lambda: len(sock.recv(1000)), 0))
+
+    started = threading.Event()
+    with peer(tls_script(server_side(ca), script), receive_buffer=2048) as server:
+        stream_context = {"ca_file": ca.ca_file, "send_buffer_size": 4096}
+        log = add(executor, server.url("tls"), WriteOperation(bytes(size)), stream_context=stream_context)
+        executor.start_request()
+        while executor.turn(1):
+            if "WRITE" in log.names:
+                started.set()  # the buffers are full
+        assert server.wait() == [size] and log.errors == []

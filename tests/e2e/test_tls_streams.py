@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from typing import Any
 
 import pytest
 
@@ -321,3 +322,29 @@ def test_a_socketpair_has_no_tls(executor: RequestExecutor) -> None:
     with theirs:
         log = talk(executor, None, WriteOperation(b"x"), socket=client)
     assert log.metadata.tls is None
+
+
+def test_a_large_upload_then_header_and_body_over_tls(executor: RequestExecutor, ca: Authority) -> None:
+    chunks = [bytes([number]) * 8192 for number in range(10)]
+    body = bytes(range(256)) * 200
+
+    def script(sock: Any) -> bytes:
+        sent = read_exactly(sock, 81920)
+        sock.sendall(b"length: 51200\r\n\r\n" + body)
+        return sent
+
+    def read(event: Any) -> None:
+        if event.frame.data.endswith(b"\r\n\r\n"):
+            event.next_is_read(FixedLengthFramePicker(51200))
+
+    head = ReadOperation(MarkerFramePicker(None, b"\r\n\r\n"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
+    with peer(tls_script(context, script)) as server:
+        log = talk(
+            executor, server.url("tls", "localhost"), WriteOperation(iter(chunks), then=head),
+            on={"READ": read}, stream_context={"ca_file": ca.ca_file},
+        )  # fmt: skip
+    assert log.frames == [b"length: 51200\r\n\r\n", body]
+    assert server.results == [b"".join(chunks)]
+    assert log.metadata.bytes_sent == 81920

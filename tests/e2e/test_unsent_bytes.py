@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 
+import pytest
+
 from evsockets import (
     ClientSocket,
     DisconnectedError,
@@ -266,3 +268,30 @@ def test_a_large_write_is_sent_in_many_turns(executor: RequestExecutor) -> None:
     reader.join()
     assert received[0] == len(data)
     assert turns >= len(data) // (1024 * 1024)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "iterable", "one huge chunk"])
+def test_a_writers_share_of_a_turn_is_bounded(executor: RequestExecutor, kind: str) -> None:
+    """However much the kernel would take at once."""
+    huge = bytes(64 << 20)
+    data = {"bytes": huge, "iterable": (huge[:65536] for _ in range(1024)), "one huge chunk": iter([huge])}
+    shares: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as probe:
+        probe.setblocking(False)
+        probe.connect_ex(listener.getsockname())
+        address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+        log = add(executor, address, WriteOperation(data[kind]))
+        executor.start_request()
+        for _ in range(100):
+            before = log.metadata.bytes_sent
+            executor.turn(0.01)
+            shares.append(log.metadata.bytes_sent - before)
+            if before and not shares[-1]:
+                break
+        executor.stop_request()
+        finish(executor)
+        room = probe.send(huge)
+    assert room > 1 << 20, "this system's buffers are too small for the test to tell"
+    assert log.metadata.bytes_sent > 1 << 20
+    # The turn it begins in may hold its start and a step.
+    assert shares[0] <= 2 << 20 and max(shares[1:]) <= 1 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
 import selectors
@@ -84,22 +85,32 @@ class Serving:
         return self.process.returncode, errors
 
 
-@contextlib.contextmanager
-def serving(*arguments: str, descriptors: int | None = None, **more: str) -> Iterator[Serving]:
+def serving(
+    *arguments: str, descriptors: int | None = None, **more: str
+) -> contextlib.AbstractContextManager[Serving]:
     """`evsockets` with `arguments`, from its banner on; ended and waited for at the end.
 
     `descriptors` is how many it may have open.
     """
     limited = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
+    return program(*limited, sys.executable, "-m", "evsockets", *arguments, **more)
+
+
+def example(name: str, *arguments: str, **more: str) -> contextlib.AbstractContextManager[Serving]:
+    """The program `name` of the documentation's examples."""
+    return program(sys.executable, str(ROOT / "docs" / "examples" / f"{name}.py"), *arguments, **more)
+
+
+@contextlib.contextmanager
+def program(*command: str, **more: str) -> Iterator[Serving]:
+    """Any program whose first line of output begins with the URL it serves."""
     process = subprocess.Popen(
-        [*limited, sys.executable, "-m", "evsockets", *arguments],
-        env=environment(**more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command, env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        assert process.stdout is not None
+        assert process.stdout is not None and process.stderr is not None
+        # It may have much to complain about before anybody reads that.
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 1 << 20)
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             assert selector.select(HANGS), "no banner"

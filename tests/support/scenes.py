@@ -9,6 +9,7 @@ from typing import Any
 
 from evsockets import (
     ClientSocket,
+    EventType,
     FixedLengthFramePicker,
     NullOperation,
     ReadOperation,
@@ -22,6 +23,12 @@ KINDS = (
     "INITIALIZE", "CONNECTED", "WRITE", "READ", "OOB", "ACCEPT", "DATA_ALERT", "TIMEOUT", "EXCEPTION",
     "DISCONNECTED", "FINALIZE",
 )  # fmt: skip
+
+
+def end(event: Any) -> None:
+    """A server and an idle connection go on by themselves; everything else ends without help."""
+    if event.socket.is_server or event.type is EventType.DATA_ALERT:
+        event.cancel_operation()
 
 
 class Scene:
@@ -41,12 +48,9 @@ class Scene:
         if kind == "ACCEPT":
             self.socket = ServerSocket()
 
-            def knock(event: Any) -> None:
-                self._stack.enter_context(socket.create_connection(event.metadata.local_address))
-
             self.log = add(
                 self.executor, "tcp://127.0.0.1:0", ReadOperation(), socket=self.socket,
-                on={"CONNECTED": knock, **on},
+                on={"CONNECTED": self.knock, **on},
             )  # fmt: skip
             self.log.metadata.io_timeout = None
             return self.log
@@ -74,6 +78,10 @@ class Scene:
         self.socket = ClientSocket.from_socket(ours)
         self.log = add(self.executor, None, operation, socket=self.socket, on=on, **more)
         return self.log
+
+    def knock(self, event: Any) -> None:
+        """A client for the server that `event` tells of."""
+        self._stack.enter_context(socket.create_connection(event.metadata.local_address))
 
     def received(self) -> bytes:
         """What the peer got until the end."""

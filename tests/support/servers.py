@@ -24,6 +24,7 @@ from support.certificates import Authority, Certificate
 START_PATIENCE = 20.0
 POLL_INTERVAL = 0.02
 BIG_FILE = 100 * 1024 * 1024
+HUGE_FILE = 1024 * 1024 * 1024
 _BLOCK = bytes(range(256)) * 256
 
 
@@ -95,7 +96,8 @@ class Nginx:
     """HTTP and HTTPS ports and what there is to fetch.
 
     `/` is a page ending in `</html>`; `/big` has BIG_FILE bytes whose digest is `big_digest`;
-    `/slow` is the same at 8 KiB a second; `/echo?n` answers the address it was asked from.
+    `/huge` has HUGE_FILE zeros; `/slow` is `/big` at 8 KiB a second; `/who` answers the address it was asked
+    from.
     """
 
     http: int
@@ -118,6 +120,8 @@ def nginx(folder: Path, ca: Authority) -> Iterator[Nginx]:
         for _ in range(BIG_FILE // len(_BLOCK)):
             big.write(_BLOCK)
             digest.update(_BLOCK)
+    with (root / "huge").open("wb") as huge:
+        huge.truncate(HUGE_FILE)  # takes no room
     http, https = free_port(), free_port()
     leaf = ca.server
     config = folder / "nginx.conf"

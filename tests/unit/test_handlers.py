@@ -22,6 +22,7 @@ from evsockets import (
     TlsDataFlushEventHandler,
     WriteOperation,
 )
+from evsockets.handlers import Dispatch
 from support.optional import library
 from support.wire import pair
 
@@ -153,6 +154,21 @@ def test_flush_of_the_first_alert() -> None:
     assert seen == [("DATA_ALERT", 2), ("READ", b"data")]
 
 
+def test_only_a_change_brings_out_of_band_data_to_running_sockets() -> None:
+    """A new socket's handlers are nobody else's affair: looking through the others would be quadratic."""
+    wanted: list[Dispatch] = []
+    handler = CallbackEventHandler()
+    dispatch = Dispatch(handler, lambda: ([], None), wanted.append)
+    listening = Dispatch(lambda event: None, lambda: ([], None), wanted.append)
+    assert listening.oob is not None and wanted == []
+    handler.add_handler({EventType.READ: print})
+    assert wanted == []
+    handler.add_handler({EventType.OOB: print})
+    assert wanted == [dispatch]
+    handler.add_handler({EventType.OOB: repr})
+    assert wanted == [dispatch]
+
+
 def test_signals() -> None:
     blinker = library("blinker")
     namespace = blinker.Namespace()
@@ -178,3 +194,42 @@ def test_signals_without_blinker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "blinker", None)
     with pytest.raises(ImportError, match="evsockets"):
         SignalEventHandler()
+
+
+def test_empty_reads_of_ones_own_are_told() -> None:
+    """The flush swallows the one empty READ it asked for, and no other."""
+    seen: list[tuple[str, Any]] = []
+
+    def inner(event: Any) -> None:
+        if event.type is EventType.DATA_ALERT:
+            seen.append(("DATA_ALERT", event.attempt))
+            event.next_is_read(EmptyFramePicker() if event.attempt < 4 else None)
+        elif event.type is EventType.READ:
+            seen.append(("READ", event.frame.data))
+            if event.frame.data:
+                event.cancel_operation()
+
+    ours, theirs = pair()
+    with theirs, RequestExecutor("selectors") as executor:
+        theirs.sendall(b"data")
+        executor.socket_bag.add_socket(
+            ours, NullOperation(), handler=TlsDataFlushEventHandler(inner), keep_alive=True
+        )
+        executor.execute_request()
+    assert seen == [
+        ("DATA_ALERT", 2), ("READ", b""), ("DATA_ALERT", 3), ("READ", b""), ("DATA_ALERT", 4),
+        ("READ", b"data"),
+    ]  # fmt: skip
+
+
+def test_flush_passes_everything_else_on() -> None:
+    """Every other event goes to the next handler as it is, whatever its type."""
+    seen: list[Any] = []
+    handler = TlsDataFlushEventHandler(seen.append)
+    events = [fake(type) for type in EventType if type not in (EventType.DATA_ALERT, EventType.READ)]
+    for event in events:
+        handler(event)
+    assert seen == events
+    quiet = TlsDataFlushEventHandler()
+    for event in events:
+        quiet(event)

@@ -86,6 +86,8 @@ def shake(*transports: TlsTransport) -> None:
         for transport in list(waiting):
             if transport.handshake():
                 assert transport.wants == 0
+                if transport.unflushed:  # our last part, which would leave with the first bytes written
+                    assert transport.flush()
                 assert not transport.unflushed
                 waiting.remove(transport)
             else:
@@ -208,7 +210,7 @@ def test_many_records_are_joined_and_pending_tells_the_truth(
             part = ours.recv()
             assert part is not None or not ours.pending
             received += part or b""
-        assert received == sent[: len(received)]
+        assert received[: len(sent)] == sent  # a part of the one that did not fit may have come, too
 
 
 # ---- STARTTLS and other bytes that came before
@@ -257,7 +259,7 @@ def test_data_on_the_heels_of_the_handshake_is_not_lost(
             # With TLS 1.3 the last flight and the first data arrive in one piece.
             client_done = ours.send(b"early") == 5
         carry(far, middle_near)
-        server_done = server_done or theirs.handshake()
+        server_done = server_done or (theirs.handshake() and theirs.flush())
         carry(middle_near, far)
         if client_done and server_done:
             break

@@ -25,6 +25,21 @@ _BOTH = READ | WRITE
 _DAY = 86_400.0
 
 
+# A loop's own: the back end's, and those that wake it.
+_DESCRIPTORS = 4
+
+
+def _check_room() -> None:
+    """Without descriptors for its loop libev aborts the process: OSError (EMFILE) before it can."""
+    taken: list[int] = []
+    try:
+        for _ in range(_DESCRIPTORS):
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+
+
 class LibevEngine(Engine):
     """Readiness from libev, over `pyev` if that is importable, else over gevent's libev core.
 
@@ -52,6 +67,7 @@ class LibevEngine(Engine):
             raise RuntimeError(why_none())
         if variant is not None and variant not in found.variants():
             raise ValueError(f"no libev back end {variant!r}; there are {', '.join(found.variants())}")
+        _check_room()
         self._loop: Binding = found(variant)
         self.binding = self._loop.name
         self.backend = self._loop.backend

@@ -1,0 +1,123 @@
+"""Operations of a user's own, where they do more than the simplest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evsockets import (
+    READ,
+    WRITE,
+    ClientSocket,
+    EventType,
+    Operation,
+    ReadOperation,
+    RequestExecutor,
+    WriteOperation,
+)
+from support.certificates import Authority
+from support.service import Service
+from support.wire import pair, read_to_end, talk
+
+
+class Turning(Operation):
+    """Reads a question, then waits to write the answer: what it waits for changes on the way."""
+
+    def __init__(self, then: Operation | None = None) -> None:
+        self.interest = READ
+        self.steps: list[int] = []
+        self.then = then
+
+    def step(self, channel: Any, mask: int) -> Operation | None:
+        self.steps.append(mask)
+        if self.interest == READ:
+            if channel.recv() is not None:
+                channel.inbox.drop(len(channel.inbox))
+                self.interest = WRITE
+            return self
+        channel.send(b"answer")
+        return self.then
+
+
+@pytest.mark.parametrize("before", ["nothing", "a write", "a read"])
+def test_its_interest_may_change(executor: RequestExecutor, before: str) -> None:
+    ours, theirs = pair()
+    turning = Turning(then=WriteOperation(b", bye"))
+    first: Operation = turning
+    if before == "a write":
+        first = WriteOperation(b"", then=turning)
+    elif before == "a read":
+        first = ReadOperation()
+    with theirs:
+        theirs.sendall(b"question")
+
+        def on_read(event: Any) -> None:
+            theirs.sendall(b"another")
+            event.next_is(turning)
+
+        log = talk(executor, None, first, socket=ours, io_timeout=5, on={"READ": on_read})
+        assert log.timeouts == [] and read_to_end(theirs) == b"answer, bye"
+    assert turning.steps == [READ, WRITE]
+
+
+def test_of_minimum_speeds_too(executor: RequestExecutor) -> None:
+    """The same where the socket's bytes are measured, which goes another way."""
+    ours, theirs = pair()
+    turning = Turning()
+    with theirs:
+        theirs.sendall(b"question")
+        log = talk(
+            executor, None, turning, socket=ours, io_timeout=5,
+            min_receive_speed=1, min_receive_speed_duration=60,
+        )  # fmt: skip
+        assert log.timeouts == [] and read_to_end(theirs) == b"answer"
+
+
+class SendAll(Operation):
+    """Sends `size` bytes, and is done when `channel.send` has taken them."""
+
+    interest = WRITE
+
+    def __init__(self, size: int) -> None:
+        self.missing = size
+
+    def start(self, channel: Any) -> Operation | None:
+        return self.step(channel, WRITE)
+
+    def step(self, channel: Any, mask: int) -> Operation | None:
+        while self.missing:
+            taken = channel.send(bytes(min(self.missing, 100_000)))
+            if not taken:
+                return self
+            self.missing -= taken
+        return None
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_what_send_took_arrives(executor: RequestExecutor, ca: Authority, scheme: str) -> None:
+    """Also what TLS has taken and the kernel not yet: the end waits for it."""
+    size = 2_000_000
+    received: list[int] = []
+    sent: list[Any] = []
+
+    def started(event: Any) -> None:
+        executor.socket_bag.add_socket(
+            ClientSocket(), SendAll(size), address=f"{scheme}://localhost:{event.metadata.local_address[1]}",
+            stream_context={"ca_file": ca.ca_file, "send_buffer_size": 8192}, handler=sent.append,
+        )  # fmt: skip
+
+    def on_read(event: Any) -> None:
+        received.append(len(event.frame.data))
+        event.next_is_read()
+
+    service = Service(
+        executor, f"{scheme}://127.0.0.1:0", first=ReadOperation, handler={EventType.READ: on_read},
+        started=started, stream_context={
+            "receive_buffer_size": 4096, "certificate": ca.server.certificate,
+            "private_key": ca.server.private_key,
+        },
+    )  # fmt: skip
+    executor.execute_request()
+    assert sum(received) == size == sent[0].metadata.bytes_sent
+    assert service.talking.exceptions() == []

@@ -1,0 +1,79 @@
+"""TLS handshakes: what they wait for, and the certificate a server shows for a name."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import pytest
+
+from evsockets import (
+    ReadOperation,
+    RequestExecutor,
+    TlsHandshakeError,
+    TlsHandshakeOperation,
+    WriteOperation,
+)
+from support.certificates import Authority
+from support.service import Service
+from support.wire import add, peer, read_to_end, talk
+
+
+@pytest.mark.parametrize("how", ["address", "operation"])
+def test_a_handshake_that_waits_does_not_spin(
+    executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It waits for the peer's bytes, not for room to send that is always there."""
+    polls: list[float | None] = []
+    poll = executor.engine.poll
+
+    def counting(timeout: float | None) -> Any:
+        polls.append(timeout)
+        return poll(timeout)
+
+    monkeypatch.setattr(executor.engine, "poll", counting)
+    with peer(read_to_end) as server:
+        url = server.url("tls" if how == "address" else "tcp")
+        operation = ReadOperation() if how == "address" else TlsHandshakeOperation()
+        log = talk(
+            executor, url, operation, stream_context={"verify": False},
+            connection_timeout=0.2, io_timeout=0.2,
+        )  # fmt: skip
+    assert log.timeouts == [("CONNECTION" if how == "address" else "IO", "handshaking")]
+    assert len(polls) < 30
+
+
+def test_a_server_chooses_its_certificate_by_the_name(executor: RequestExecutor, ca: Authority) -> None:
+    """By its context's SNI callback; a client that verifies another name is refused nothing but its own."""
+    contexts = {}
+    for name in ("one.test", "two.test"):
+        leaf = ca.issue(name)
+        contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        contexts[name].load_cert_chain(leaf.certificate, leaf.private_key)
+    asked: list[Any] = []
+
+    def choose(connection: Any, name: str | None, context: ssl.SSLContext) -> None:
+        asked.append(name)
+        if name in contexts:
+            connection.context = contexts[name]
+
+    default = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    default.load_cert_chain(ca.server.certificate, ca.server.private_key)
+    default.sni_callback = choose
+    logs: dict[str, Any] = {}
+
+    def started(event: Any) -> None:
+        for name in ("one.test", "two.test", "three.test"):
+            logs[name] = add(
+                executor, "tls://127.0.0.1:%d" % event.metadata.local_address[1], WriteOperation(b"x\n"),
+                stream_context={"ca_file": ca.ca_file, "server_hostname": name},
+            )  # fmt: skip
+
+    Service(executor, "tls://127.0.0.1:0", clients=3, started=started, stream_context={"tls": default})
+    executor.execute_request()
+    assert sorted(asked) == ["one.test", "three.test", "two.test"]
+    for name in ("one.test", "two.test"):
+        assert logs[name].errors == []
+        assert (("DNS", name),) == logs[name].metadata.tls.peer_certificate["subjectAltName"]
+    assert isinstance(logs["three.test"].error, TlsHandshakeError)
+    assert logs["three.test"].names == ["INITIALIZE", "EXCEPTION", "FINALIZE"]

@@ -1,0 +1,60 @@
+"""What the system says about a process, and what it allows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+MIB = 1024 * 1024
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid: int | str = "self") -> int:
+    """Bytes of memory a process holds now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def most_resident(pid: int | str = "self") -> int:
+    """Bytes of memory a process held at most."""
+    return _status(pid, "VmHWM") * 1024
+
+
+def processor_time(pid: int) -> float:
+    """Processor seconds a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def _status(pid: int | str, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    raise LookupError(name)
+
+
+def comes_true(condition: Callable[[], object], what: str, patience: float = 20.0) -> None:
+    """Wait for `condition`; after `patience` seconds without it, the test fails with `what`."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(what)
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def descriptors(wanted: int) -> Iterator[int]:
+    """Allow this process `wanted` descriptors, or as many as the system does; yields how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    allowed = allowed if soft == resource.RLIM_INFINITY else max(soft, allowed)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    try:
+        yield allowed
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,81 @@
+"""Operations before any socket has them: what they keep and what they wait for."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from evsockets import (
+    READ,
+    WRITE,
+    DelayedOperation,
+    MarkerFramePicker,
+    NullOperation,
+    Operation,
+    RawFramePicker,
+    ReadOperation,
+    ReadWriteOperation,
+    ShutdownWriteOperation,
+    TlsHandshakeOperation,
+    WriteOperation,
+)
+
+
+def test_what_they_wait_for() -> None:
+    assert Operation.interest == READ
+    assert ReadOperation().interest == READ
+    assert WriteOperation().interest == WRITE
+    assert ShutdownWriteOperation().interest == WRITE
+    assert NullOperation().interest == READ  # an idle connection listens for what nobody expects
+    assert TlsHandshakeOperation().interest == READ  # and for what TLS wants besides
+    assert DelayedOperation(WriteOperation(), lambda *args: False).interest == 0
+
+
+def test_a_handshake_keeps_what_it_is_given() -> None:
+    bare = TlsHandshakeOperation()
+    assert bare.next_operation is bare.context is bare.server_hostname is None and not bare.allow_leftover
+    context, following = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ReadOperation()
+    given = TlsHandshakeOperation(following, context=context, server_hostname="h", allow_leftover=True)
+    assert given.next_operation is following and given.context is context
+    assert given.server_hostname == "h" and given.allow_leftover
+
+
+def test_queues_of_a_duplex() -> None:
+    """The head of each direction first; a foreign operation changes nothing."""
+    duplex = ReadWriteOperation()
+    assert duplex.read_first and (duplex.reads, duplex.writes) == ((), ())
+    reads, writes = [ReadOperation() for _ in range(3)], [WriteOperation() for _ in range(3)]
+    for read, write in zip(reads, writes, strict=True):
+        duplex.schedule(write)
+        duplex.schedule(read)
+    assert duplex.reads == tuple(reads) and duplex.writes == tuple(writes)
+    for wrong in (NullOperation(), ReadWriteOperation(), None, b"x"):
+        with pytest.raises(TypeError):
+            duplex.schedule(wrong)  # type: ignore[arg-type]
+    assert duplex.reads == tuple(reads) and duplex.writes == tuple(writes)
+
+
+def test_pickers_of_reads() -> None:
+    assert type(ReadOperation().picker) is RawFramePicker
+    for wrong in (b"\n", 5, RawFramePicker, "raw"):
+        with pytest.raises(TypeError, match="frame picker"):
+            ReadOperation(wrong)  # type: ignore[arg-type]
+
+
+def test_a_delay_of_a_delay() -> None:
+    inner = DelayedOperation(ReadOperation(), lambda *args: False)
+    assert DelayedOperation(inner, lambda *args: False).operation is inner
+
+
+def test_operations_begin_with_their_defaults() -> None:
+    assert isinstance(ReadOperation().picker, RawFramePicker)
+    line = MarkerFramePicker(None, b"\n")
+    assert ReadOperation(line).picker is line
+    write = WriteOperation()
+    assert (write.data, write.out_of_band, write.then) == (None, False, None)
+    then = ReadOperation()
+    write = WriteOperation(b"!", out_of_band=True, then=then)
+    assert (write.data, write.out_of_band, write.then) == (b"!", True, then)
+    write.data = None
+    assert write.data is None
