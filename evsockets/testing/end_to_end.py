@@ -218,12 +218,12 @@ class EngineEndToEnd:
 
     def test_a_fork_is_noticed_and_harms_nobody(self) -> None:
         with self.make_engine() as engine, RequestExecutor(engine) as executor, Stage(executor) as stage:
-            address = stage.peer(("receive", b"ask\n"), ("send", b"answer\n"), ("wait",))
-            stage.client("client", address, WriteOperation(b"ask\n", then=ReadOperation(LINE)))
+            ask = WriteOperation(b"ask\n", then=ReadOperation(LINE))
+            _echo(stage, lambda address: stage.client("client", address, ask))
             executor.start_request()
             executor.turn(0)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # threads are there: the recorded peer
+                warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
                 child = os.fork()
             if not child:
                 try:
@@ -235,7 +235,7 @@ class EngineEndToEnd:
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
             while executor.turn(1):
                 pass
-            assert ("READ", b"answer\n", "MarkerFramePicker") in stage.trace.lives["client"]
+            assert ("READ", b"ask\n", "MarkerFramePicker") in stage.trace.lives["client"]
 
     def test_nothing_is_left(self) -> None:
         """No descriptor, after conversations with a hundred sockets and a run that was cut short."""
