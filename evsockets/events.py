@@ -95,7 +95,11 @@ class Event:
         return self._channel.cancelled
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.type.name} {self._channel.socket!r}>"
+        return f"<{type(self).__name__} {self.type.name} {self._detail()}{self._channel.socket!r}>"
+
+    def _detail(self) -> str:
+        """What a repr says besides, with a blank after it."""
+        return ""
 
 
 class IoEvent(Event):
@@ -237,6 +241,9 @@ class TimeoutEvent(Event):
         """Go on: a connection is tried again from INITIALIZE, any other clock starts anew."""
         self._one_more = True
 
+    def _detail(self) -> str:
+        return f"{self.when.name} while {self.phase} "
+
 
 class SocketExceptionEvent(Event):
     """EXCEPTION: `exception` ends the socket (on a server: it goes on)."""
@@ -246,3 +253,6 @@ class SocketExceptionEvent(Event):
     def __init__(self, channel: Any, exception: Exception) -> None:
         super().__init__(EventType.EXCEPTION, channel)
         self.exception = exception
+
+    def _detail(self) -> str:
+        return f"{self.exception!r} "

@@ -327,4 +327,6 @@ class TlsTransport(StreamTransport):
     def abort(self) -> None:
         """Close the descriptor and nothing else. Never raises; again does nothing."""
         self._failure = None  # its traceback refers back to here
+        if self._established and self.unflushed and not self._backlog:
+            self._flush_quietly()  # the last of the handshake: the peer shall know that it was not that
         super().abort()

@@ -12,6 +12,7 @@ from evsockets import (
     EventType,
     IoEvent,
     MarkerFramePicker,
+    NetworkSocketError,
     ReadOperation,
     RequestExecutor,
     WriteOperation,
@@ -98,3 +99,19 @@ def test_a_next_operation_taken_back(executor: RequestExecutor) -> None:
         log = talk(executor, None, ReadOperation(), socket=ours, on={"READ": change_mind})
         assert read_to_end(theirs) == b""
     assert log.names == ["INITIALIZE", "CONNECTED", "READ", "DISCONNECTED", "FINALIZE"]
+
+
+def test_a_repr_says_what_happened(executor: RequestExecutor) -> None:
+    ours, theirs = pair()
+    shown: dict[str, str] = {}
+
+    def look(event: Any) -> None:
+        shown[event.type.name] = repr(event)
+        if event.type is EventType.TIMEOUT:
+            raise NetworkSocketError("the reason")
+
+    with theirs:
+        executor.socket_bag.add_socket(ours, ReadOperation(), io_timeout=0.01, handler=look)
+        executor.execute_request()
+    assert "IO while reading" in shown["TIMEOUT"] and "the reason" in shown["EXCEPTION"]
+    assert shown["CONNECTED"].startswith("<Event CONNECTED <ClientSocket")

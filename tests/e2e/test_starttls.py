@@ -292,3 +292,23 @@ def test_on_a_unix_pair_a_name_is_needed(executor: RequestExecutor, ca: Authorit
             executor, None, TlsHandshakeOperation(), socket=client, stream_context={"ca_file": ca.ca_file}
         )
     assert isinstance(log.error, TlsHandshakeError) and "server_hostname" in str(log.error)
+
+
+def test_a_failure_at_connected_is_not_one_of_the_handshake(
+    executor: RequestExecutor, ca: Authority
+) -> None:
+    """The peer gets the last of our handshake though the first operation fails at once."""
+
+    def script(sock):
+        with server_side(ca).wrap_socket(sock, server_side=True, suppress_ragged_eofs=False) as wrapped:
+            version = wrapped.version()
+            try:
+                wrapped.recv(1)
+            except (ssl.SSLEOFError, ConnectionResetError):
+                return version
+
+    with peer(script) as server:
+        log = talk(
+            executor, server.url("tls"), TlsHandshakeOperation(), stream_context={"ca_file": ca.ca_file}
+        )
+    assert log.names == [*USUAL, "EXCEPTION", *END] and server.results[0].startswith("TLSv1")
