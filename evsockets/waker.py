@@ -48,7 +48,11 @@ class Waker:
     @contextlib.contextmanager
     def woken_by_signals(self) -> Iterator[None]:
         """Have every signal wake the engine, in the main thread and if nobody else has claimed that: one
-        that comes just before the engine waits would interrupt nothing, and its handler would not run."""
+        that comes just before the engine waits would interrupt nothing, and its handler would not run.
+        Not an engine that `notices_signals` by itself."""
+        if getattr(self.engine, "notices_signals", False):
+            yield
+            return
         number = self._writer.fileno()
         try:
             before = signal.set_wakeup_fd(number, warn_on_full_buffer=False)

@@ -95,11 +95,11 @@ def _runs_on(name: str) -> str | None:
         return one_line(str(error))
     try:
         binding = getattr(engine, "binding", None)
-        if binding:
-            return str(binding)
+        module = str(binding or engine.name)
         try:
-            return f"{engine.name} {importlib.metadata.version(engine.name)}"
+            found = f"{module.partition('.')[0]} {importlib.metadata.version(module.partition('.')[0])}"
         except importlib.metadata.PackageNotFoundError:
-            return f"Python {platform.python_version()}"
+            return module if binding else f"Python {platform.python_version()}"
+        return f"{module} ({found})" if "." in module else found
     finally:
         engine.close()

@@ -47,7 +47,8 @@ class Engine(ABC):
     `run_blocking(function, done)`, the core gives it blocking calls (name look-ups) instead of using
     threads: the engine must return at once, run `function()` without blocking `poll` and then call
     `done(outcome)` once, from any thread, with the result or the exception. If it carries `clock`, a
-    callable returning seconds, the core reads the time from it.
+    callable returning seconds, the core reads the time from it. Where `notices_signals` is true the core
+    does not have signals wake it while it waits.
     """
 
     name: str = "custom"

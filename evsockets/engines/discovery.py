@@ -23,6 +23,7 @@ PREFERRED = ("libev", "selectors")
 """What is tried, in order, when nothing is asked for."""
 
 _BUILT_IN: dict[str, type[Engine]] = {"selectors": SelectorsEngine}
+_ANNOUNCED: dict[str, EntryPoint] = {}  # besides the installed ones
 _OFFICIAL = ("gevent", "libev")
 _VERBS = ("watch", "poll", "close")
 
@@ -83,6 +84,18 @@ def _candidates(name: str | None, preferred: Sequence[str]) -> tuple[Sequence[st
     return list(preferred), "by preference"
 
 
+def announce(target: str) -> str:
+    """Have `target`, a `package.module:Class`, known in this process as an installed engine would be.
+
+    Returns the name it is known by: the class's own. For suites that test an engine before it is installed;
+    ImportError or AttributeError if there is no such class.
+    """
+    entry = EntryPoint("", target, GROUP)
+    name = str(getattr(entry.load(), "name", entry.attr))
+    _ANNOUNCED[name] = EntryPoint(name, target, GROUP)
+    return name
+
+
 def _announced() -> dict[str, EntryPoint]:
     """Entry points by name; of two with one name, the distribution that sorts first wins. OSError if they
     cannot be read."""
@@ -91,7 +104,7 @@ def _announced() -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for entry in sorted(entry_points(group=GROUP), key=_distribution, reverse=True):
         found[entry.name] = entry
-    return found
+    return found | _ANNOUNCED
 
 
 def _distribution(entry: EntryPoint) -> str:
@@ -151,7 +164,7 @@ def _load(name: str) -> type[Engine]:
     cure = f"upgrade, reinstall or remove the distribution {_distribution(entry)}"
     try:
         kind = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _Unusable(f"{source} cannot be loaded: {error!r}; {cure}") from error
     flaw = _flaw(kind)
     if flaw is not None:

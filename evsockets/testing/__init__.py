@@ -10,12 +10,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .end_to_end import EngineEndToEnd
     from .engines import EngineContract
     from .pickers import LargeStream, PickerContract, PickerExample
     from .scripted import ManualClock, ScriptedEngine
 
 _HOMES = {
     "EngineContract": "engines",
+    "EngineEndToEnd": "end_to_end",
     "LargeStream": "pickers",
     "ManualClock": "scripted",
     "PickerContract": "pickers",
@@ -25,6 +27,7 @@ _HOMES = {
 
 __all__ = [
     "EngineContract",
+    "EngineEndToEnd",
     "LargeStream",
     "ManualClock",
     "PickerContract",

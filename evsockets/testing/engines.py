@@ -130,6 +130,8 @@ class EngineContract:
     """Subclass it, give `make_engine`, and pytest runs every promise against your engine."""
 
     engine: Engine
+    engine_name: str | None = None
+    """What scorecards and `--engines` call the engine; None: its own name."""
 
     def make_engine(self) -> Engine:
         """Return a new engine; called several times in one test."""

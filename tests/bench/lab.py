@@ -17,6 +17,7 @@ from typing import IO, Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+SOURCES = os.pathsep.join(map(str, [ROOT, *sorted((ROOT / "backends").glob("*/"))]))  # what is measured
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 LIMIT = 60.0  # seconds after which a program under test is considered hung
@@ -104,7 +105,7 @@ class Lab:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": SOURCES},
             **options,
         )
 

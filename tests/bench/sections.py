@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import files
 from .kinds import (
     Client,
@@ -21,6 +23,7 @@ RAW = Peer("raw epoll", "raw_client", "raw_server")
 INTO = Peer("raw epoll, 256 KiB", "raw_client", flavour="into")
 DRAIN = Peer("raw epoll, drained", "", "raw_server", "drain")
 EV = Peer("raw libev", "ev_client", needs="gevent")
+HUB = Peer("raw gevent hub", "ev_client", flavour="hub", needs="gevent")
 UV_PROTOCOL = Peer("uvloop Protocol", "aio_client", "aio_server", "uvloop-protocol", "uvloop")
 UV_STREAMS = Peer("uvloop streams", "aio_client", "aio_server", "uvloop-streams", "uvloop")
 AIO_PROTOCOL = Peer("asyncio Protocol", "aio_client", "aio_server", "asyncio-protocol")
@@ -37,7 +40,8 @@ def ours(engine: str, label: str = "", *, events: bool = False) -> Peer:
 
 OURS = ours("selectors")
 EVENTS = ours("selectors", "all events", events=True)
-ENGINES = [ours(engine, engine, events=True) for engine in ("selectors", "libev", "gevent")]
+ENGINES = [ours(engine, engine) for engine in ("selectors", "libev", "gevent")]
+FACILITIES = list(zip((RAW, EV, HUB), ENGINES, strict=True))  # each engine beside a raw loop on what it uses
 MAIN = [RAW, EVENTS, OURS]
 LOOPS = [UV_PROTOCOL, UV_STREAMS, AIO_PROTOCOL, AIO_STREAMS, GEVENT]
 CLIENTS = [*MAIN, C, *LOOPS]
@@ -50,11 +54,12 @@ CROWDS = [
     )
     for crowd in (0, 10_000)
 ]
-ENGINE_CROWDS = [
-    Peer(f"{engine}, idle: {crowd}", "our_client", flavour=engine, needs=f"engine:{engine}")
-    for engine in ("selectors", "libev", "gevent")
-    for crowd in (0, 10_000)
-]
+
+
+def crowded(peer: Peer, crowd: int) -> Peer:
+    """`peer` beside so many idle sockets."""
+    return replace(peer, name=f"{peer.name}, idle: {crowd}")
+
 
 GIB = 2**30
 
@@ -79,6 +84,12 @@ def lines(title: str, peers: list[Peer], count: int, depth: int = 1, base: str =
     """Newline-framed request/response on 50 connections."""
     full = f"{title}, 50 connections, {depth} outstanding on each"
     return Client(title=full, work="lines", unit="lines/s", count=count, depth=depth, peers=peers, base=base)
+
+
+def beside_idle(title: str, peers: list[Peer]) -> Turn:
+    """One busy pair, alone and beside 10,000 idle sockets."""
+    crowds = [crowded(peer, crowd) for crowd in (0, 10_000) for peer in peers]
+    return Turn(title=f"{title} beside idle sockets", count=50_000, peers=crowds, base=crowds[0].name)
 
 
 def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: bool = False) -> Serve:
@@ -121,15 +132,20 @@ SECTIONS: dict[str, list[Kind]] = {
     ],
     "server-calls": [ServeCalls(title="TCP echo server, per message", work="echo", peers=SERVERS)],
     "serve": files.SECTION,
+    # Each engine beside a raw loop on what it uses, then the engines beside one another.
     "engines": [
-        fanout("Client fan-out", [RAW, EV, *ENGINES], 5000, 100),
-        lines("Lines as a client", [RAW, EV, *ENGINES], 100_000),
-        Turn(
-            title="A turn beside idle sockets",
-            count=50_000,
-            peers=ENGINE_CROWDS,
-            base=ENGINE_CROWDS[0].name,
+        *(
+            fanout(f"Fan-out on {peers[0].name}", list(peers), 5000, 100, base=peers[0].name)
+            for peers in FACILITIES
         ),
+        *(
+            lines(f"Lines on {peers[0].name}", list(peers), 100_000, base=peers[0].name)
+            for peers in FACILITIES
+        ),
+        *(beside_idle(f"A turn on {peers[0].name}", list(peers)) for peers in FACILITIES),
+        fanout("Fan-out, by engine", ENGINES, 5000, 100, base=ENGINES[0].name),
+        lines("Lines, by engine", ENGINES, 100_000, base=ENGINES[0].name),
+        lines("Lines, by engine", ENGINES, 400_000, 16, base=ENGINES[0].name),
     ],
     "gevent": [
         fanout("In a gevent program", [GEVENT, ENGINES[2]], 5000, 1000, base=GEVENT.name),

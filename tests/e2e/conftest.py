@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -55,3 +57,17 @@ def socat_echo(tmp_path: Path) -> Callable[..., AbstractContextManager[str]]:
         return servers.socat_echo(tmp_path, kind, **settings)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def uvloop_once() -> None:
+    """What uvloop opens for the whole process is there before descriptors are counted."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        async def listen() -> None:
+            server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+            server.close()
+            await server.wait_closed()
+
+        uvloop.run(listen())

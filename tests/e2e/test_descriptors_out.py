@@ -36,7 +36,7 @@ def descriptors_left(count: int) -> Iterator[None]:
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     taken: list[int] = []
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + count, hard))
         with suppress(OSError):
             while True:
                 taken.append(os.open(os.devnull, os.O_RDONLY))

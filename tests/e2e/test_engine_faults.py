@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evsockets import ClientSocket, EventType, ReadOperation, RequestExecutor, WriteOperation
+from evsockets import (
+    ClientSocket,
+    EventType,
+    ReadOperation,
+    RequestExecutor,
+    WriteOperation,
+)
 from support.clients import Recorder
 from support.command import HANGS, environment
 from support.service import Peers, Service, conversation, everything
@@ -151,6 +160,55 @@ def test_a_stall_of_another_socket(executor: RequestExecutor) -> None:
     assert "TIMEOUT" not in service.talking.names()
 
 
+CLOCK = """
+    import socket, sys, time
+    from evsockets import *
+    file, jump, engine = sys.argv[1:]
+    moments, others = [], []
+    wall = time.time()
+
+    def connected(event):
+        moments.append(time.monotonic())
+        open(file, "w").write(jump)
+        event.metadata.io_timeout = 0.3
+
+    def late(event):
+        moments.append(time.monotonic())
+        executor.stop_request()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent, RequestExecutor(engine) as executor:
+        for handler in ({EventType.TIMEOUT: others.append},
+                        {EventType.CONNECTED: connected, EventType.TIMEOUT: late}):
+            executor.socket_bag.add_socket(ClientSocket(), ReadOperation(), handler=handler,
+                address="tcp://127.0.0.1:%d" % silent.getsockname()[1], io_timeout=60,
+                keep_alive=True, request_timeout=3600)
+        executor.execute_request()
+    assert abs(time.time() - wall) > 80_000, "the clock did not jump"
+    took = moments[1] - moments[0]
+    assert 0.3 <= took < 30, took
+    assert others == []
+    print("ok")
+"""
+
+
+@pytest.mark.parametrize("jump", ["+1d", "-1d"])
+def test_the_wall_clock_jumps(engine: str, jump: str, tmp_path: Path) -> None:
+    """By a day, while a time-out runs: nothing is early, nothing is late."""
+    libraries = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    if not libraries:
+        assert not os.environ.get("CI"), "libfaketime must be there"
+        pytest.skip("libfaketime is not installed")
+    file = tmp_path / "offset"
+    file.write_text("+0d")
+    faked = environment(
+        LD_PRELOAD=libraries[0], FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_NO_CACHE="1",
+        FAKETIME_TIMESTAMP_FILE=str(file),
+    )  # fmt: skip
+    command = [sys.executable, "-c", textwrap.dedent(CLOCK), str(file), jump, engine]
+    result = subprocess.run(command, env=faked, capture_output=True, text=True, timeout=HANGS, check=False)
+    assert result.stdout.strip() == "ok", result.stdout + result.stderr
+
+
 def test_a_storm_of_wake_ups(executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     """100 000 of them are coalesced: all callbacks run, in order, in few turns."""
     polls = 0
@@ -177,6 +235,23 @@ def test_a_storm_of_wake_ups(executor: RequestExecutor, monkeypatch: pytest.Monk
     executor.execute_request()
     assert seen == list(range(100_000))
     assert polls < 100
+
+
+def test_somebody_elses_wake_up_descriptor_stays(executor: RequestExecutor) -> None:
+    """asyncio, for one, has signals written to a descriptor of its own: it gets them during a run, too."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        for end in (reader, writer):
+            end.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno())
+        handler = signal.signal(signal.SIGUSR1, lambda number, frame: executor.stop_request())
+        try:
+            Service(executor, started=lambda event: os.kill(os.getpid(), signal.SIGUSR1))
+            executor.execute_request()
+            assert reader.recv(10) == bytes([signal.SIGUSR1])
+        finally:
+            signal.signal(signal.SIGUSR1, handler)
+            assert signal.set_wakeup_fd(before) == writer.fileno()
 
 
 def test_an_engine_made_by_the_user_is_reusable(engine: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -25,26 +24,13 @@ from support.service import LINE, Peers, Service, conversation, needs_descriptor
 
 CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+pytestmark = pytest.mark.usefixtures("uvloop_once")
 
 
 def run_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
     import uvloop
 
     return uvloop.run(main)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def uvloop_once() -> None:
-    """What uvloop opens for the whole process is there before descriptors are counted."""
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        async def listen() -> None:
-            server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-            server.close()
-            await server.wait_closed()
-
-        uvloop.run(listen())
 
 
 @pytest.fixture(params=[asyncio.run, run_uvloop], ids=["asyncio", "uvloop"])

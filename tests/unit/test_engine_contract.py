@@ -16,6 +16,8 @@ _NAMES = list(dict.fromkeys([*_KNOWN, *_REQUIRED]))
 
 def _contract(name: str) -> type[EngineContract]:
     class Contract(EngineContract):
+        engine_name = name
+
         def make_engine(self) -> Engine:
             return create_engine(name)
 
@@ -27,6 +29,8 @@ def _contract(name: str) -> type[EngineContract]:
 
 def _absent(name: str, reason: str) -> type:
     class Absent:
+        engine_name = name
+
         def test_is_available(self) -> None:
             if name in _REQUIRED:
                 pytest.fail(f"the engine {name} must be there: {reason}")

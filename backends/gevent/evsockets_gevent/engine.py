@@ -2,12 +2,14 @@
 
 How one poll goes. Every watch has one watcher on the hub's loop. `poll` starts those that are stopped,
 notes the calling greenlet and switches to the hub. A watcher that fires only notes what fired. A check
-watcher runs once at the end of each iteration of the hub: it stops whatever fired, and, if there is
-something to tell, switches back. So:
+watcher runs once at the end of each iteration of the hub and, if there is something to tell, switches
+back. So:
 
 - The caller resumes once per batch, after the whole iteration, not at the first watcher.
-- What fired is stopped until the next poll: a handler that blocks cooperatively (`gevent.sleep`) with
-  bytes unread costs no spinning, not even when further descriptors become ready meanwhile.
+- What fires while nobody polls is stopped until the next poll: a handler that blocks cooperatively
+  (`gevent.sleep`) with bytes unread costs one iteration, no spinning. Where one poll follows another, as
+  it does in a busy executor, no watcher is stopped or started at all.
+- What was noted before a poll began is not told but looked at anew: it may have been dealt with.
 - Every poll, `poll(0)` too, goes through at least one iteration of the hub, so a busy executor cannot
   starve other greenlets.
 
@@ -23,7 +25,7 @@ No watcher holds a reference on the loop but while a poll waits, so an engine th
 from __future__ import annotations
 
 import errno
-import fcntl
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -40,13 +42,13 @@ _SIGNALS_EVERY = 50  # milliseconds, where the loop has to be woken for them (li
 class _Watch:
     """One descriptor: what is asked for, and its watcher once a poll needed one."""
 
-    __slots__ = ("fd", "interest", "note", "token", "watcher")
+    __slots__ = ("fd", "interest", "news", "token", "watcher")
 
-    def __init__(self, fd: int, interest: int, token: Any, fired: dict[_Watch, int]) -> None:
+    def __init__(self, fd: int, interest: int, token: Any) -> None:
         self.fd = fd
         self.interest = interest
         self.token = token
-        self.note: Callable[[int], object] = partial(fired.__setitem__, self)
+        self.news = token, interest  # what a poll tells of it, if that is clear beforehand
         self.watcher: Any = None
 
 
@@ -63,9 +65,15 @@ class GeventEngine(Engine):
     def available(cls) -> str | None:
         """See `Engine.available`."""
         try:
-            import gevent.hub  # noqa: F401
+            import gevent.hub
         except ImportError as error:
             return f"gevent cannot be imported ({error}); install it with: pip install gevent"
+        try:
+            _ = gevent.config.loop  # imports what GEVENT_LOOP names
+        except (ImportError, ValueError) as error:
+            missing = "cffi" in str(getattr(error, "name", ""))
+            cure = "install it with: pip install cffi" if missing else "look at GEVENT_LOOP"
+            return f"gevent's loop cannot be loaded ({error}); {cure}"
         return None
 
     def __init__(self) -> None:
@@ -77,9 +85,11 @@ class GeventEngine(Engine):
         self._hub: Any = None
         self._watches: dict[int, _Watch] = {}
         self._stopped: dict[_Watch, None] = {}  # to be started by the next poll
-        self._fired: dict[_Watch, int] = {}  # what the loop noted in this iteration
-        self._ready: dict[_Watch, int] = {}  # what waits to be told
+        # What the loop noted in this iteration; the second where the events have to be looked at.
+        self._fired: list[_Watch] = []
+        self._masks: dict[_Watch, int] = {}
         self._waiting: Any = None  # the greenlet inside poll
+        self._resuming = False  # whether the hub is inside `_end_of_iteration`, having switched to a poller
         self._rounds = -1  # iterations left until poll returns in any case; -1: no such limit
         self._expired = False
         self._due, self._shortest = 0.0, 0.001
@@ -91,6 +101,12 @@ class GeventEngine(Engine):
         self._blocking = BlockingCalls()
         self._closed = False
 
+    @property
+    def notices_signals(self) -> bool:
+        """Whether signals must not wake it through a watcher: gevent loses what a signal handler raises if
+        one of libuv's I/O callbacks is the first to run after the signal; its timer does not."""
+        return "libuv" in type(self._get_hub().loop).__module__
+
     def watch(self, fd: int, interest: int, token: Any) -> None:
         """See `Engine.watch`."""
         if fd < 0:
@@ -99,28 +115,34 @@ class GeventEngine(Engine):
             raise RuntimeError("this engine is closed")
         if not 0 <= interest <= _BOTH:
             raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
-        known = self._watches.get(fd)
         if interest:
-            fcntl.fcntl(fd, fcntl.F_GETFD)
-        if known is not None:
-            self._forget(known)
+            os.get_blocking(fd)  # an OSError for a bad one: the loop finds out too late
+        known = self._watches.pop(fd, None)
+        watcher = None if known is None else self._forget(known)
         if interest:
-            # Always a new watcher: the number may be another file by now.
-            self._watches[fd] = watch = _Watch(fd, interest, token, self._fired)
+            self._watches[fd] = watch = _Watch(fd, interest, token)
+            if watcher is not None:
+                # Set anew even to what it is: that tells libev that the number may be another file by now.
+                watcher.events = interest
+                watch.watcher = watcher
             if self._waiting is None:
                 self._stopped[watch] = None
             else:  # another greenlet waits in poll just now
                 self._start(watch)
 
-    def _forget(self, watch: _Watch) -> None:
-        del self._watches[watch.fd]
+    def _forget(self, watch: _Watch) -> Any:
+        """Stop it; its watcher if that can be used again."""
         self._stopped.pop(watch, None)
-        self._fired.pop(watch, None)
-        self._ready.pop(watch, None)
-        if watch.watcher is not None:
-            watch.watcher.stop()
-            watch.watcher.close()
-            watch.watcher = None
+        self._masks.pop(watch, None)
+        if watch in self._fired:
+            self._fired.remove(watch)
+        watcher, watch.watcher = watch.watcher, None
+        if watcher is not None:
+            watcher.stop()
+            if not self._native:
+                watcher.close()
+                return None
+        return watcher
 
     def _start(self, watch: _Watch) -> None:
         if watch.watcher is None:
@@ -128,8 +150,12 @@ class GeventEngine(Engine):
                 watch.watcher = self._hub.loop.io(watch.fd, watch.interest, ref=False)
             except (OSError, ValueError):
                 return  # closed without being forgotten: vanishes, as it does with epoll
-        note = watch.note if self._native else partial(self._note, watch)
-        watch.watcher.start(note, pass_events=True)
+        if not self._native:
+            watch.watcher.start(partial(self._note, watch), pass_events=True)
+        elif watch.interest == _BOTH:
+            watch.watcher.start(partial(self._masks.__setitem__, watch), pass_events=True)
+        else:
+            watch.watcher.start(self._fired.append, watch)
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`. Other greenlets run meanwhile, with `poll(0)` too."""
@@ -147,10 +173,14 @@ class GeventEngine(Engine):
             for watch in self._stopped:
                 self._start(watch)
             self._stopped.clear()
+        fired, masks = self._fired, self._masks
+        fired.clear()
+        masks.clear()
         self._expired = False
-        if timeout == 0 or self._ready:
-            # Two ends of an iteration: the first may be that of one which polled before the start above.
-            self._rounds = 2
+        if timeout == 0:
+            # Two ends of an iteration, unless the last one lies just behind: the first may be that of one
+            # which asked the kernel before the starts above.
+            self._rounds = 1 if self._resuming else 2
             # Keeps the loop from blocking; on the native loop any callable in C will do.
             self._idle.start(dict if self._native else self._schedule)
         else:
@@ -165,10 +195,18 @@ class GeventEngine(Engine):
             self._waiting = None
             if not self._closed:
                 self._keeper.ref = False
-                self._idle.stop()
-        batch = [(watch.token, mask) for watch, mask in self._ready.items()]
-        self._stopped.update(dict.fromkeys(self._ready))
-        self._ready.clear()
+                if timeout == 0:
+                    self._idle.stop()
+        batch = [watch.news for watch in fired]
+        fired.clear()
+        if masks:
+            for watch, events in masks.items():
+                # libuv tells hang-ups by a bit of its own, and errors by negative numbers: everything.
+                batch.append((watch.token, (events > 0 and events & watch.interest) or watch.interest))
+                if events < 0:  # and it has stopped the watcher, unlike libev
+                    watch.watcher.stop()
+                    self._stopped[watch] = None
+            masks.clear()
         return batch
 
     def _arm(self, timeout: float) -> None:
@@ -191,7 +229,7 @@ class GeventEngine(Engine):
             self._schedule()
 
     def _note(self, watch: _Watch, events: int) -> None:
-        self._fired[watch] = events
+        self._masks[watch] = events
         self._schedule()
 
     def _schedule(self) -> None:
@@ -200,28 +238,27 @@ class GeventEngine(Engine):
             self._hub.loop.run_callback(self._end_of_iteration)
 
     def _end_of_iteration(self) -> None:
-        """Runs in the hub: stop what fired, and switch to the poller if there is something to tell."""
+        """Runs in the hub: switch to the poller if there is something to tell; without one, stop what
+        fired."""
         self._scheduled = False
-        news = bool(self._fired)
-        if news:
-            self._take_fired()
         poller = self._waiting
         if poller is None:
+            if self._fired or self._masks:
+                for watch in (*self._fired, *self._masks):
+                    watch.watcher.stop()
+                    self._stopped[watch] = None
+                self._fired.clear()
+                self._masks.clear()
             return
         if self._rounds > 0:
             self._rounds -= 1
-        if news or self._rounds == 0 or self._expired:
+        if self._fired or self._masks or self._rounds == 0 or self._expired:
             self._waiting = None
-            poller.switch()
-
-    def _take_fired(self) -> None:
-        """Stop what fired. Not done where it is called: that frame stays until the hub runs again, and
-        its last watch would hold on to an executor that is closed meanwhile."""
-        for watch, events in self._fired.items():
-            watch.watcher.stop()
-            # libuv tells errors by negative numbers and hang-ups by a bit of its own: everything.
-            self._ready[watch] = (events > 0 and events & watch.interest) or watch.interest
-        self._fired.clear()
+            self._resuming = self._native
+            try:
+                poller.switch()
+            finally:
+                self._resuming = False
 
     def _move_to(self, hub: Any) -> None:
         """Leave the hub polled in so far, if any, for that of the calling thread."""
@@ -252,7 +289,7 @@ class GeventEngine(Engine):
             watch.watcher = None
         self._keeper = self._idle = self._timer = None
         self._fired.clear()
-        self._ready.clear()
+        self._masks.clear()
         close = partial(_close_all, [watcher for watcher in watchers if watcher is not None])
         if self._hub.thread_ident == self._get_hub().thread_ident:
             close()

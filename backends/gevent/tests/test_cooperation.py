@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -205,6 +209,26 @@ def test_patched_calls_run_in_a_greenlet(engine: GeventEngine, monkeypatch: pyte
         if outcomes:
             break
     assert outcomes == [True]
+
+
+@pytest.mark.parametrize(
+    ("loop", "cure"), [("libuv", "pip install cffi"), ("nonsense", "nonsense.*GEVENT_LOOP")]
+)
+def test_a_loop_that_cannot_be_loaded_is_said_beforehand(loop: str, cure: str) -> None:
+    code = """if True:
+        import sys
+        sys.modules["_cffi_backend"] = None
+        import evsockets
+        print(evsockets.available_engines()["gevent"])
+        try:
+            evsockets.RequestExecutor("gevent")
+        except evsockets.EngineUnavailableError:
+            print("refused")
+    """
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "GEVENT_LOOP": loop}
+    output = subprocess.check_output(command, env=environment, text=True, timeout=60)
+    assert re.search(cure, output) and output.strip().endswith("refused")
 
 
 def test_closing_wakes_the_poller(engine: GeventEngine) -> None:

@@ -16,15 +16,21 @@ Batch = list[tuple[Any, int]]
 
 
 class Binding(Protocol):
-    """A loop of its own. Watchers are opaque; `run_*` return what fired, each token once."""
+    """A loop of its own. Watchers are opaque; `run_*` return what fired, each token once.
+
+    `start` may take a stopped watcher of the same descriptor as `spare`. In any case it tells libev that the
+    number may be another file by now.
+    """
 
     name: str
     backend: str
 
     @classmethod
     def variants(cls) -> Sequence[str]: ...
+    @classmethod
+    def version(cls) -> tuple[int, int]: ...
     def __init__(self, variant: str | None) -> None: ...
-    def start(self, fd: int, interest: int, token: Any) -> Any: ...
+    def start(self, fd: int, interest: int, token: Any, spare: Any = None) -> Any: ...
     def stop(self, watcher: Any) -> None: ...
     def arm(self, seconds: float) -> None: ...
     def run_once(self) -> Batch: ...
@@ -33,7 +39,7 @@ class Binding(Protocol):
     def close(self) -> None: ...
 
 
-_PYEV_NAMES = ("Loop", "EVRUN_ONCE", "EVRUN_NOWAIT", "recommended_backends")
+_PYEV_NAMES = ("Loop", "EVRUN_ONCE", "EVRUN_NOWAIT", "supported_backends", "abi_version")
 
 
 def find_binding() -> type[Binding] | None:
@@ -50,6 +56,20 @@ def find_binding() -> type[Binding] | None:
     except ImportError:
         return None
     return GeventCore
+
+
+def flaw(binding: type[Binding], backend: str) -> str | None:
+    """What keeps one of libev's back ends from keeping the contract; None if nothing is known.
+
+    io_uring: its completion ring has 64 places, and what does not fit is never reported. The next change
+    then fails the assertion "io_uring_enter did not consume all sqes" (seen with Linux 6.18).
+    """
+    if backend == "io_uring" and binding.version() <= (4, 33):
+        return (
+            "libev 4.33's io_uring loses events (of more than 64 descriptors ready at once it tells 64) and "
+            "then aborts the process; use libev:epoll"
+        )
+    return None
 
 
 def why_none() -> str | None:
@@ -71,15 +91,20 @@ class GeventCore:
 
     name = "gevent.libev.corecext"
     _FLAGS = {"io_uring": "linux_iouring", "linuxaio": "linux_aio"}
+    _ORDER = ("epoll", "kqueue", "port", "poll", "select", "linuxaio", "io_uring")
 
     @classmethod
     def variants(cls) -> Sequence[str]:
         core = importlib.import_module("gevent.libev.corecext")
         ours = {theirs: name for name, theirs in cls._FLAGS.items()}
-        # What libev itself recommends. Its io_uring (4.33) is not among that, and aborted the process in the
-        # engine contract (an assertion about too many changes at once; seen with signals, too).
-        names = [ours.get(name, name) for name in core.recommended_backends()]
-        return sorted(names, key=lambda name: name not in ("epoll", "kqueue"))  # libev's own choice first
+        names = [ours.get(name, name) for name in core.supported_backends()]
+        return sorted((name for name in names if name in cls._ORDER), key=cls._ORDER.index)
+
+    @classmethod
+    def version(cls) -> tuple[int, int]:
+        text: str = importlib.import_module("gevent.libev.corecext").get_version()  # "libev-4.33"
+        major, minor = text.rpartition("-")[2].split(".")[:2]
+        return int(major), int(minor)
 
     def __init__(self, variant: str | None) -> None:
         core = importlib.import_module("gevent.libev.corecext")
@@ -90,13 +115,18 @@ class GeventCore:
             raise ValueError(f"the kernel refuses libev's back end {variant!r}") from error
         found = self._loop.backend
         self.backend = {theirs: name for name, theirs in self._FLAGS.items()}.get(found, found)
+        self._run = self._loop.run
         self._fired: Batch = []
         self._masks: dict[int, int] = {}  # duplex watchers only: descriptor to what fired
         self._duplex: dict[int, Any] = {}
         self._timer: Any = None
 
-    def start(self, fd: int, interest: int, token: Any) -> Any:
-        watcher = self._loop.io(fd, interest)
+    def start(self, fd: int, interest: int, token: Any, spare: Any = None) -> Any:
+        if spare is None:
+            watcher = self._loop.io(fd, interest)
+        else:
+            watcher = spare
+            watcher.events = interest  # `ev_io_set`, whatever the value was
         if interest == _BOTH:
             self._duplex[fd] = token
             watcher.start(partial(self._masks.__setitem__, fd), pass_events=True)
@@ -115,18 +145,19 @@ class GeventCore:
         self._timer.start(dict, update=True)  # any callable in C will do
 
     def run_once(self) -> Batch:
+        # Cleared before, not after: what raises in between must leave nothing behind.
         self._fired.clear()
         self._masks.clear()
-        self._loop.run(False, True)
-        return self._take()
+        self._run(False, True)
+        return self._with_masks() if self._masks else self._fired.copy()
 
     def run_now(self) -> Batch:
         self._fired.clear()
         self._masks.clear()
-        self._loop.run(True)
-        return self._take()
+        self._run(True)
+        return self._with_masks() if self._masks else self._fired.copy()
 
-    def _take(self) -> Batch:
+    def _with_masks(self) -> Batch:
         batch = self._fired.copy()
         for fd, events in self._masks.items():
             batch.append((self._duplex[fd], events & _BOTH))
@@ -138,6 +169,7 @@ class GeventCore:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.stop()
+        del self._run
         self._loop.destroy()
 
 
@@ -158,8 +190,13 @@ class Pyev:
     @classmethod
     def variants(cls) -> Sequence[str]:
         pyev = importlib.import_module("pyev")
-        supported = pyev.recommended_backends()  # not io_uring: see GeventCore
+        supported = pyev.supported_backends()
         return [name for name, flag in cls._FLAGS.items() if getattr(pyev, flag, 0) & supported]
+
+    @classmethod
+    def version(cls) -> tuple[int, int]:
+        major, minor = importlib.import_module("pyev").abi_version()[:2]
+        return int(major), int(minor)
 
     def __init__(self, variant: str | None) -> None:
         self._pyev = importlib.import_module("pyev")
@@ -177,8 +214,13 @@ class Pyev:
         self._timer = self._loop.timer(0.0, 0.0, operator.is_)  # any callable in C will do
         self._refresh = getattr(self._loop, "update", None) or partial(self._loop.now, True)
 
-    def start(self, fd: int, interest: int, token: Any) -> Any:
-        watcher = self._loop.io(fd, interest, self._fired.__setitem__, (token,))
+    def start(self, fd: int, interest: int, token: Any, spare: Any = None) -> Any:
+        if spare is None:
+            watcher = self._loop.io(fd, interest, self._fired.__setitem__, (token,))
+        else:
+            watcher = spare
+            watcher.set(fd, interest)
+            watcher.data = (token,)
         watcher.start()
         return watcher
 
@@ -213,3 +255,5 @@ class Pyev:
         destroy = getattr(self._loop, "destroy", None)
         if destroy is not None:
             destroy()
+        # 0.9 has no `destroy`: its loop closes its descriptors when nobody refers to it.
+        del self._timer, self._refresh, self._loop

@@ -12,7 +12,6 @@ moved only when a poll must end sooner; where it goes off first, that poll retur
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from typing import Any
 
 from evsockets.engines.base import READ, WRITE, Engine
 
-from .bindings import Binding, find_binding, why_none
+from .bindings import Binding, find_binding, flaw, why_none
 
 _BOTH = READ | WRITE
 _DAY = 86_400.0
@@ -45,7 +44,8 @@ class LibevEngine(Engine):
     """Readiness from libev, over `pyev` if that is importable, else over gevent's libev core.
 
     `variant` names one of libev's back ends; None lets libev choose. `binding` says what it runs on,
-    `backend` which back end. ValueError for a variant that is unknown or that the kernel refuses.
+    `backend` which back end. ValueError for a variant that is unknown, that the kernel refuses, or that
+    does not keep the engine contract (io_uring).
     """
 
     name = "libev"
@@ -71,7 +71,10 @@ class LibevEngine(Engine):
         self._loop: Binding = found(variant)
         self.binding = self._loop.name
         self.backend = self._loop.backend
-        self._watched: dict[int, tuple[Any, Any, int]] = {}  # descriptor: (watcher, token, interest)
+        if (why := flaw(found, self.backend)) is not None:  # asked for, or by libev's LIBEV_FLAGS
+            self._loop.close()
+            raise ValueError(why)
+        self._watchers: dict[int, Any] = {}  # by descriptor; the binding's watchers
         self._due = 0.0  # when the armed timer goes off; 0.0 if none is
         self._hosted = False
         self._closed = False
@@ -85,13 +88,12 @@ class LibevEngine(Engine):
         if not 0 <= interest <= _BOTH:
             raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
         if interest:
-            fcntl.fcntl(fd, fcntl.F_GETFD)  # libev finds out too late
-        known = self._watched.pop(fd, None)
-        if known is not None:
-            self._loop.stop(known[0])
+            os.get_blocking(fd)  # an OSError for a bad one: libev finds out too late
+        watcher = self._watchers.pop(fd, None)
+        if watcher is not None:
+            self._loop.stop(watcher)
         if interest:
-            # Always a new watcher: an old one would not tell libev that the number is another file now.
-            self._watched[fd] = self._loop.start(fd, interest, token), token, interest
+            self._watchers[fd] = self._loop.start(fd, interest, token, watcher)
         if self._hosted:
             self._loop.run_now()  # what it finds comes again in the next poll: readiness is a level
 
@@ -124,7 +126,7 @@ class LibevEngine(Engine):
         """See `Engine.close`."""
         if not self._closed:
             self._closed = True
-            for watcher, _, _ in self._watched.values():
+            for watcher in self._watchers.values():
                 self._loop.stop(watcher)
-            self._watched.clear()
+            self._watchers.clear()
             self._loop.close()

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from evsockets.engines import READ, create_engine
+from evsockets.engines import READ, available_engines, create_engine
 from evsockets.errors import EngineUnavailableError, UnsupportedOperationError
 from evsockets.testing import EngineContract
 from evsockets_libev import LibevEngine, bindings
@@ -56,6 +56,15 @@ def test_unknown_back_end_names_the_known() -> None:
         LibevEngine("iocp")
     with pytest.raises(EngineUnavailableError, match="did you mean 'epoll'"):
         create_engine("libev:epol")
+
+
+def test_io_uring_is_listed_and_refused_with_its_reason() -> None:
+    """It would lose events and end the process; the contract's promises 13 and 14 are what it breaks."""
+    if "io_uring" not in LibevEngine.variants():
+        pytest.skip("this libev was built without it")
+    with pytest.raises(EngineUnavailableError, match="more than 64.*libev:epoll"):
+        create_engine("libev:io_uring")
+    assert "64" in (available_engines()["libev:io_uring"] or "")
 
 
 def test_without_a_binding_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,71 @@
-"""The client jobs straight on libev's watchers, as gevent's core binds them: callbacks, no greenlets."""
+"""The client jobs straight on libev's watchers, as gevent's core binds them: callbacks, no greenlet for each.
+
+The flavour says which loop: one of its own, or `hub`, gevent's, with the main greenlet waiting for the end.
+"""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from .job import LINE, RECEIVE, REPLY_SIZE, REQUEST, Finish, Job, parse_job, run_client
+from .job import HOST, LINE, RECEIVE, REPLY_SIZE, REQUEST, Finish, Job, Stopwatch, parse_job, run_client
 from .raw_client import Link, dial
 
-corecext: Any = import_module("gevent.libev.corecext")
 READ, WRITE = 1, 2
+
+
+class PrivateLoop:
+    """A libev loop that is nobody's."""
+
+    def __init__(self) -> None:
+        self.loop: Any = import_module("gevent.libev.corecext").loop(default=False)
+        self.io: Callable[[int, int], Any] = self.loop.io
+
+    def run(self) -> None:
+        """Let watchers fire until `end`."""
+        self.loop.run()
+
+    def end(self) -> None:
+        """Have `run` return; called in a callback."""
+        self.loop.break_()
+
+    def close(self) -> None:
+        """Give it back."""
+        self.loop.destroy()
+
+
+class HubLoop:
+    """gevent's own loop; the greenlet that calls `run` waits meanwhile."""
+
+    def __init__(self) -> None:
+        hub: Any = import_module("gevent").get_hub()
+        self.waiter: Any = None
+        self.make_waiter: Callable[[], Any] = import_module("gevent.hub").Waiter
+        self.io: Callable[[int, int], Any] = hub.loop.io
+
+    def run(self) -> None:
+        """Let watchers fire until `end`."""
+        self.waiter = self.make_waiter()
+        self.waiter.get()
+
+    def end(self) -> None:
+        """Have `run` return; called in a callback."""
+        self.waiter.switch(None)
+
+    def close(self) -> None:
+        """It stays gevent's."""
+
+
+def make_loop(job: Job) -> PrivateLoop | HubLoop:
+    """The loop the flavour asks for."""
+    return HubLoop() if job.flavour == "hub" else PrivateLoop()
 
 
 def fanout(job: Job, count: int) -> int:
     """Short requests, `job.concurrency` at a time, each read to its end."""
-    loop = corecext.loop(default=False)
+    loop = make_loop(job)
     started = finished = 0
 
     def start() -> None:
@@ -49,17 +99,19 @@ def fanout(job: Job, count: int) -> int:
         finished += 1
         if started < count:
             start()
+        elif finished == count:
+            loop.end()
 
     for _ in range(min(count, job.concurrency)):
         start()
     loop.run()
-    loop.destroy()
+    loop.close()
     return finished
 
 
 def lines(job: Job, count: int, connections: int, finish: Finish) -> int:
     """Lines out and back on `connections` connections, `job.depth` outstanding on each."""
-    loop = corecext.loop(default=False)
+    loop = make_loop(job)
     quota = count // connections
     busy = connections
     watchers = []
@@ -85,7 +137,7 @@ def lines(job: Job, count: int, connections: int, finish: Finish) -> int:
         elif link.received == quota:
             busy -= 1
             if not busy:
-                loop.break_()
+                loop.end()
 
     for _ in range(connections):
         link = Link(dial(job.port))
@@ -98,9 +150,48 @@ def lines(job: Job, count: int, connections: int, finish: Finish) -> int:
         watcher.stop()
         watcher.close()
         link.sock.close()
-    loop.destroy()
+    loop.close()
     return quota * connections
 
 
+def turn(job: Job) -> None:
+    """One pair of busy sockets beside `job.concurrency` idle ones; see the library's program."""
+    loop = make_loop(job)
+    passed = 0
+    idle = [socket.create_connection((HOST, job.port)) for _ in range(job.concurrency)]
+    watchers = []
+    pair = socket.socketpair()
+
+    def pass_on(sock: socket.socket) -> None:
+        nonlocal passed
+        sock.send(sock.recv(RECEIVE))
+        passed += 1
+        if passed == job.count:
+            loop.end()
+
+    def never() -> None:
+        raise ConnectionError("an idle connection is not idle")
+
+    for sock in idle:
+        watcher = loop.io(sock.fileno(), READ)
+        watcher.start(never)
+        watchers.append(watcher)
+    for sock in pair:
+        sock.setblocking(False)
+        watcher = loop.io(sock.fileno(), READ)
+        watcher.start(pass_on, sock)
+        watchers.append(watcher)
+    pair[0].send(LINE)
+    watch = Stopwatch()
+    loop.run()
+    watch.report(job.count)
+    for watcher in watchers:
+        watcher.stop()
+
+
 if __name__ == "__main__":
-    run_client(parse_job(), fanout, lines)
+    chosen = parse_job()
+    if chosen.work == "turn":
+        turn(chosen)
+    else:
+        run_client(chosen, fanout, lines)
