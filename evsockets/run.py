@@ -24,6 +24,7 @@ from .context import ExecutionContext
 from .deadlines import INFINITY, Deadlines, Moment
 from .engines.base import Engine
 from .errors import NetworkSocketError
+from .events import TimeoutStage
 from .metadata import Settings
 from .phases import Phase
 from .sockets import Socket
@@ -100,7 +101,7 @@ class Run:
         if self._work_is_queued():
             if not admission.running and not admission.waiting and not self._callbacks:
                 return
-            timeout = 0.0
+            timeout = when = 0.0
         else:
             when = self._next_moment()
             if when != INFINITY:
@@ -114,12 +115,14 @@ class Run:
         queue = self.queue
         self.queue = []  # what is queued from here on belongs to the next turn
         now = self.now = self.moment.when = self.clock()
+        if when <= now and self._somebody_is_late(now):
+            batch = self._all_ready(batch)
         if self.urgent and batch:
             look(self, batch)
-            if self.attention:
-                self.attend()
-                if self.stopping:
-                    return
+        if self.attention:  # with gevent also from another greenlet, while the engine was asked
+            self.attend()
+            if self.stopping:
+                return
         for token, mask in batch:
             operation = token.operation
             if operation is None:  # closed earlier in this batch
@@ -182,6 +185,25 @@ class Run:
             for channel in metered:
                 if channel.meters is not None and not channel.complete:
                     channel.run_meters(now)
+
+    def _somebody_is_late(self, now: float) -> bool:
+        """Whether, but for what the engine has just told, a time-out or speed is to be declared."""
+        late = False
+        for channel in self.deadlines.due(now):
+            when, what = channel.earliest()
+            if when <= now and isinstance(what, TimeoutStage | str):
+                late = True
+            channel.arm()  # to surface again when the I/O has been looked at
+        return late
+
+    def _all_ready(self, batch: list[tuple[Any, int]]) -> list[tuple[Any, int]]:
+        """`batch` and whoever did not fit into it: after a long stall many are ready, and an engine tells a
+        bounded number at a time. What has arrived is looked at before a time-out is declared."""
+        known = {id(token) for token, _ in batch}
+        while more := [pair for pair in self.engine.poll(0.0) if id(pair[0]) not in known]:
+            batch = [*batch, *more]
+            known.update(id(token) for token, _ in more)
+        return batch
 
     def _step_queued(self, channel: Channel) -> None:
         operation = channel.operation

@@ -79,7 +79,11 @@ class Waker:
 
     def close(self) -> None:
         """Forget and close both ends."""
-        if self._reader.fileno() >= 0:
-            self.engine.watch(self._reader.fileno(), 0, self)
-        self._reader.close()
-        self._writer.close()
+        try:
+            if self._reader.fileno() >= 0:
+                self.engine.watch(self._reader.fileno(), 0, self)
+        except RuntimeError:  # the engine was closed before
+            pass
+        finally:
+            self._reader.close()
+            self._writer.close()

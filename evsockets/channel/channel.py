@@ -133,6 +133,7 @@ class Channel(Ending):
         first, started = self.held, self.held_started
         self.close_transport(orderly=False)
         self.held, self.held_started = first, started
+        self.local = None
         self.open(again=True)
 
     def connected_now(self) -> None:
@@ -234,6 +235,8 @@ class Channel(Ending):
                 self.operation = operation
                 self.io_start = self.executor.moment
                 self.settle()
+            else:
+                operation.abandon(self)
         return operation
 
     def _overruled(self, following: Operation | None) -> Operation | None:
@@ -309,8 +312,10 @@ class Channel(Ending):
             return
         if transport.wants:
             interest = transport.wants if interest else 0
-        if transport.unflushed and not self.flush_transport():
-            interest |= WRITE
+        if transport.unflushed:
+            # Of a socket that reads it is TLS's own: received bytes come before the loss met in sending it.
+            if not (transport.flush_quietly() if interest == READ else self.flush_transport()):
+                interest |= WRITE
         if self.ended and interest & READ and operation.phase != "handshaking":
             interest &= ~READ  # a level-triggered end would be reported for ever
         if interest != self.watched and not transport.shared:

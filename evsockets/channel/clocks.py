@@ -100,13 +100,19 @@ class Clocks(State):
         settings = self.metadata._settings
         if settings.min_receive_speed or settings.min_send_speed:
             now = self.executor.clock()  # not the turn's time, which may be long ago
-            if self.meters is None:
-                self.meters = {}
             for direction, minimum, duration in self.minimums():
-                meter = self.meters.get(direction)
+                meter = None if self.meters is None else self.meters.get(direction)
                 if minimum and duration and (meter is None or meter.window != duration):
-                    self.meters[direction] = Meter(duration)
-                    self._run_meter(direction, now)
+                    self._begin_meter(direction, duration, now)
+
+    def _begin_meter(self, direction: str, window: float, now: float) -> Meter:
+        if self.meters is None:
+            self.meters = {}
+        meter = self.meters[direction] = Meter(window)
+        self._run_meter(direction, now)
+        # A handler that wants it may be at work: what follows may wait for another direction.
+        self.executor.metered.append(self)  # type: ignore[arg-type]
+        return meter
 
     def run_meters(self, now: float) -> None:
         """Another operation is current: the directions it waits for count from `now`, others pause."""
@@ -150,10 +156,7 @@ class Clocks(State):
             return 0.0
         elapsed = max(now - self.connected_at, 1e-6)
         if elapsed > _LIVE_SPEED_SECONDS and self.connected:
-            if self.meters is None:
-                self.meters = {}
-            meter = self.meters[direction] = Meter(_LIVE_SPEED_SECONDS)
-            self._run_meter(direction, now)
+            meter = self._begin_meter(direction, _LIVE_SPEED_SECONDS, now)
             if meter.is_pending and self.io_start is not None and now - self.io_start.when > meter.window:
                 return 0.0  # nothing has moved within it
         return self._total(direction) / elapsed

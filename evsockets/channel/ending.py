@@ -78,7 +78,14 @@ class Ending(Sending):
                 operation.abandon(self)  # type: ignore[arg-type]
             except BaseException as error:  # may be user code
                 first = error
-        trouble = self.close_transport(orderly)
+        trouble: OSError | None = None
+        try:
+            trouble = self.close_transport(orderly)
+        except BaseException as error:  # the engine's or an operation's; this life ends all the same
+            if first is None:
+                first = error
+            else:
+                first.add_note(f"later: {error!r}")
         self.move(Phase.CLOSING)
         if phase is not Phase.CONNECTED:
             self.socket.drop()  # ended before what it held was taken up
@@ -142,26 +149,31 @@ class Ending(Sending):
         self.unsent = self.gather = None
         if self.armed is not INFINITY:
             self.executor.deadlines.disarm(self)
-        transport = self._let_go()
+        transport = self.transport
         if transport is None:
             return None
+        trouble: OSError | None = None
         try:
-            if orderly:
-                transport.close()
-            else:
-                transport.abort()
-        except OSError as error:
-            return error
-        return None
+            self._let_go()
+        finally:  # whatever the engine says
+            self.transport = self.plain = None
+            try:
+                if orderly:
+                    transport.close()
+                else:
+                    transport.abort()
+            except OSError as error:
+                trouble = error
+        return trouble
 
     def _let_go(self) -> Any:
         """The transport, which nothing here knows any more."""
         self.local_address()  # for those who ask afterwards
-        transport, self.transport = self.transport, None
-        self.plain = None
+        transport = self.transport
         if self.watched:
             self.watched = 0
             self.executor.engine.watch(transport.fileno(), 0, self)
+        self.transport = self.plain = None
         return transport
 
     def detach(self) -> None:

@@ -156,7 +156,9 @@ class Connect(Operation):
             self._ticket = None
         sock, self._sock = self._sock, None
         if sock is not None:
-            if channel.watched:
-                channel.executor.engine.watch(sock.fileno(), 0, channel)
-                channel.watched = 0
-            sock.close()
+            try:
+                if channel.watched:
+                    channel.watched = 0
+                    channel.executor.engine.watch(sock.fileno(), 0, channel)
+            finally:
+                sock.close()

@@ -40,8 +40,10 @@ class Attempt:
     def close(self) -> None:
         """Give up."""
         self.operation = None
-        self.channel.executor.engine.watch(self.sock.fileno(), 0, self)
-        self.sock.close()
+        try:
+            self.channel.executor.engine.watch(self.sock.fileno(), 0, self)
+        finally:
+            self.sock.close()
 
 
 class ConnectRace(Operation):
@@ -134,6 +136,9 @@ class ConnectRace(Operation):
         return self
 
     def abandon(self, channel: Channel) -> None:
-        for attempt in self._attempts:
-            attempt.close()
-        self._attempts.clear()
+        while self._attempts:
+            try:
+                self._attempts.pop().close()
+            except BaseException:
+                self.abandon(channel)
+                raise

@@ -39,6 +39,7 @@ def connected(channel: Channel, address: Address, sock: Any, family: int, sockad
         return BEGIN
     channel.transport = StreamTransport(sock)
     channel.plain = sock
+    channel.heed = False
     return TlsHandshakeOperation(BEGIN) if address.is_tls else BEGIN
 
 

@@ -29,6 +29,10 @@ class Flush(Operation):
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return channel.release_held() if channel.flush() else self
 
+    def abandon(self, channel: Channel) -> None:
+        if channel.held_started and channel.held is not None:
+            channel.held.abandon(channel)
+
 
 class Resume(Operation):
     """The socket has had its share of this turn: its next operation starts in the next one."""

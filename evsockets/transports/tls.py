@@ -39,8 +39,8 @@ class TlsTransport(StreamTransport):
     """
 
     __slots__ = (
-        "_backlog", "_ended", "_established", "_failure", "_incoming", "_outgoing", "_require_end", "_shut",
-        "_stash", "_tls", "pending", "unflushed", "wants",
+        "_backlog", "_ended", "_established", "_failure", "_incoming", "_outgoing", "_require_end", "_reset",
+        "_shut", "_stash", "_tls", "pending", "unflushed", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +71,7 @@ class TlsTransport(StreamTransport):
         self._ended = False
         self._shut = False
         self._failure: ssl.SSLError | None = None
+        self._reset: ConnectionResetError | None = None  # met while sending; the kernel tells of it once
         if received:
             self._incoming.write(received)
 
@@ -87,7 +88,7 @@ class TlsTransport(StreamTransport):
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError:
-                self._flush_quietly()
+                self.flush_quietly()
                 raise
             else:
                 self._established = True
@@ -141,7 +142,7 @@ class TlsTransport(StreamTransport):
             if received:
                 self._incoming.write(received)
             else:
-                self._incoming.write_eof()
+                self._hung_up()
             data = self._decrypt()
             if data and not self._outgoing.pending:
                 return data
@@ -159,7 +160,7 @@ class TlsTransport(StreamTransport):
                 if data or self._ended:
                     break
         if self.unflushed or self._outgoing.pending:
-            self._flush_quietly()
+            self.flush_quietly()
         if data:
             return data
         if self._ended:
@@ -207,7 +208,7 @@ class TlsTransport(StreamTransport):
         self._failure = error
         if not chunks:
             self.pending = False
-            self._flush_quietly()
+            self.flush_quietly()
             raise error
 
     def _note_pending(self) -> None:
@@ -225,8 +226,13 @@ class TlsTransport(StreamTransport):
         if data:
             self._incoming.write(data)
         else:
-            self._incoming.write_eof()
+            self._hung_up()
         return True
+
+    def _hung_up(self) -> None:
+        if self._reset is not None:
+            raise self._reset
+        self._incoming.write_eof()
 
     def send(self, data: Data) -> int:
         """Encrypt and send; return how many bytes of `data` were taken, 0 if none can be now.
@@ -276,12 +282,16 @@ class TlsTransport(StreamTransport):
                 backlog = self._outgoing.read() if self._outgoing.pending else b""
         return True
 
-    def _flush_quietly(self) -> None:
-        """Flush where a failure must not hide received bytes or an earlier error."""
+    def flush_quietly(self) -> bool:
+        """Flush where a failure must not hide received bytes or an earlier error: if the peer has reset the
+        connection, `recv` raises that after what came before. Return whether nothing is left."""
         try:
-            self.flush()
+            return self.flush()
+        except ConnectionResetError as error:
+            self._reset = error
         except OSError:
             pass
+        return True
 
     def shutdown_write(self) -> bool:
         """Send a close_notify; the TCP connection stays as it is. Return False if that cannot be done now."""
@@ -321,12 +331,12 @@ class TlsTransport(StreamTransport):
                 self.sock.recv(RECEIVE_SIZE)
             except OSError:
                 pass
-        self._flush_quietly()
+        self.flush_quietly()
         self.abort()
 
     def abort(self) -> None:
         """Close the descriptor and nothing else. Never raises; again does nothing."""
-        self._failure = None  # its traceback refers back to here
+        self._failure = self._reset = None  # their tracebacks refer back to here
         if self._established and self.unflushed and not self._backlog:
-            self._flush_quietly()  # the last of the handshake: the peer shall know that it was not that
+            self.flush_quietly()  # the last of the handshake: the peer shall know that it was not that
         super().abort()

@@ -9,7 +9,6 @@ from .job import HOST, announce, parse_job
 
 protocol: Any = import_module("twisted.internet.protocol")
 basic: Any = import_module("twisted.protocols.basic")
-ssl: Any = import_module("twisted.internet.ssl")
 reactor: Any = import_module("twisted.internet.reactor")
 
 
@@ -33,6 +32,7 @@ if __name__ == "__main__":
     job = parse_job()
     factory = protocol.Factory.forProtocol(Lines if job.work == "lines" else Echo)
     if job.certificate:
+        ssl: Any = import_module("twisted.internet.ssl")  # which needs pyOpenSSL
         secrets = ssl.DefaultOpenSSLContextFactory(job.key, job.certificate)
         port = reactor.listenSSL(0, factory, secrets, backlog=4096, interface=HOST)
     else:
