@@ -1,4 +1,4 @@
-"""After a long stall I/O is looked at before a time-out is declared, however little an engine tells at once."""
+"""After a long stall I/O is looked at before a time-out is declared, however little an engine tells of."""
 
 from __future__ import annotations
 
