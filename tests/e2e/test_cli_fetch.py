@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import resource
 import signal
 import socket
@@ -310,8 +311,16 @@ def test_output_that_nobody_wants(peer: Callable[..., str]) -> None:
     assert (headed.returncode, headed.stderr) == (128 + signal.SIGPIPE, "")
 
 
-def test_a_name_that_is_unknown_was_only_resolved() -> None:
-    _, found = document("tcp://no.such.name.invalid:80")
+def test_a_name_that_is_unknown_was_only_resolved(tmp_path: Path) -> None:
+    # The system's resolver, kept from asking a name server: nothing leaves this machine.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import functools, socket\n"
+        "socket.getaddrinfo = functools.partial(socket.getaddrinfo, flags=socket.AI_NUMERICHOST)\n"
+    )
+    path = os.pathsep.join(filter(None, [str(tmp_path), environment()["PYTHONPATH"]]))
+    done = run_command("fetch", "--json", "tcp://no.such.name.invalid:80", PYTHONPATH=path)
+    assert done.returncode != 0
+    found = json.loads(done.stdout)
     assert [phase["phase"] for phase in found["results"][0]["phases"]] == ["resolving"]
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import socket
 import threading
+from typing import Any
 
 import pytest
 
@@ -149,9 +150,14 @@ def test_a_hanging_resolver_stops_nobody(engine: str, count: int) -> None:
         release.set()
 
 
-def test_a_name_that_the_system_does_not_know(executor: RequestExecutor) -> None:
-    """By the default resolver: a name that can never be."""
-    log = talk(executor, "tcp://no.such.name.invalid:80", ReadOperation(), connection_timeout=PATIENCE)
+def test_a_name_that_the_system_does_not_know(engine: str) -> None:
+    """The system's resolver, kept from asking a name server: nothing leaves this machine."""
+
+    def offline(*args: Any, **named: Any) -> Any:
+        return socket.getaddrinfo(*args, **{**named, "flags": socket.AI_NUMERICHOST})
+
+    with on(engine, offline) as executor:
+        log = talk(executor, "tcp://no.such.name.invalid:80", ReadOperation(), connection_timeout=PATIENCE)
     assert isinstance(log.error, ConnectionFailedError) and isinstance(log.error.__cause__, socket.gaierror)
     assert log.names == FAILED
 
