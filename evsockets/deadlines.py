@@ -56,6 +56,11 @@ class Deadlines:
             if self._dead > 64:
                 self._sweep()
 
+    def clear(self) -> None:
+        """The run is over: whoever is still in here has ended."""
+        self._heap.clear()
+        self._dead = 0
+
     def _sweep(self) -> None:
         """Dead entries hold ended channels: never let them be more than the living ones, or a few."""
         if self._dead * 2 > len(self._heap):

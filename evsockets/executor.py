@@ -333,6 +333,7 @@ class RequestExecutor(Run):
         self.actors.clear()
         self.delayed.clear()
         self.admission.over()
+        self.deadlines.clear()
         self._latest = None
 
     def _check_usable(self) -> None:
