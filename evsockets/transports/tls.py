@@ -76,7 +76,7 @@ class TlsTransport(StreamTransport):
             self._incoming.write(received)
 
     def handshake(self) -> bool:
-        """Go on with the handshake; True when it is done. Our last part of it may still be `unflushed`: it
+        """Go on with the handshake; True when it is done. A client's last part may still be `unflushed`: it
         leaves with the first bytes written, or by `flush`.
 
         When False, `wants` tells the direction to wait for. Raises OSError: ssl.SSLError for a failed
@@ -93,7 +93,10 @@ class TlsTransport(StreamTransport):
             else:
                 self._established = True
                 self.wants = 0
-                self.unflushed = len(self._backlog) + self._outgoing.pending
+                if self._tls.server_side:  # mostly it reads first: there are no first bytes to wait for
+                    self.flush_quietly()
+                else:
+                    self.unflushed = len(self._backlog) + self._outgoing.pending
                 self._note_pending()
                 return True
             try:

@@ -73,3 +73,10 @@ def test_a_life_ends_whatever_the_engine_says_of_it() -> None:
         assert log.names[-1] == EventType.FINALIZE.name and log.metadata.request_complete
         assert theirs.recv(1) == b""  # it is closed
         executor.close()
+
+
+def test_an_engine_closed_before_its_executor() -> None:
+    engine = SelectorsEngine()
+    executor = RequestExecutor(engine)
+    engine.close()
+    executor.close()

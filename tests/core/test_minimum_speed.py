@@ -208,3 +208,15 @@ def test_a_stall_of_the_whole_window_is_speed_nought(bench: Bench) -> None:
     on = {"TIMEOUT": lambda event: speeds.append(event.metadata.receive_speed)}
     log = bench.run(ReadOperation(LONG), on=on, io_timeout=8)
     assert speeds == [0.0] and log.metadata.bytes_received == 500
+
+
+def test_set_while_an_answer_is_written_it_judges_the_read_after_it(bench: Bench) -> None:
+    bench.sends(every=20, size=1, times=1)
+    log = bench.run(
+        ReadOperation(), on={
+            "READ": lambda event: event.next_is_write(b"answer", then=ReadOperation(LONG)),
+            "WRITE": lambda event: bench.executor.socket_bag.set_metadata(bench.client, **RECEIVE),
+        },
+    )  # fmt: skip
+    assert isinstance(log.error, SlowTransferError) and log.error.direction == "receive"
+    assert bench.elapsed == pytest.approx(30, abs=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from evsockets import (
 )
 from support.clients import Recorder
 from support.service import LINE, Peers, Service, everything
+from support.wire import add, pair
 
 gevent = pytest.importorskip("gevent", exc_type=ImportError)
 
@@ -253,3 +255,25 @@ def test_names_are_resolved_by_gevent(executor: RequestExecutor) -> None:
     Service(executor, started=started)
     executor.execute_request()
     assert events.names() == CLIENT
+
+
+def test_closed_by_another_greenlet_nothing_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of what the engine tells of before the wake-up: an engine owes no order."""
+    with RequestExecutor("gevent") as executor, contextlib.ExitStack() as stack:
+        poll = executor.engine.poll
+        monkeypatch.setattr(
+            executor.engine, "poll",
+            lambda timeout: sorted(poll(timeout), key=lambda ready: ready[0].channel is None),
+        )  # fmt: skip
+        pairs = [pair() for _ in range(3)]
+        logs = [add(executor, None, ReadOperation(), socket=ours) for ours, theirs in pairs]
+
+        def close_all() -> None:
+            for ours, theirs in pairs:
+                stack.enter_context(theirs).send(b"x")
+                ours.close()
+
+        other = gevent.spawn_later(0.01, close_all)
+        executor.execute_request()
+        other.join()
+    assert [log.names for log in logs] == [["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]] * 3

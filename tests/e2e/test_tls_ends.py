@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import ssl
 import threading
 
@@ -15,11 +17,12 @@ from evsockets import (
     MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
+    ServerSocket,
     ShutdownWriteOperation,
     WriteOperation,
 )
 from support.certificates import Authority
-from support.wire import add, hang_up, peer, read_to_end, talk, tls_script
+from support.wire import PATIENCE, add, hang_up, peer, read_to_end, reset, talk, tls_script
 
 LINE = MarkerFramePicker(None, b"\n")
 USUAL = ["INITIALIZE", "CONNECTED"]
@@ -166,3 +169,43 @@ def test_close_notify_waits_for_the_kernel(executor: RequestExecutor, ca: Author
             if "WRITE" in log.names:
                 started.set()  # the buffers are full
         assert server.wait() == [size] and log.errors == []
+
+
+@pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])
+def test_what_came_before_a_reset_is_delivered(executor: RequestExecutor, ca: Authority, scheme: str) -> None:
+    """The reset is met in sending the last of the handshake; what the client sent is told before it."""
+    trust = ssl.create_default_context(cafile=ca.ca_file)
+
+    def client(port: int) -> None:
+        plain = socket.create_connection(("127.0.0.1", port))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a reset drops what waits to be sent
+        sock = trust.wrap_socket(plain, server_hostname="localhost")
+        sock.sendall(b"all")
+        reset(sock)
+
+    logs = []
+
+    def connected(event) -> None:
+        threads.append(threading.Thread(target=client, args=event.metadata.local_address[1:]))
+        threads[0].start()
+
+    def accepted(event) -> None:
+        on = {
+            "CONNECTED": wait_for_the_client,
+            "READ": lambda event: event.next_is_read(),
+            "FINALIZE": lambda event: executor.stop_request(),
+        }
+        logs.append(add(executor, None, ReadOperation(), socket=event.client_socket, on=on))
+
+    def wait_for_the_client(event) -> None:
+        threads[0].join(PATIENCE)
+        assert not threads[0].is_alive()  # its handshake has not to wait for this handler
+
+    threads: list[threading.Thread] = []
+    talk(
+        executor, f"{scheme}://127.0.0.1:0", ReadOperation(), socket=ServerSocket(),
+        stream_context={"certificate": ca.server.certificate, "private_key": ca.server.private_key},
+        on={"CONNECTED": connected, "ACCEPT": accepted}, io_timeout=None,
+    )  # fmt: skip
+    assert logs[0].frames == [b"all"]
+    assert isinstance(logs[0].error, DisconnectedError) and logs[0].error.errno == errno.ECONNRESET

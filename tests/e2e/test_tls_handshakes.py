@@ -77,3 +77,32 @@ def test_a_server_chooses_its_certificate_by_the_name(executor: RequestExecutor,
         assert (("DNS", name),) == logs[name].metadata.tls.peer_certificate["subjectAltName"]
     assert isinstance(logs["three.test"].error, TlsHandshakeError)
     assert logs["three.test"].names == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+
+
+def test_the_local_address_is_the_last_attempts(executor: RequestExecutor, ca: Authority) -> None:
+    """A handshake that nobody answers is tried again over another connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
+    clients: list[Any] = []
+
+    def script(sock: Any) -> None:
+        clients.append(sock.getpeername())
+        if len(clients) == 1:
+            read_to_end(sock)
+        else:
+            with context.wrap_socket(sock, server_side=True) as wrapped:
+                read_to_end(wrapped)
+
+    def again(event: Any) -> None:
+        event.metadata.connection_timeout = 20
+        event.enable_one_more_attempt()
+
+    ours: list[Any] = []
+    with peer(script, count=2) as server:
+        log = talk(
+            executor, server.url("tls"), WriteOperation(b"x"), connection_timeout=0.1,
+            stream_context={"ca_file": ca.ca_file},
+            on={"TIMEOUT": again, "CONNECTED": lambda event: ours.append(event.metadata.local_address)},
+        )  # fmt: skip
+    assert log.timeouts == [("CONNECTION", "handshaking")]
+    assert ours == clients[1:] and ours != clients[:1]
