@@ -153,6 +153,7 @@ class RequestExecutor(Run):
         self.now = self.moment.when = self.clock()
         self.wall_offset = time.time() - self.now
         self.actors.clear()
+        self._waker.signalled = False  # whatever interrupted the last run in the midst of a wake-up
         self.admission.readmit()
         try:
             self.admission.solver.initialize(self, self.context)

@@ -85,18 +85,14 @@ class Run:
     def _turn(self, timeout: float | None) -> None:
         if self._callbacks:
             self._call_callbacks()
-        if self.attention:
-            self.attend()
-            if self.stopping:
-                return
+        if self.attention and self.attend():
+            return
         admission = self.admission
         if admission.waiting and (admission.ask or admission.is_due()):
             self.now = self.moment.when = self.clock()
             admission.admit()
-            if self.attention:
-                self.attend()
-                if self.stopping:
-                    return
+            if self.attention and self.attend():
+                return
             self.tick()
         if self._work_is_queued():
             if not admission.running and not admission.waiting and not self._callbacks:
@@ -119,10 +115,9 @@ class Run:
             batch = self._all_ready(batch)
         if self.urgent and batch:
             look(self, batch)
-        if self.attention:  # with gevent also from another greenlet, while the engine was asked
-            self.attend()
-            if self.stopping:
-                return
+        # With gevent another greenlet may have asked for it while the engine was asked.
+        if self.attention and self.attend():
+            return
         for token, mask in batch:
             operation = token.operation
             if operation is None:  # closed earlier in this batch
@@ -136,30 +131,22 @@ class Run:
                     token.update()
             except BaseException as error:
                 self.step_failed(token.channel, error)
-            if self.attention:
-                self.attend()
-                if self.stopping:
-                    return
+            if self.attention and self.attend():
+                return
         if queue and self.urgent:  # the bytes before the urgent one may just have been read
             look(self, [(channel, 0) for channel in queue])
-            if self.attention:
-                self.attend()
-                if self.stopping:
-                    return
+            if self.attention and self.attend():
+                return
         for channel in queue:
             channel.queued = False
             if channel.operation is not None:
                 self.guarded(channel, self._step_queued, channel)
-            if self.attention:
-                self.attend()
-                if self.stopping:
-                    return
+            if self.attention and self.attend():
+                return
         if self._callbacks:
             self._call_callbacks()
-            if self.attention:
-                self.attend()
-                if self.stopping:
-                    return
+            if self.attention and self.attend():
+                return
         self.tick()
         if self._drain is not None and self._drain.deadline <= now:
             self._drain.expire()
@@ -218,10 +205,8 @@ class Run:
         for channel in self.deadlines.due(now):
             if not channel.complete:
                 self.guarded(channel, channel.expire, now)
-                if self.attention:
-                    self.attend()
-                    if self.stopping:
-                        return
+                if self.attention and self.attend():
+                    return
         self.tick()
 
     def step_failed(self, channel: Channel | None, error: BaseException) -> None:
@@ -272,10 +257,8 @@ class Run:
         for channel in list(self.delayed):
             if channel in self.delayed and (len(actors) > 1 or channel not in actors):
                 self.guarded(channel, self._ask_one, channel, channel.operation)  # type: ignore[arg-type]
-                if self.attention:
-                    self.attend()
-                    if self.stopping:
-                        return
+                if self.attention and self.attend():
+                    return
 
     def _ask_one(self, channel: Channel, operation: DelayedOperation) -> None:
         following = operation.ask(channel)
@@ -284,13 +267,15 @@ class Run:
 
     # ---- what channels tell --------------------------------------------------------------------------
 
-    def attend(self) -> None:
-        """Cancelled and closed sockets end now: the handlers they came from have returned."""
+    def attend(self) -> bool:
+        """Cancelled and closed sockets end now: the handlers they came from have returned. Whether the run
+        is to end, too."""
         self.attention = self.stopping
         while self.doomed:
             channel = self.doomed.pop()
             if not channel.complete:
                 self.guarded(channel, channel.end)  # type: ignore[arg-type]
+        return self.stopping
 
     def attend_soon(self) -> None:
         """A socket was closed: see to it at once between turns, else when the handler returns."""

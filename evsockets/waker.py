@@ -68,13 +68,16 @@ class Waker:
                 signal.set_wakeup_fd(-1)
 
     def step(self, token: Any, mask: int) -> Waker:
-        """Take the wake-up. The flag falls first: a wake-up in between costs one spare turn, no loss."""
-        self.signalled = False
+        """Take the wake-up. The flag falls last: falling first, it would be raised again by a wake-up whose
+        byte is taken here, and every later one would then be kept back. What a wake-up before the fall was
+        for is looked at later in the same turn."""
         try:
             while len(self._reader.recv(256)) == 256:
                 pass
         except (BlockingIOError, InterruptedError):
             pass
+        finally:
+            self.signalled = False
         return self
 
     def close(self) -> None:
