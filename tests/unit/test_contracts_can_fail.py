@@ -8,7 +8,7 @@ from pathlib import Path
 
 BROKEN = """
 from evsockets import Frame, FramePicker
-from evsockets.testing import EngineContract, PickerContract, ScriptedEngine
+from evsockets.testing import EngineContract, LargeStream, PickerContract, ScriptedEngine
 
 
 class Careless(FramePicker):
@@ -22,6 +22,25 @@ class TestCareless(PickerContract):
 
     def examples(self):
         return [(b"abc", [b"abc"])]
+
+
+class Rereading(FramePicker):
+    def pick(self, inbox, ended):
+        size = inbox.peek(len(inbox)).find(b"\\n") + 1
+        return Frame(inbox.take(size)) if size else None
+
+
+class TestRereading(PickerContract):
+    large_size = 4 * 1024 * 1024
+
+    def make_picker(self):
+        return Rereading()
+
+    def examples(self):
+        return [(b"abc\\n", [b"abc\\n"])]
+
+    def make_large(self, size):
+        return LargeStream(Rereading(), bytes(size - 1) + b"\\n")
 
 
 class TestNothingToProve(PickerContract):
@@ -49,7 +68,7 @@ class TestNoTime(EngineContract):
     def make_engine(self):
         return ScriptedEngine(look=True)
 """
-CHOSEN = "whole_stream or trailing or test_01_level_triggered_for or test_08 or garbage"
+CHOSEN = "whole_stream or trailing or test_01_level_triggered_for or test_08 or garbage or linear"
 
 
 def test_broken_ones_fail_and_say_why(tmp_path: Path) -> None:
@@ -70,6 +89,7 @@ def test_broken_ones_fail_and_say_why(tmp_path: Path) -> None:
         "gives make_picker(self)",
         "gives make_engine(self)",
         "not an Engine",
+        "8 times the frame took",
     ):
         assert words in done.stdout
     failed = {
@@ -77,6 +97,7 @@ def test_broken_ones_fail_and_say_why(tmp_path: Path) -> None:
     }
     assert failed == {
         "TestCareless",
+        "TestRereading",
         "TestNothingToProve",
         "TestNoPicker",
         "TestNoEngine",
