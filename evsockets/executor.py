@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 import weakref
 from collections.abc import Callable
 from types import BuiltinMethodType, MethodType
@@ -267,10 +268,21 @@ class RequestExecutor(Run):
         self._kept.clear()
         self._callbacks.clear()
         self.resolver.close()
-        if self._forks == forks.count():
+        self._close_engine()
+
+    def _close_engine(self) -> None:
+        if self._forks == forks.count():  # else it is the parent's
             self._waker.close()
             if self._owns_engine:
                 self.engine.close()
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        if not getattr(self, "closed", True):
+            try:
+                warn(f"unclosed {self!r}: close() it, or use `with`", ResourceWarning, source=self)
+            finally:
+                self.closed = True
+                self._close_engine()
 
     def __enter__(self) -> RequestExecutor:
         return self

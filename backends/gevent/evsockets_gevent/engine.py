@@ -13,6 +13,9 @@ back. So:
 - Every poll, `poll(0)` too, goes through at least one iteration of the hub, so a busy executor cannot
   starve other greenlets.
 
+The loop knows descriptors, not tokens, and the engine only weakly: one that nobody has any more goes, and
+takes its watchers along.
+
 Nothing written in Python runs for a single event. (Not so on gevent's cffi loops, libuv among them: there
 any Python callback that a signal finds running loses what the signal handler raises, a check watcher's
 above all, as it is the first to run after a wait was interrupted. On these loops the first watcher that
@@ -27,6 +30,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -79,15 +83,17 @@ class GeventEngine(Engine):
     def __init__(self) -> None:
         import gevent
         from gevent.hub import get_hub
+        from gevent.monkey import get_original
 
         self._get_hub: Callable[[], Any] = get_hub
         self._getcurrent: Callable[[], Any] = gevent.getcurrent
+        self._get_ident: Callable[[], int] = get_original("_thread", "get_ident")
         self._hub: Any = None
         self._watches: dict[int, _Watch] = {}
         self._stopped: dict[_Watch, None] = {}  # to be started by the next poll
-        # What the loop noted in this iteration; the second where the events have to be looked at.
-        self._fired: list[_Watch] = []
-        self._masks: dict[_Watch, int] = {}
+        # The descriptors the loop noted in this iteration; the second where the events have to be looked at.
+        self._fired: list[int] = []
+        self._masks: dict[int, int] = {}
         self._waiting: Any = None  # the greenlet inside poll
         self._resuming = False  # whether the hub is inside `_end_of_iteration`, having switched to a poller
         self._rounds = -1  # iterations left until poll returns in any case; -1: no such limit
@@ -133,9 +139,9 @@ class GeventEngine(Engine):
     def _forget(self, watch: _Watch) -> Any:
         """Stop it; its watcher if that can be used again."""
         self._stopped.pop(watch, None)
-        self._masks.pop(watch, None)
-        if watch in self._fired:
-            self._fired.remove(watch)
+        self._masks.pop(watch.fd, None)
+        if watch.fd in self._fired:
+            self._fired.remove(watch.fd)
         watcher, watch.watcher = watch.watcher, None
         if watcher is not None:
             watcher.stop()
@@ -151,11 +157,11 @@ class GeventEngine(Engine):
             except (OSError, ValueError):
                 return  # closed without being forgotten: vanishes, as it does with epoll
         if not self._native:
-            watch.watcher.start(partial(self._note, watch), pass_events=True)
+            watch.watcher.start(partial(_weakly(self._note), watch.fd), pass_events=True)
         elif watch.interest == _BOTH:
-            watch.watcher.start(partial(self._masks.__setitem__, watch), pass_events=True)
+            watch.watcher.start(partial(self._masks.__setitem__, watch.fd), pass_events=True)
         else:
-            watch.watcher.start(self._fired.append, watch)
+            watch.watcher.start(self._fired.append, watch.fd)
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`. Other greenlets run meanwhile, with `poll(0)` too."""
@@ -173,7 +179,7 @@ class GeventEngine(Engine):
             for watch in self._stopped:
                 self._start(watch)
             self._stopped.clear()
-        fired, masks = self._fired, self._masks
+        watches, fired, masks = self._watches, self._fired, self._masks
         fired.clear()
         masks.clear()
         self._expired = False
@@ -197,10 +203,11 @@ class GeventEngine(Engine):
                 self._keeper.ref = False
                 if timeout == 0:
                     self._idle.stop()
-        batch = [watch.news for watch in fired]
+        batch = [watches[fd].news for fd in fired]
         fired.clear()
         if masks:
-            for watch, events in masks.items():
+            for fd, events in masks.items():
+                watch = watches[fd]
                 # libuv tells hang-ups by a bit of its own, and errors by negative numbers: everything.
                 batch.append((watch.token, (events > 0 and events & watch.interest) or watch.interest))
                 if events < 0:  # and it has stopped the watcher, unlike libev
@@ -219,7 +226,7 @@ class GeventEngine(Engine):
             self._timer.close()
         # libuv has no shorter timers than its resolution, and warns of them.
         self._timer = self._hub.loop.timer(max(timeout, self._shortest), ref=False)
-        self._timer.start(self._timed_out, update=True)
+        self._timer.start(_weakly(self._timed_out), update=True)
         self._due = until
 
     def _timed_out(self) -> None:
@@ -228,8 +235,8 @@ class GeventEngine(Engine):
         if not self._native:
             self._schedule()
 
-    def _note(self, watch: _Watch, events: int) -> None:
-        self._masks[watch] = events
+    def _note(self, fd: int, events: int) -> None:
+        self._masks[fd] = events
         self._schedule()
 
     def _schedule(self) -> None:
@@ -244,7 +251,8 @@ class GeventEngine(Engine):
         poller = self._waiting
         if poller is None:
             if self._fired or self._masks:
-                for watch in (*self._fired, *self._masks):
+                for fd in (*self._fired, *self._masks):
+                    watch = self._watches[fd]
                     watch.watcher.stop()
                     self._stopped[watch] = None
                 self._fired.clear()
@@ -271,7 +279,7 @@ class GeventEngine(Engine):
         if self._native:
             # The lowest priority: other greenlets' events of one iteration come before the switch.
             self._keeper = loop.check(ref=False, priority=loop.MINPRI)
-            self._keeper.start(self._end_of_iteration)
+            self._keeper.start(_weakly(self._end_of_iteration))
         else:
             self._keeper = loop.async_(ref=False)  # never sent
             self._keeper.start(dict)
@@ -291,7 +299,7 @@ class GeventEngine(Engine):
         self._fired.clear()
         self._masks.clear()
         close = partial(_close_all, [watcher for watcher in watchers if watcher is not None])
-        if self._hub.thread_ident == self._get_hub().thread_ident:
+        if self._hub.thread_ident == self._get_ident():
             close()
         elif not self._hub.dead and self._hub.loop is not None:
             self._hub.loop.run_callback_threadsafe(close)
@@ -315,6 +323,22 @@ class GeventEngine(Engine):
         self._watches.clear()
         self._stopped.clear()
         self._hub = None
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """`method` for as long as there is somebody who has its object."""
+    find = weakref.WeakMethod(method)
+
+    def call(*args: Any) -> None:
+        found = find()
+        if found is not None:
+            found(*args)
+
+    return call
 
 
 def _close_all(watchers: list[Any]) -> None:

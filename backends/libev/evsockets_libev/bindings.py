@@ -116,9 +116,10 @@ class GeventCore:
         found = self._loop.backend
         self.backend = {theirs: name for name, theirs in self._FLAGS.items()}.get(found, found)
         self._run = self._loop.run
-        self._fired: Batch = []
+        # The loop holds descriptors, not tokens: an engine that nobody has any more can be collected.
+        self._fired: list[int] = []
+        self._news: dict[int, tuple[Any, int]] = {}
         self._masks: dict[int, int] = {}  # duplex watchers only: descriptor to what fired
-        self._duplex: dict[int, Any] = {}
         self._timer: Any = None
 
     def start(self, fd: int, interest: int, token: Any, spare: Any = None) -> Any:
@@ -128,15 +129,15 @@ class GeventCore:
             watcher = spare
             watcher.events = interest  # `ev_io_set`, whatever the value was
         if interest == _BOTH:
-            self._duplex[fd] = token
             watcher.start(partial(self._masks.__setitem__, fd), pass_events=True)
         else:
-            watcher.start(self._fired.append, (token, interest))
+            watcher.start(self._fired.append, fd)
+        self._news[fd] = token, interest
         return watcher
 
     def stop(self, watcher: Any) -> None:
         watcher.stop()
-        self._duplex.pop(watcher.fd, None)
+        self._news.pop(watcher.fd, None)
 
     def arm(self, seconds: float) -> None:
         if self._timer is not None:
@@ -149,18 +150,20 @@ class GeventCore:
         self._fired.clear()
         self._masks.clear()
         self._run(False, True)
-        return self._with_masks() if self._masks else self._fired.copy()
+        news = self._news
+        return self._with_masks() if self._masks else [news[fd] for fd in self._fired]
 
     def run_now(self) -> Batch:
         self._fired.clear()
         self._masks.clear()
         self._run(True)
-        return self._with_masks() if self._masks else self._fired.copy()
+        news = self._news
+        return self._with_masks() if self._masks else [news[fd] for fd in self._fired]
 
     def _with_masks(self) -> Batch:
-        batch = self._fired.copy()
+        batch = [self._news[fd] for fd in self._fired]
         for fd, events in self._masks.items():
-            batch.append((self._duplex[fd], events & _BOTH))
+            batch.append((self._news[fd][0], events & _BOTH))
         return batch
 
     def fileno(self) -> int | None:

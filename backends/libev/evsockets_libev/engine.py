@@ -130,3 +130,7 @@ class LibevEngine(Engine):
                 self._loop.stop(watcher)
             self._watchers.clear()
             self._loop.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
