@@ -12,6 +12,7 @@ from typing import Any, cast
 from ..address import Address, SockAddr, numeric_address, sockaddr_of
 from ..checks import parse_bind
 from ..configuration import StreamContext
+from .base import Transport
 from .options import adjust_options, join_groups, set_options
 from .unix_file import UnixSocketFile, remove_stale
 
@@ -137,30 +138,10 @@ class _UnixBound(_socket.socket):
         super().close()
 
 
-class Listener:
+class Listener(Transport):
     """Accept connections on a listening, non-blocking socket."""
 
-    __slots__ = ("sock",)
-
-    datagram = False
-    shared = False
-    at_end = False
-    supports_urgent = False
-    wants = 0
-    pending = False
-    unflushed = 0
-
-    def __init__(self, sock: _socket.socket) -> None:
-        self.sock = sock
-
-    def fileno(self) -> int:
-        """Return the descriptor, -1 once closed."""
-        return self.sock.fileno()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the descriptor is closed."""
-        return self.sock.fileno() < 0
+    __slots__ = ()
 
     def accept(self) -> tuple[_socket.socket, SockAddr] | None:
         """Return the next client's non-blocking socket and raw address, None if nobody waits.
@@ -182,15 +163,6 @@ class Listener:
             sock.close()
             raise
         return sock, sockaddr
-
-    def close(self) -> None:
-        """Close the socket. Never raises; again does nothing."""
-        try:
-            self.sock.close()
-        except OSError:  # the descriptor is gone all the same
-            pass
-
-    abort = close
 
 
 def _new(family: int, type: int) -> _socket.socket:

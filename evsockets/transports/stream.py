@@ -8,6 +8,7 @@ import fcntl
 import sys
 
 from ..errors import UnsupportedOperationError
+from .base import Transport
 
 # Larger reads are slower: the interpreter allocates the whole buffer and then shrinks it.
 RECEIVE_SIZE = 65536
@@ -20,37 +21,14 @@ _SIOCATMARK = 0x8905 if sys.platform == "linux" else 0x40047307
 Data = bytes | bytearray | memoryview
 
 
-class StreamTransport:
+class StreamTransport(Transport):
     """Move bytes through a connected, non-blocking stream socket.
 
     What the methods return None, 0 or False for cannot be done now: try again when the socket is ready in the
     direction of the call, or in that of `wants` if it is not 0. An OSError passes through as it is.
-
-    `pending` is true while received bytes lie where the kernel announces none; `unflushed` is the number of
-    bytes to be sent that have not reached the kernel: neither ever happens here. `shared` is true where the
-    descriptor is somebody else's, `at_end` once a transport of datagrams has no more of them.
     """
 
-    __slots__ = ("sock",)
-
-    datagram = False
-    shared = False
-    at_end = False
-    wants = 0
-    pending = False
-    unflushed = 0
-
-    def __init__(self, sock: _socket.socket) -> None:
-        self.sock = sock
-
-    def fileno(self) -> int:
-        """Return the descriptor, -1 once closed."""
-        return self.sock.fileno()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the descriptor is closed."""
-        return self.sock.fileno() < 0
+    __slots__ = ()
 
     @property
     def supports_urgent(self) -> bool:
@@ -79,20 +57,6 @@ class StreamTransport:
         """End our direction, the other stays open; return False if that cannot be done now."""
         self.sock.shutdown(_socket.SHUT_WR)
         return True
-
-    def close(self) -> None:
-        """Close in an orderly way without waiting for anything. Never raises; again does nothing."""
-        try:
-            self.sock.close()
-        except OSError:  # the descriptor is gone all the same
-            pass
-
-    def abort(self) -> None:
-        """Close the descriptor and nothing else. Never raises; again does nothing."""
-        try:
-            self.sock.close()
-        except OSError:  # the descriptor is gone all the same
-            pass
 
     def send_oob(self, data: Data) -> int:
         """Send one urgent byte; return 1, or 0 if that cannot be done now.
