@@ -187,7 +187,6 @@ class Gathering:
         tls = event.metadata.tls
         if tls is not None:
             request.tls = (tls.version, tls.cipher)
-            # Not seen on its way, the handshake took no longer than one turn: its time is the phase before's.
             self._enter(request, "handshaking", now)
         self._enter(request, "writing" if request.send else "reading", now)
         request.connected = True
@@ -227,7 +226,7 @@ class Gathering:
         """Note that `request` is in `phase`; what came before the first one seen began with INITIALIZE."""
         if not request.log.phases and request.began is not None:
             request.log.enter("resolving" if _is_name(request) else "connecting", request.began)
-        request.log.enter(phase, now)
+        request.log.enter(phase, _handshake_began(request, now) if phase == "handshaking" else now)
 
     def _settle(self, request: Request, outcome: str, error: str | None) -> None:
         if request.done:
@@ -249,6 +248,13 @@ def _live_phase(request: Request) -> str | None:
     assert request.metadata is not None
     operation = request.metadata._channel.operation
     return None if operation is None else operation.phase
+
+
+def _handshake_began(request: Request, now: float) -> float:
+    """When it began, which may be long before the end of the turn it began in."""
+    assert request.metadata is not None
+    began: float = getattr(request.metadata._channel.transport, "began", now)
+    return began
 
 
 def _is_name(request: Request) -> bool:

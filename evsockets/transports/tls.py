@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _socket
 import ssl
+import time
 
 from ..engines.base import READ, WRITE
 from .stream import RECEIVE_SIZE, Data, StreamTransport
@@ -35,12 +36,14 @@ class TlsTransport(StreamTransport):
     `wants` is READ or WRITE where a call has to wait for another direction than its own, else 0. While
     `unflushed`, wait for writability too and call `flush`; while `pending`, `recv` has more without waiting.
 
+    `began` is when the handshake began, by `time.monotonic`.
+
     Raises ValueError for a context that verifies the host name and no `server_hostname`.
     """
 
     __slots__ = (
         "_backlog", "_ended", "_established", "_failure", "_incoming", "_outgoing", "_require_end", "_reset",
-        "_shut", "_stash", "_tls", "pending", "unflushed", "wants",
+        "_shut", "_stash", "_tls", "began", "pending", "unflushed", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +57,7 @@ class TlsTransport(StreamTransport):
         received: bytes = b"",
     ) -> None:
         super().__init__(sock)
+        self.began = time.monotonic()
         if not server_side and context.check_hostname and not server_hostname:
             raise ValueError("verifying the host name needs one: set server_hostname, or verify=False")
         self.wants = 0

@@ -165,6 +165,23 @@ def test_tls_trusts_the_given_authority_only(ca: Authority) -> None:
         assert found["results"][0]["outcome"] == "TLS failed"
 
 
+def test_each_handshake_is_timed_from_its_own_beginning(ca: Authority) -> None:
+    """Not from the end of the turn in which all of them began."""
+    server = ca.server
+    with serving(
+        "echo", "tls://127.0.0.1:0", "--certificate", server.certificate, "--key", server.private_key
+    ) as echo:
+        _, found = document("--ca", ca.ca_file, "--send", "hello", "--length", "5", *[echo.url] * 20)
+    starts = [
+        phase["start"]
+        for result in found["results"]
+        for phase in result["phases"]
+        if phase["phase"] == "handshaking"
+    ]
+    assert len(set(starts)) == 20
+    assert starts == sorted(starts)
+
+
 def test_pages_from_nginx_over_tcp_and_tls(engine: str, nginx: Nginx, ca: Authority) -> None:
     plain, encrypted = f"tcp://localhost:{nginx.http}", f"tls://localhost:{nginx.https}"
     options = ["--engine", engine, "--ca", ca.ca_file, "--data", "--http", "/", "--limit", "20"]
