@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .. import (
@@ -116,7 +117,7 @@ class Gathering:
         AddressError if the address is wrong; nothing is added then.
         """
         request = Request(address, send, picker, PhaseLog(0.0), address)
-        operation: Operation = ReadOperation(picker)
+        operation: Operation = _Answer(picker, partial(self._on_asked, request))
         if send:
             operation = WriteOperation(send, then=operation)
         request.metadata = self.executor.socket_bag.add_socket(
@@ -168,7 +169,7 @@ class Gathering:
 
     def _sample(self) -> None:
         """Note the phases which no event announces: when a name is resolved, when a connection turns to
-        its handshake, when the last byte of a request has left."""
+        its handshake."""
         now = time.monotonic()
         for request in self._active.values():
             phase = _live_phase(request)
@@ -191,6 +192,9 @@ class Gathering:
         self._enter(request, "writing" if request.send else "reading", now)
         request.connected = True
         request.remote = event.metadata.remote_address
+
+    def _on_asked(self, request: Request) -> None:
+        self._enter(request, "reading", time.monotonic())
 
     def _on_read(self, event: ReadEvent) -> None:
         request: Request = event.user_context
@@ -241,6 +245,20 @@ class Gathering:
         self._active.pop(id(request), None)
         self.finished += 1
         self.failed += not request.ok
+
+
+class _Answer(ReadOperation):
+    """Reads, and says when that begins: when the last byte of the request has left."""
+
+    __slots__ = ("_begins",)
+
+    def __init__(self, picker: FramePicker | None, begins: Callable[[], None]) -> None:
+        super().__init__(picker)
+        self._begins = begins
+
+    def start(self, channel: Any) -> Operation | None:
+        self._begins()
+        return super().start(channel)
 
 
 def _live_phase(request: Request) -> str | None:
