@@ -70,7 +70,7 @@ class Run:
         # Who had an event since the delayed were asked; None stands for callbacks.
         self.actors: set[State | None] = set()
         self.current: Any = None  # whose handlers run; None while the engine is asked
-        self.urgent = False  # somebody listens to out-of-band data
+        self.urgent: Callable[[], Any] | None = None  # select.poll, once somebody listens to out-of-band data
         self._callbacks: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._executing = False
         self._in_turn = False
@@ -313,7 +313,7 @@ class Run:
     def watch_urgent(self, channel: State) -> None:
         """Its handlers want out-of-band data; on anything but plain TCP there is none."""
         if channel.plain is not None:
-            self.urgent = True
+            self.urgent = self.urgent or original("select", "poll")
             want_urgent(channel.plain, True)
 
     def keep(self, socket: Socket) -> None:

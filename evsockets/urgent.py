@@ -14,7 +14,6 @@ import contextlib
 import select
 from typing import TYPE_CHECKING, Any
 
-from ._unpatched import original
 from .events import UrgentEvent
 from .frames.base import Frame
 from .transports.stream import is_tcp
@@ -35,12 +34,14 @@ def look(executor: Run, batch: list[tuple[Any, int]]) -> None:
     """Fire OOB for those in `batch` whose next byte is urgent: it comes before the regular operation."""
     listening: dict[int, Channel] = {}
     poller: Any = None
+    new_poller = executor.urgent
+    assert new_poller is not None
     for token, _mask in batch:
         plain = token.plain
         if plain and token.dispatch.oob is not None and token.connected:
             number = plain.fileno()
             if poller is None:
-                poller = original("select", "poll")()
+                poller = new_poller()
             poller.register(number, select.POLLPRI)
             listening[number] = token
     if poller is None:

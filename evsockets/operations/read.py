@@ -172,10 +172,11 @@ class ReadOperation(Operation):
             return self._pick(channel)
         inbox = channel.inbox
         frame: Frame | None
-        if inbox and isinstance(self.picker, EmptyFramePicker):  # which takes nothing
+        picker = self.picker
+        if inbox._chunk and picker is not _RAW and isinstance(picker, EmptyFramePicker):  # takes nothing
             return self._pick(channel)
         channel.datagrams = False
-        if inbox:
+        if inbox._chunk:
             frame = self.picker.pick(inbox, True)
             if frame is None:
                 partial = PartialFrame(Frame(inbox.take(len(inbox)), inbox.remote_address))
@@ -186,7 +187,8 @@ class ReadOperation(Operation):
                     partial=partial,
                     address=channel.metadata.address,
                 )
-            inbox.drop(len(inbox))
+            if inbox._chunk:
+                inbox.drop(len(inbox))
         else:
             frame = Frame(b"", inbox.remote_address)
         return self.deliver(channel, frame)
