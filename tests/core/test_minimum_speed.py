@@ -17,10 +17,9 @@ from evsockets import (
     WriteOperation,
 )
 from evsockets.testing.scripted import ScriptedEngine
+from support.life import END, USUAL
 from support.wire import add, pair
 
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 LONG = FixedLengthFramePicker(1_000_000)
 NEVER = {"io_timeout": None, "connection_timeout": None}
 RECEIVE = {"min_receive_speed": 100, "min_receive_speed_duration": 10}

@@ -15,12 +15,9 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
+from support.life import END, FAILED, USUAL
 from support.service import Peers, Service, everything
 from support.wire import add, pair, peer, read_to_end, talk
-
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
-FAILED = ["INITIALIZE", "EXCEPTION", "FINALIZE"]
 
 
 def test_an_adopted_connection(executor: RequestExecutor) -> None:

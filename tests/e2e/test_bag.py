@@ -11,7 +11,6 @@ from evsockets import (
     ClientSocket,
     EventType,
     FixedLengthFramePicker,
-    MarkerFramePicker,
     NullOperation,
     ReadOperation,
     RequestExecutor,
@@ -19,10 +18,8 @@ from evsockets import (
     UnknownSocketError,
     WriteOperation,
 )
+from support.service import LINE
 from support.wire import Log, add, pair, peer, read_to_end, talk
-
-LINE = MarkerFramePicker(None, b"\n")
-
 
 # ---- the bag ---------------------------------------------------------------------------------------
 

@@ -17,11 +17,8 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
+from support.life import END, FAILED, USUAL
 from support.wire import PATIENCE, add, peer, read_to_end, reset, talk
-
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
-FAILED = ["INITIALIZE", "EXCEPTION", "FINALIZE"]
 
 
 def answering(*sockaddrs: tuple, error: BaseException | None = None):

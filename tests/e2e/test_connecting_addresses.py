@@ -16,9 +16,8 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
+from support.life import FAILED
 from support.wire import peer, read_to_end, talk
-
-FAILED = ["INITIALIZE", "EXCEPTION", "FINALIZE"]
 
 
 def test_ipv4_addresses(executor: RequestExecutor) -> None:

@@ -15,9 +15,8 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
+from support.life import USUAL
 from support.wire import Log, add, pair, peer, read_to_end
-
-USUAL = ["INITIALIZE", "CONNECTED"]
 
 
 @pytest.mark.parametrize("what", ["connected", "ended", "failed"])

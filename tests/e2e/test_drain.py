@@ -19,10 +19,9 @@ from evsockets import (
     WriteOperation,
 )
 from support.clients import Recorder
+from support.life import END
 from support.service import LINE, Peers, Service, everything
 from support.wire import add, pair
-
-REST = ["DISCONNECTED", "FINALIZE"]
 
 
 class House:
@@ -73,9 +72,9 @@ def check(house: House, report: DrainReport) -> None:
     assert everything(house.peers[0]) == b"bye\n"
     assert everything(house.peers[1]) == b"done\n"
     names = house.service.listening.names()
-    assert names[-2:] == REST and names.count("ACCEPT") == 3
+    assert names[-2:] == END and names.count("ACCEPT") == 3
     for number in range(3):
-        assert house.service.talking.names(house.socket(number))[-2:] == REST
+        assert house.service.talking.names(house.socket(number))[-2:] == END
     assert "EXCEPTION" not in house.service.talking.names()
     assert not house.executor.is_executing
 
@@ -145,7 +144,7 @@ def test_what_idled_before_the_handler_asked_is_closed_as_idle(executor: Request
         add(executor, None, ReadOperation(), socket=asking, on=on)
         executor.execute_request()
     assert [(r.finished, r.closed_idle, [s for s, _ in r.aborted]) for r in reports] == [(0, 1, [asking])]
-    assert kept.names == ["INITIALIZE", "CONNECTED", *REST]
+    assert kept.names == ["INITIALIZE", "CONNECTED", *END]
 
 
 def test_between_hosted_turns(executor: RequestExecutor) -> None:
@@ -178,7 +177,7 @@ def test_nothing_left_to_drain(executor: RequestExecutor) -> None:
     reports = []
     service = Service(executor, started=lambda e: reports.append(executor.drain(600)))
     executor.execute_request()
-    assert service.listening.names() == ["INITIALIZE", "CONNECTED", *REST]
+    assert service.listening.names() == ["INITIALIZE", "CONNECTED", *END]
     assert reports == [DrainReport()]
 
 
@@ -196,7 +195,7 @@ def test_zero_aborts_at_once(executor: RequestExecutor) -> None:
         executor.execute_request()
         assert everything(peers[0]) == b""
     assert len(reports[0].aborted) == 1
-    assert service.talking.names() == ["INITIALIZE", "CONNECTED", *REST]
+    assert service.talking.names() == ["INITIALIZE", "CONNECTED", *END]
 
 
 def test_without_a_deadline_it_waits(executor: RequestExecutor) -> None:
@@ -275,7 +274,7 @@ def test_sockets_that_never_started_stay_for_the_next_run(executor: RequestExecu
         executor.execute_request()
         assert late.names() == [] and not executor.socket_bag.get_metadata(sockets[0]).request_complete
         executor.execute_request()
-        assert late.names() == ["INITIALIZE", "CONNECTED", "WRITE", *REST]
+        assert late.names() == ["INITIALIZE", "CONNECTED", "WRITE", *END]
 
 
 def test_twice(executor: RequestExecutor) -> None:
@@ -304,7 +303,7 @@ def test_a_run_after_a_drain(executor: RequestExecutor) -> None:
             executor.with_event_handler({EventType.READ: lambda e: executor.drain(5)})
             executor.execute_request()
             assert everything(peers[0]) == b"1\n"
-        assert service.listening.names()[-2:] == REST
+        assert service.listening.names()[-2:] == END
 
 
 def test_stop_ends_a_drain(executor: RequestExecutor) -> None:
@@ -319,7 +318,7 @@ def test_stop_ends_a_drain(executor: RequestExecutor) -> None:
             executor, started=lambda e: peers.stream(e.metadata.local_address), handler=handler, clients=9
         )
         executor.execute_request()
-    assert service.talking.names() == ["INITIALIZE", "CONNECTED", *REST]
+    assert service.talking.names() == ["INITIALIZE", "CONNECTED", *END]
 
 
 def test_from_a_signal_at_any_moment(executor: RequestExecutor) -> None:
@@ -341,7 +340,7 @@ def test_from_a_signal_at_any_moment(executor: RequestExecutor) -> None:
             executor.execute_request()
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert service.listening.names()[-2:] == REST
+    assert service.listening.names()[-2:] == END
     assert len(reports) == 1
 
 

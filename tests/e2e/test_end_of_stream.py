@@ -14,11 +14,9 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import Log, add, pair, peer, read_exactly, reset, talk
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 def answer(data: bytes):

@@ -25,9 +25,7 @@ from evsockets import (
 )
 from support.clients import Recorder
 from support.command import HANGS, environment
-from support.service import Peers, Service, conversation, everything
-
-CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
+from support.service import CLIENT, Peers, Service, conversation, everything
 
 FORK = """
     import os, sys

@@ -11,17 +11,14 @@ from evsockets import (
     AcceptedSocket,
     EventType,
     IoEvent,
-    MarkerFramePicker,
     NetworkSocketError,
     ReadOperation,
     RequestExecutor,
     WriteOperation,
 )
 from support.scenes import KINDS, end, scene
-from support.service import Peers, Service
+from support.service import LINE, Peers, Service
 from support.wire import pair, read_to_end, talk
-
-LINE = MarkerFramePicker(None, b"\n")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,13 +15,12 @@ from evsockets import (
     WriteOperation,
 )
 from support.clients import Recorder
-from support.service import LINE, Peers, Service, everything
+from support.service import CLIENT, LINE, Peers, Service, conversation, everything
 from support.wire import add, pair
 
 gevent = pytest.importorskip("gevent", exc_type=ImportError)
 
 pytestmark = pytest.mark.usefixtures("gevent_is_tested")
-CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
 
 
 @pytest.fixture
@@ -29,19 +28,6 @@ def executor() -> Any:
     gevent.get_hub()
     with RequestExecutor("gevent") as made:
         yield made
-
-
-def conversation(executor: RequestExecutor) -> Recorder:
-    events = Recorder()
-
-    def started(event: Any) -> None:
-        executor.socket_bag.add_socket(
-            ClientSocket(), WriteOperation(b"hello\n", then=ReadOperation(LINE)), handler=events,
-            address="tcp://127.0.0.1:%d" % event.metadata.local_address[1],
-        )  # fmt: skip
-
-    Service(executor, started=started)
-    return events
 
 
 def test_other_greenlets_run_while_it_waits(executor: RequestExecutor) -> None:
@@ -97,7 +83,7 @@ def test_a_busy_executor_does_not_starve_the_hub(executor: RequestExecutor) -> N
 def test_sleep_in_handlers(executor: RequestExecutor) -> None:
     """Handlers may block cooperatively; others run meanwhile, the conversation goes on after."""
     order: list[str] = []
-    events = conversation(executor)
+    _, events = conversation(executor)
 
     def slow(event: Any) -> None:
         order.append(f"before {event.type.name}")
@@ -131,7 +117,7 @@ def test_gevent_timeout_around_it(executor: RequestExecutor) -> None:
     assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
     assert service.talking.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
     assert service.metadata.request_complete and not executor.is_executing
-    again = conversation(executor)
+    _, again = conversation(executor)
     executor.execute_request()
     assert again.names() == CLIENT
 
@@ -153,7 +139,7 @@ def test_killed_greenlet(executor: RequestExecutor) -> None:
     assert greenlet.successful() and isinstance(greenlet.value, gevent.GreenletExit)
     assert service.listening.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
     assert not executor.is_executing
-    again = conversation(executor)
+    _, again = conversation(executor)
     executor.execute_request()
     assert again.names() == CLIENT
 
@@ -180,7 +166,7 @@ def test_killed_with_an_exception_inside_a_handler(executor: RequestExecutor) ->
 def test_several_executors_in_several_greenlets() -> None:
     def one() -> list[str]:
         with RequestExecutor("gevent") as executor:
-            events = conversation(executor)
+            _, events = conversation(executor)
             executor.execute_request()
             return events.names()
 
@@ -195,10 +181,10 @@ def test_an_executor_within_a_handler(executor: RequestExecutor) -> None:
 
     def nested(event: Any) -> None:
         with RequestExecutor("gevent") as other:
-            inner.append(conversation(other))
+            inner.append(conversation(other)[1])
             other.execute_request()
 
-    outer = conversation(executor)
+    _, outer = conversation(executor)
     executor.with_event_handler({EventType.WRITE: nested})
     executor.execute_request()
     assert outer.names() == CLIENT
@@ -244,15 +230,7 @@ def test_drain_from_another_greenlet(executor: RequestExecutor) -> None:
 
 
 def test_names_are_resolved_by_gevent(executor: RequestExecutor) -> None:
-    events = Recorder()
-
-    def started(event: Any) -> None:
-        executor.socket_bag.add_socket(
-            ClientSocket(), WriteOperation(b"hello\n", then=ReadOperation(LINE)), handler=events,
-            address="tcp://localhost:%d" % event.metadata.local_address[1],
-        )  # fmt: skip
-
-    Service(executor, started=started)
+    _, events = conversation(executor, "localhost")
     executor.execute_request()
     assert events.names() == CLIENT
 

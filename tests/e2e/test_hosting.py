@@ -20,9 +20,8 @@ from evsockets import (
 )
 from support.clients import Recorder
 from support.optional import library
-from support.service import LINE, Peers, Service, conversation, needs_descriptor
+from support.service import CLIENT, LINE, Peers, Service, conversation, needs_descriptor
 
-CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 pytestmark = pytest.mark.usefixtures("uvloop_once")
 

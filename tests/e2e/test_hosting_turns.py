@@ -18,9 +18,7 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
-from support.service import Peers, Service, conversation, everything, needs_descriptor
-
-CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
+from support.service import CLIENT, Peers, Service, conversation, everything, needs_descriptor
 
 
 def test_turns(executor: RequestExecutor) -> None:

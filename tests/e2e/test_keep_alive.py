@@ -14,7 +14,6 @@ from evsockets import (
     FixedLengthFramePicker,
     Frame,
     FramePicker,
-    MarkerFramePicker,
     NullOperation,
     ReadOperation,
     RequestExecutor,
@@ -22,11 +21,9 @@ from evsockets import (
     UnmanagedSocketError,
     WriteOperation,
 )
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import add, pair, peer, read_to_end, reset, talk
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 def alerts(log) -> list[int]:

@@ -21,30 +21,8 @@ from evsockets import (
     WriteOperation,
 )
 from support.command import environment
-from support.scenes import KINDS, scene
+from support.scenes import KINDS, UP_TO, rest_after, scene
 from support.wire import add, pair, talk
-
-#: Every event up to and with the one in which something is raised.
-UP_TO = {
-    "INITIALIZE": ["INITIALIZE"],
-    "CONNECTED": ["INITIALIZE", "CONNECTED"],
-    "WRITE": ["INITIALIZE", "CONNECTED", "WRITE"],
-    "READ": ["INITIALIZE", "CONNECTED", "WRITE", "READ"],
-    "OOB": ["INITIALIZE", "CONNECTED", "OOB"],
-    "ACCEPT": ["INITIALIZE", "CONNECTED", "ACCEPT"],
-    "DATA_ALERT": ["INITIALIZE", "CONNECTED", "DATA_ALERT"],
-    "TIMEOUT": ["INITIALIZE", "CONNECTED", "TIMEOUT"],
-    "EXCEPTION": ["INITIALIZE", "CONNECTED", "EXCEPTION"],
-    "DISCONNECTED": ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED"],
-    "FINALIZE": ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"],
-}
-
-
-def tail(kind: str) -> list[str]:
-    """What follows when the socket is closed in that event."""
-    if kind == "FINALIZE":
-        return []
-    return ["FINALIZE"] if kind in ("INITIALIZE", "DISCONNECTED") else ["DISCONNECTED", "FINALIZE"]
 
 
 class Boom(Exception):
@@ -68,7 +46,7 @@ def test_library_error_in_every_event(executor: RequestExecutor, kind: str) -> N
     with scene(executor, kind) as one:
         log = one.prepare(raising(error))
         executor.execute_request()
-        assert log.names == UP_TO[kind] + ["EXCEPTION"] + tail(kind)
+        assert log.names == UP_TO[kind] + ["EXCEPTION"] + rest_after(kind)
         assert log.error is error
         assert error.socket is one.socket
     assert log.metadata.request_complete
@@ -82,7 +60,7 @@ def test_library_error_where_it_is_like_any_other(executor: RequestExecutor, kin
         with pytest.raises(NetworkSocketError) as caught:
             executor.execute_request()
         assert caught.value is error
-        assert log.names == UP_TO[kind] + tail(kind)
+        assert log.names == UP_TO[kind] + rest_after(kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,7 +76,7 @@ def test_other_exception_in_every_event(executor: RequestExecutor, kind: str, er
         with pytest.raises(error_type) as caught:
             executor.execute_request()
         assert caught.value is error
-        assert log.names == UP_TO[kind] + tail(kind)
+        assert log.names == UP_TO[kind] + rest_after(kind)
         assert other.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
         assert not executor.is_executing
         for metadata in (log.metadata, other.metadata, unstarted.metadata):
@@ -127,10 +105,10 @@ def test_isolated(engine: str, kind: str, known: bool, monkeypatch: pytest.Monke
             assert other.frames == [b"!"]
             assert other.names[-2:] == ["DISCONNECTED", "FINALIZE"]
     if kind in ("EXCEPTION", "FINALIZE"):
-        assert log.names == UP_TO[kind] + tail(kind)
+        assert log.names == UP_TO[kind] + rest_after(kind)
         assert [item.exc_value for item in unraisable] == [error]
         return
-    assert log.names == UP_TO[kind] + ["EXCEPTION"] + tail(kind)
+    assert log.names == UP_TO[kind] + ["EXCEPTION"] + rest_after(kind)
     if known:
         assert log.error is error
     else:

@@ -18,27 +18,8 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
-from support.scenes import KINDS, scene
+from support.scenes import KINDS, UP_TO, rest_after, scene
 from support.wire import Log, add, pair, talk
-
-#: What a life shows up to the event in which it is ended.
-BEFORE = {
-    "INITIALIZE": ["INITIALIZE"],
-    "CONNECTED": ["INITIALIZE", "CONNECTED"],
-    "WRITE": ["INITIALIZE", "CONNECTED", "WRITE"],
-    "READ": ["INITIALIZE", "CONNECTED", "WRITE", "READ"],
-    "OOB": ["INITIALIZE", "CONNECTED", "OOB"],
-    "ACCEPT": ["INITIALIZE", "CONNECTED", "ACCEPT"],
-    "DATA_ALERT": ["INITIALIZE", "CONNECTED", "DATA_ALERT"],
-    "TIMEOUT": ["INITIALIZE", "CONNECTED", "TIMEOUT"],
-    "EXCEPTION": ["INITIALIZE", "CONNECTED", "EXCEPTION"],
-    "DISCONNECTED": ["INITIALIZE", "CONNECTED", "WRITE", "READ"],
-    "FINALIZE": ["INITIALIZE", "CONNECTED", "WRITE", "READ"],
-}
-
-
-def expected(kind: str) -> list[str]:
-    return BEFORE[kind] + (["FINALIZE"] if kind == "INITIALIZE" else ["DISCONNECTED", "FINALIZE"])
 
 
 def bystander(executor: RequestExecutor) -> tuple[Log, socket.socket]:
@@ -126,7 +107,7 @@ def test_cancel_in_every_event(executor: RequestExecutor, kind: str) -> None:
     with theirs, scene(executor, kind) as one:
         log = one.prepare(cancel)
         executor.execute_request()
-        assert log.names == expected(kind)
+        assert log.names == UP_TO[kind] + rest_after(kind)
         if kind == "WRITE":
             assert one.received() == b""
     assert other.names == ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
@@ -138,7 +119,7 @@ def test_close_in_every_event(executor: RequestExecutor, kind: str) -> None:
     with scene(executor, kind) as one:
         log = one.prepare(lambda event: event.socket.close())
         executor.execute_request()
-        assert log.names == expected(kind)
+        assert log.names == UP_TO[kind] + rest_after(kind)
         assert one.socket.fileno() == -1 and not one.socket.is_connected
 
 
@@ -159,7 +140,7 @@ def test_stop_in_every_event(executor: RequestExecutor, kind: str) -> None:
         log = one.prepare(stop)
         with theirs:
             executor.execute_request()
-        assert log.names == expected(kind)
+        assert log.names == UP_TO[kind] + rest_after(kind)
         assert other.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
         assert not executor.is_executing
         assert not executor.socket_bag.get_metadata(late).request_complete

@@ -23,11 +23,10 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.clients import Get
+from support.life import END, USUAL
 from support.servers import Nginx
 from support.wire import peer, read_to_end, talk
 
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 WINDOW = 0.3
 HUGE = 1 << 30
 RECEIVE = {"min_receive_speed": 1 << 20, "min_receive_speed_duration": WINDOW}

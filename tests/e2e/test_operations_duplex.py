@@ -11,18 +11,15 @@ from evsockets import (
     EndOfStreamFramePicker,
     FixedLengthFramePicker,
     FrameError,
-    MarkerFramePicker,
     NullOperation,
     ReadOperation,
     ReadWriteOperation,
     RequestExecutor,
     WriteOperation,
 )
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 @pytest.mark.parametrize("read_first", [True, False])

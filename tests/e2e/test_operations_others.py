@@ -11,7 +11,6 @@ from evsockets import (
     DisconnectedError,
     Event,
     EventType,
-    MarkerFramePicker,
     NullOperation,
     Operation,
     ReadOperation,
@@ -19,12 +18,9 @@ from evsockets import (
     ShutdownWriteOperation,
     WriteOperation,
 )
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import add, pair, peer, read_to_end, talk
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
-
 
 # ---- shutdown and null -----------------------------------------------------------------------------
 

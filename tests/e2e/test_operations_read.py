@@ -11,16 +11,13 @@ from evsockets import (
     ClientSocket,
     EmptyFramePicker,
     FixedLengthFramePicker,
-    MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     WriteOperation,
 )
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import pair, peer, read_to_end, talk
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 def answer(data: bytes):

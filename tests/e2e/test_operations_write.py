@@ -11,18 +11,14 @@ from evsockets import (
     DisconnectedError,
     FixedLengthFramePicker,
     FrameError,
-    MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     StreamContext,
     WriteOperation,
 )
+from support.life import END, USUAL
 from support.service import everything
 from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 @pytest.mark.parametrize(

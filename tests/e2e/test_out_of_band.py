@@ -11,7 +11,6 @@ from evsockets import (
     ClientSocket,
     EventType,
     FixedLengthFramePicker,
-    MarkerFramePicker,
     NullOperation,
     ReadOperation,
     ReadWriteOperation,
@@ -19,12 +18,9 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
-from support.service import Service, ask
+from support.life import END, USUAL
+from support.service import LINE, Service, ask
 from support.wire import add, pair, peer, read_to_end, talk
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 def urgent(*parts: tuple[bytes, int]):

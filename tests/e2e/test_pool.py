@@ -12,7 +12,6 @@ import threading
 import pytest
 
 from evsockets import (
-    MarkerFramePicker,
     PersistentClientSocket,
     ReadOperation,
     RequestExecutor,
@@ -20,11 +19,9 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.command import environment
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import hang_up, peer, read_to_end, reset, talk, tls_script
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 def forget(event):

@@ -21,7 +21,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.clients import Recorder
-from support.service import LINE, Peers, Service, echo, everything
+from support.service import CLIENT, Peers, Service, conversation, echo, everything
 
 LIFE = ["INITIALIZE", "CONNECTED", "ACCEPT", "DISCONNECTED", "FINALIZE"]
 CLIENT_LIFE = ["INITIALIZE", "CONNECTED", "READ", "WRITE", "DISCONNECTED", "FINALIZE"]
@@ -217,17 +217,9 @@ def test_a_connection_gone_before_it_was_accepted(
 
 
 def test_asks_its_own_server(executor: RequestExecutor) -> None:
-    events = Recorder()
-
-    def started(event: Any) -> None:
-        executor.socket_bag.add_socket(
-            ClientSocket(), WriteOperation(b"hello\n", then=ReadOperation(LINE)), handler=events,
-            address="tcp://127.0.0.1:%d" % event.metadata.local_address[1],
-        )  # fmt: skip
-
-    Service(executor, started=started)
+    _, events = conversation(executor)
     executor.execute_request()
-    assert events.names() == ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
+    assert events.names() == CLIENT
     assert events.of(EventType.READ)[0].frame.data == b"hello\n"
 
 

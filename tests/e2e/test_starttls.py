@@ -10,7 +10,6 @@ import pytest
 from evsockets import (
     ConnectionFailedError,
     EventType,
-    MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
@@ -19,11 +18,9 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 def server_side(ca: Authority) -> ssl.SSLContext:

@@ -14,7 +14,6 @@ from evsockets import (
     EndOfStreamFramePicker,
     FixedLengthFramePicker,
     FrameError,
-    MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
@@ -22,11 +21,9 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import PATIENCE, add, hang_up, peer, read_to_end, reset, talk, tls_script
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 def server_side(ca: Authority, leaf=None, **settings) -> ssl.SSLContext:

@@ -23,11 +23,9 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import PATIENCE, add, pair, peer, read_exactly, read_to_end, talk, tls_script
-
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 
 
 def server_side(ca: Authority, leaf=None, **settings) -> ssl.SSLContext:

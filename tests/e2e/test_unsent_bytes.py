@@ -11,17 +11,15 @@ from evsockets import (
     ClientSocket,
     DisconnectedError,
     FixedLengthFramePicker,
-    MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     StreamContext,
     WriteOperation,
 )
+from support.life import END, USUAL
+from support.service import LINE
 from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
 
-LINE = MarkerFramePicker(None, b"\n")
-USUAL = ["INITIALIZE", "CONNECTED"]
-END = ["DISCONNECTED", "FINALIZE"]
 BIG = 2_000_000
 
 

@@ -7,6 +7,11 @@ from typing import Any
 
 from evsockets import EventType, TimeoutStage
 
+#: How the events of most lives begin and end, and a life that got no connection.
+USUAL = ["INITIALIZE", "CONNECTED"]
+END = ["DISCONNECTED", "FINALIZE"]
+FAILED = ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+
 #: Events that need a connection.
 IO = {EventType.READ, EventType.WRITE, EventType.OOB, EventType.ACCEPT, EventType.DATA_ALERT}
 

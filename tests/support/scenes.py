@@ -25,6 +25,29 @@ KINDS = (
 )  # fmt: skip
 
 
+#: Every event up to and with the one of that kind which a `Scene` shows.
+UP_TO = {
+    "INITIALIZE": ["INITIALIZE"],
+    "CONNECTED": ["INITIALIZE", "CONNECTED"],
+    "WRITE": ["INITIALIZE", "CONNECTED", "WRITE"],
+    "READ": ["INITIALIZE", "CONNECTED", "WRITE", "READ"],
+    "OOB": ["INITIALIZE", "CONNECTED", "OOB"],
+    "ACCEPT": ["INITIALIZE", "CONNECTED", "ACCEPT"],
+    "DATA_ALERT": ["INITIALIZE", "CONNECTED", "DATA_ALERT"],
+    "TIMEOUT": ["INITIALIZE", "CONNECTED", "TIMEOUT"],
+    "EXCEPTION": ["INITIALIZE", "CONNECTED", "EXCEPTION"],
+    "DISCONNECTED": ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED"],
+    "FINALIZE": ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"],
+}
+
+
+def rest_after(kind: str) -> list[str]:
+    """What follows when the life ends in that event, whatever ends it."""
+    if kind == "FINALIZE":
+        return []
+    return ["FINALIZE"] if kind in ("INITIALIZE", "DISCONNECTED") else ["DISCONNECTED", "FINALIZE"]
+
+
 def end(event: Any) -> None:
     """A server and an idle connection go on by themselves; everything else ends without help."""
     if event.socket.is_server or event.type is EventType.DATA_ALERT:

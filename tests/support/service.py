@@ -27,6 +27,8 @@ from evsockets import (
 from support.clients import Recorder
 
 LINE = MarkerFramePicker(None, b"\n")
+#: What a client that asks once and gets its answer is told.
+CLIENT = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
 
 
 def echo(event: Any) -> None:
@@ -145,14 +147,14 @@ def everything(peer: socket.socket) -> bytes:
     return b"".join(iter(lambda: peer.recv(65536), b""))
 
 
-def conversation(executor: RequestExecutor) -> tuple[Service, Recorder]:
-    """A server and its client in one executor."""
+def conversation(executor: RequestExecutor, host: str = "127.0.0.1") -> tuple[Service, Recorder]:
+    """A server and its client, which knows it as `host`, in one executor."""
     events = Recorder()
 
     def started(event: Any) -> None:
         executor.socket_bag.add_socket(
             ClientSocket(), WriteOperation(b"hello\n", then=ReadOperation(LINE)), handler=events,
-            address="tcp://127.0.0.1:%d" % event.metadata.local_address[1],
+            address=f"tcp://{host}:{event.metadata.local_address[1]}",
         )  # fmt: skip
 
     return Service(executor, started=started), events
