@@ -16,7 +16,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.life import END, FAILED, USUAL
-from support.service import Peers, Service, everything
+from support.service import Peers, Service
 from support.wire import add, pair, peer, read_to_end, talk
 
 
@@ -84,4 +84,4 @@ def test_a_descriptor_passed_over_a_unix_socket(executor: RequestExecutor, how: 
             picker = MarkerFramePicker(None, b"\n")
             add(executor, None, ReadOperation(picker), socket=ClientSocket.from_socket(adopted), on=on)
         executor.execute_request()
-        assert everything(peers[0]) == b"line\n"
+        assert read_to_end(peers[0]) == b"line\n"

@@ -16,6 +16,7 @@ import pytest
 from support.certificates import Authority
 from support.command import HANGS, Serving, serving
 from support.machine import MIB, comes_true, resident
+from support.wire import reset
 
 GET = b"GET /page.txt HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -67,9 +68,7 @@ def test_clients_that_go_in_the_middle_of_an_answer(server: Serving) -> None:
         sock = connect(server)
         sock.sendall(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
         assert sock.recv(1000)
-        if number % 2:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        sock.close()
+        reset(sock) if number % 2 else sock.close()
     settles(server, before)
     ends_well(server)
 

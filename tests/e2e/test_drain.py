@@ -20,8 +20,8 @@ from evsockets import (
 )
 from support.clients import Recorder
 from support.life import END
-from support.service import LINE, Peers, Service, everything
-from support.wire import add, pair
+from support.service import LINE, Peers, Service
+from support.wire import add, pair, read_to_end
 
 
 class House:
@@ -69,8 +69,8 @@ def check(house: House, report: DrainReport) -> None:
     assert report.closed_idle == 1
     ((aborted, why),) = report.aborted
     assert aborted is house.socket(2) and "reading" in why
-    assert everything(house.peers[0]) == b"bye\n"
-    assert everything(house.peers[1]) == b"done\n"
+    assert read_to_end(house.peers[0]) == b"bye\n"
+    assert read_to_end(house.peers[1]) == b"done\n"
     names = house.service.listening.names()
     assert names[-2:] == END and names.count("ACCEPT") == 3
     for number in range(3):
@@ -129,7 +129,7 @@ def test_from_a_handler(executor: RequestExecutor) -> None:
         Service(executor, clients=9, started=lambda e: peers.stream(e.metadata.local_address, b"x\n"),
                 handler=handler)  # fmt: skip
         executor.execute_request()
-        assert everything(peers[0]) == b"last words"
+        assert read_to_end(peers[0]) == b"last words"
     assert reports == [DrainReport(finished=1, closed_idle=0, aborted=[])]
 
 
@@ -193,7 +193,7 @@ def test_zero_aborts_at_once(executor: RequestExecutor) -> None:
             executor, started=lambda e: peers.stream(e.metadata.local_address), handler=handler, clients=9
         )
         executor.execute_request()
-        assert everything(peers[0]) == b""
+        assert read_to_end(peers[0]) == b""
     assert len(reports[0].aborted) == 1
     assert service.talking.names() == ["INITIALIZE", "CONNECTED", *END]
 
@@ -253,7 +253,7 @@ def test_a_socket_that_turns_idle_while_draining_is_closed(executor: RequestExec
             clients=9, client_metadata={"keep_alive": True},
         )  # fmt: skip
         executor.execute_request()
-        assert everything(peers[0]) == b"ok"
+        assert read_to_end(peers[0]) == b"ok"
 
 
 def test_sockets_that_never_started_stay_for_the_next_run(executor: RequestExecutor) -> None:
@@ -290,7 +290,7 @@ def test_twice(executor: RequestExecutor) -> None:
         Service(executor, started=lambda e: peers.stream(e.metadata.local_address, b"1\n"), handler=handler,
                 clients=9)  # fmt: skip
         executor.execute_request()
-        assert everything(peers[0]) == b"ok"
+        assert read_to_end(peers[0]) == b"ok"
     assert reports[0] is reports[1] and reports[0].finished == 1
 
 
@@ -302,7 +302,7 @@ def test_a_run_after_a_drain(executor: RequestExecutor) -> None:
             )
             executor.with_event_handler({EventType.READ: lambda e: executor.drain(5)})
             executor.execute_request()
-            assert everything(peers[0]) == b"1\n"
+            assert read_to_end(peers[0]) == b"1\n"
         assert service.listening.names()[-2:] == END
 
 
@@ -354,5 +354,5 @@ def test_idle_reading_is_work(executor: RequestExecutor) -> None:
             executor, started=lambda e: peers.stream(e.metadata.local_address), first=ReadOperation, clients=9
         )
         executor.execute_request()
-        assert everything(peers[0]) == b""
+        assert read_to_end(peers[0]) == b""
     assert [socket for socket, _ in reports[0].aborted] == [service.accepted[0].client_socket]

@@ -16,12 +16,7 @@ from evsockets import (
 )
 from support.life import END, USUAL
 from support.service import LINE
-from support.wire import Log, add, pair, peer, read_exactly, reset, talk
-
-
-def answer(data: bytes):
-    """A peer that sends `data` and closes."""
-    return lambda sock: sock.sendall(data)
+from support.wire import Log, add, answer, pair, peer, read_exactly, reset, talk
 
 
 def ending(executor: RequestExecutor, sent: bytes, picker: object, scripted=answer) -> Log:

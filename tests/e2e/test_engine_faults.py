@@ -25,7 +25,8 @@ from evsockets import (
 )
 from support.clients import Recorder
 from support.command import HANGS, environment
-from support.service import CLIENT, Peers, Service, conversation, everything
+from support.service import CLIENT, Peers, Service, conversation
+from support.wire import read_to_end
 
 FORK = """
     import os, sys
@@ -154,7 +155,7 @@ def test_a_stall_of_another_socket(executor: RequestExecutor) -> None:
             client_metadata={"io_timeout": 0.1},
         )  # fmt: skip
         executor.execute_request()
-        assert [everything(peer) for peer in peers] == [b"first\n", b"second\n"]
+        assert [read_to_end(peer) for peer in peers] == [b"first\n", b"second\n"]
     assert "TIMEOUT" not in service.talking.names()
 
 

@@ -25,7 +25,7 @@ from evsockets import (
     TlsHandshakeOperation,
     WriteOperation,
 )
-from support.wire import Log, add, peer, read_to_end, reset, talk
+from support.wire import Log, add, answer, peer, read_to_end, reset, talk
 
 Script = Callable[[socket.socket], object]
 
@@ -59,10 +59,6 @@ def test_resolving(engine: str) -> None:
         check(talk(executor, "tcp://nowhere.test:80", ReadOperation()), "resolving", socket.EAI_NONAME)
 
 
-def send(data: bytes) -> Script:
-    return lambda sock: sock.sendall(data)
-
-
 def lose(sock: socket.socket) -> None:
     sock.recv(1)
     reset(sock)
@@ -73,14 +69,14 @@ class Refusing(FramePicker):
         raise FrameError("not mine")
 
 
-LONG = send(b"x" * 100)
+LONG = answer(b"x" * 100)
 
 
 @pytest.mark.parametrize(
     ("script", "operation", "phase", "errno"),
     [
-        (send(b""), ReadOperation(FixedLengthFramePicker(2)), "reading", None),
-        (send(b"x"), ReadOperation(FixedLengthFramePicker(2)), "reading", None),
+        (answer(b""), ReadOperation(FixedLengthFramePicker(2)), "reading", None),
+        (answer(b"x"), ReadOperation(FixedLengthFramePicker(2)), "reading", None),
         (LONG, ReadOperation(MarkerFramePicker(None, b"\n", max_length=10)), "reading", None),
         (LONG, ReadOperation(LengthPrefixedFramePicker(max_length=10)), "reading", None),
         (LONG, ReadOperation(EndOfStreamFramePicker(max_length=10)), "reading", None),
@@ -115,7 +111,7 @@ def test_too_slow(executor: RequestExecutor) -> None:
 
 
 def test_what_users_raise_keeps_its_words(executor: RequestExecutor) -> None:
-    with peer(send(b"x")) as server:
+    with peer(answer(b"x")) as server:
         log = talk(executor, server.url(), ReadOperation(Refusing()))
     assert str(log.error) == "not mine"
     assert (log.error.address, log.error.socket) == (log.metadata.address, log.events[0].socket)

@@ -16,6 +16,7 @@ from support.clients import Resp
 from support.command import HANGS, Serving, example
 from support.machine import MIB, comes_true, most_resident
 from support.servers import HUGE_FILE, Nginx, Redis, need
+from support.wire import reset
 
 #: What a proxy may grow by while any number of bytes passes: its slots, and a little of everything else.
 ROOM = 8 * MIB
@@ -208,8 +209,7 @@ def test_whoever_goes_takes_the_other_along(proxy: Serving, redis: Redis) -> Non
                         server.sendall(bytes(10_000))
                 server.close()
             else:
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                server.close()
+                reset(server)
                 while client.recv(100):
                     pass
                 client.close()

@@ -15,8 +15,8 @@ from evsockets import (
     WriteOperation,
 )
 from support.clients import Recorder
-from support.service import CLIENT, LINE, Peers, Service, conversation, everything
-from support.wire import add, pair
+from support.service import CLIENT, LINE, Peers, Service, conversation
+from support.wire import add, pair, read_to_end
 
 gevent = pytest.importorskip("gevent", exc_type=ImportError)
 
@@ -113,7 +113,7 @@ def test_gevent_timeout_around_it(executor: RequestExecutor) -> None:
         with pytest.raises(gevent.Timeout) as caught, timeout:
             executor.execute_request()
         assert caught.value is timeout
-        assert everything(peers[0]) == b""
+        assert read_to_end(peers[0]) == b""
     assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
     assert service.talking.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
     assert service.metadata.request_complete and not executor.is_executing

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-import struct
 from typing import Any
 
 import pytest
@@ -28,14 +27,10 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.clients import Recorder
-from support.service import LINE, Peers, Service, echo, everything
+from support.service import LINE, Peers, Service, echo
+from support.wire import read_to_end, reset
 
 BIG = bytes(range(256)) * 4096
-
-
-def reset(peer: socket.socket) -> None:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
@@ -75,7 +70,7 @@ def test_peer_ends_while_we_still_write(executor: RequestExecutor) -> None:
 
         service = Service(executor, started=started)
         executor.execute_request()
-        assert everything(peers[0]) == b"question\n"
+        assert read_to_end(peers[0]) == b"question\n"
     assert "EXCEPTION" not in service.talking.names()
 
 
@@ -189,7 +184,7 @@ def test_queued_writes_are_sent_after_the_peers_end(executor: RequestExecutor) -
             ),
         )  # fmt: skip
         executor.execute_request()
-        assert everything(peers[0]) == b"a" * 100_000 + b"!"
+        assert read_to_end(peers[0]) == b"a" * 100_000 + b"!"
     (error,) = service.talking.exceptions()
     assert isinstance(error, FrameError) and bytes(error.partial) == b"x"
 
@@ -256,7 +251,7 @@ def test_shutdown_alone_ends_the_request(executor: RequestExecutor) -> None:
             started=lambda e: peers.stream(e.metadata.local_address),
         )  # fmt: skip
         executor.execute_request()
-        assert everything(peers[0]) == b""
+        assert read_to_end(peers[0]) == b""
 
 
 def test_shutdown_keeps_an_idle_connection_open(executor: RequestExecutor) -> None:
@@ -377,4 +372,4 @@ def test_echo_until_the_end(executor: RequestExecutor) -> None:
 
         Service(executor, started=started, handler=handler)
         executor.execute_request()
-        assert everything(peers[0]) == b"1\n2\n3\n"
+        assert read_to_end(peers[0]) == b"1\n2\n3\n"

@@ -18,7 +18,8 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
-from support.service import CLIENT, Peers, Service, conversation, everything, needs_descriptor
+from support.service import CLIENT, Peers, Service, conversation, needs_descriptor
+from support.wire import read_to_end
 
 
 def test_turns(executor: RequestExecutor) -> None:
@@ -100,7 +101,7 @@ def test_an_exception_leaves_turn(executor: RequestExecutor) -> None:
             while executor.turn(1):
                 pass
         assert not executor.is_executing
-        assert everything(peers[0]) == b""
+        assert read_to_end(peers[0]) == b""
     assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
     assert service.talking.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
 

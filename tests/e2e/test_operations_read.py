@@ -17,12 +17,7 @@ from evsockets import (
 )
 from support.life import END, USUAL
 from support.service import LINE
-from support.wire import pair, peer, read_to_end, talk
-
-
-def answer(data: bytes):
-    """A peer that sends `data` and closes."""
-    return lambda sock: sock.sendall(data)
+from support.wire import answer, pair, peer, read_to_end, talk
 
 
 def test_leftovers_are_offered_to_the_next_picker_first(executor: RequestExecutor) -> None:

@@ -17,7 +17,6 @@ from evsockets import (
     WriteOperation,
 )
 from support.life import END, USUAL
-from support.service import everything
 from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
 
 
@@ -242,5 +241,5 @@ def test_one_character_zero_goes_everywhere(executor: RequestExecutor) -> None:
         theirs.sendall(b"10")
         write = WriteOperation(b"0", then=ReadOperation(FixedLengthFramePicker(1)))
         log = talk(executor, None, write, socket=ours, on={"READ": answer})
-        assert everything(theirs) == b"000"
+        assert read_to_end(theirs) == b"000"
     assert log.frames == [b"1", b"0"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
-from support.certificates import Authority
+from support.certificates import Authority, server_side
 from support.command import environment
 from support.life import END, USUAL
 from support.service import LINE
@@ -143,8 +142,6 @@ def test_the_pool_over_tls(engine: str, ca: Authority, stale: bool) -> None:
     from threading import Event
 
     gone = Event()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
 
     def script(sock):
         sock.sendall(sock.recv(100))
@@ -157,7 +154,7 @@ def test_the_pool_over_tls(engine: str, ca: Authority, stale: bool) -> None:
         except OSError:
             return 1
 
-    with peer(tls_script(context, script), count=1 + stale) as server:
+    with peer(tls_script(server_side(ca), script), count=1 + stale) as server:
         names = []
         for number in range(2):
             with RequestExecutor(engine) as executor:
@@ -171,11 +168,9 @@ def test_the_pool_over_tls(engine: str, ca: Authority, stale: bool) -> None:
 
 
 def test_other_tls_settings_get_a_connection_of_their_own(executor: RequestExecutor, ca: Authority) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
     url = None
     for settings in ({"ca_file": ca.ca_file}, {"verify": False}):
-        with peer(tls_script(context, echo)) as server:
+        with peer(tls_script(server_side(ca), echo)) as server:
             url = server.url("tls")
             client, log, _ = ask(executor, url, stream_context=settings)
             assert log.names[:2] == USUAL

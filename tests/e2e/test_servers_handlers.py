@@ -18,7 +18,8 @@ from evsockets import (
     WriteOperation,
 )
 from support.clients import Recorder
-from support.service import Peers, Service, everything
+from support.service import Peers, Service
+from support.wire import read_to_end
 
 LIFE = ["INITIALIZE", "CONNECTED", "ACCEPT", "DISCONNECTED", "FINALIZE"]
 
@@ -135,7 +136,7 @@ def test_exception_in_accept(executor: RequestExecutor) -> None:
             executor.execute_request()
         for peer in peers:
             try:
-                assert everything(peer) == b""
+                assert read_to_end(peer) == b""
             except ConnectionResetError:  # it lay in the listener's queue
                 continue
         assert len(executor.socket_bag) == 1, "accepted sockets are not left behind"
@@ -158,7 +159,7 @@ def test_isolated_errors_end_one_client_only(engine: str) -> None:
 
             service = Service(executor, clients=2, started=started, handler=handler)
             executor.execute_request()
-            assert [everything(peer) for peer in peers] == [b"", b"good\n"]
+            assert [read_to_end(peer) for peer in peers] == [b"", b"good\n"]
         (error,) = service.talking.exceptions()
         assert isinstance(error, HandlerError) and isinstance(error.__cause__, ZeroDivisionError)
 
@@ -179,7 +180,7 @@ def test_stop_in_accept(executor: RequestExecutor) -> None:
         assert service.listening.names() == LIFE
         assert service.talking.names() == []
         executor.execute_request()
-        assert everything(peers[0]) == b"x\n"
+        assert read_to_end(peers[0]) == b"x\n"
         assert service.talking.names() == [
             "INITIALIZE",
             "CONNECTED",
@@ -212,7 +213,7 @@ def test_a_client_closed_by_the_accept_handler(executor: RequestExecutor) -> Non
 
         _, events = listener(executor, handler)
         executor.execute_request()
-        assert everything(peers[0]) == b""
+        assert read_to_end(peers[0]) == b""
     assert events.names() == LIFE
 
 
@@ -247,5 +248,5 @@ def test_a_listener_among_clients_in_two_executors(engine: str) -> None:
         listener(front, handler)
         front.execute_request()
         back.execute_request()
-        assert everything(peers[0]) == b"over"
+        assert read_to_end(peers[0]) == b"over"
         assert events.names()[-2:] == ["DISCONNECTED", "FINALIZE"]

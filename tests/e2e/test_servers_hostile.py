@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import resource
-import socket
-import struct
 from typing import Any
 
 import pytest
@@ -26,14 +24,10 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.clients import Recorder
-from support.service import LINE, Peers, Service, everything
+from support.service import LINE, Peers, Service
+from support.wire import read_to_end, reset
 
 ENDS = {"DISCONNECTED", "FINALIZE"}
-
-
-def reset(peer: socket.socket) -> None:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()
 
 
 def tls(ca: Authority, **more: Any) -> dict[str, Any]:
@@ -82,7 +76,7 @@ def test_silent_clients_delay_nobody(executor: RequestExecutor, ca: Authority) -
             handler=handler, client_metadata={"connection_timeout": 0.3},
         )  # fmt: skip
         executor.execute_request()
-        assert [everything(peer) for peer in peers] == [b""] * 20
+        assert [read_to_end(peer) for peer in peers] == [b""] * 20
     assert answers(asked[0]) == [b"hello\n"]
     assert order == ["READ"] + ["TIMEOUT"] * 20
     late = service.talking.of(EventType.TIMEOUT)[0]
@@ -336,7 +330,7 @@ def test_reset_before_accept(executor: RequestExecutor) -> None:
 
         service = Service(executor, clients=2, started=started)
         executor.execute_request()
-        assert everything(peers[1]) == b"fine\n"
+        assert read_to_end(peers[1]) == b"fine\n"
     (error,) = service.talking.exceptions()
     assert isinstance(error, DisconnectedError) and error.errno == errno.ECONNRESET
     assert "EXCEPTION" not in service.listening.names()
@@ -358,5 +352,5 @@ def test_library_error_in_one_clients_handler(executor: RequestExecutor) -> None
 
         service = Service(executor, clients=2, started=started, handler=handler)
         executor.execute_request()
-        assert [everything(peer) for peer in peers] == [b"", b"good\n"]
+        assert [read_to_end(peer) for peer in peers] == [b"", b"good\n"]
     assert len(service.talking.exceptions()) == 1

@@ -26,8 +26,8 @@ from evsockets import (
     ReadOperation,
     RequestExecutor,
 )
-from support.service import Peers, Service, everything
-from support.wire import reset
+from support.service import Peers, Service
+from support.wire import read_to_end, reset
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def test_out_of_descriptors(executor: RequestExecutor, monkeypatch: pytest.Monke
 
         service = Service(executor, clients=3, started=started)
         executor.execute_request()
-        assert [everything(peer) for peer in peers] == [b"0\n", b"1\n", b"2\n"]
+        assert [read_to_end(peer) for peer in peers] == [b"0\n", b"1\n", b"2\n"]
     assert service.listening.names() == [
         "INITIALIZE", "CONNECTED", "EXCEPTION", "ACCEPT", "ACCEPT", "ACCEPT", "DISCONNECTED", "FINALIZE"
     ]  # fmt: skip
@@ -233,7 +233,7 @@ def test_a_full_house_pauses_the_listener(executor: RequestExecutor, limit: int)
         executor.with_event_handler(watch)
         executor.with_limitation_solver(ConstantLimitationSolver(limit))
         executor.execute_request()
-        assert [everything(peer) for peer in peers] == [b"%d\n" % number for number in range(200)]
+        assert [read_to_end(peer) for peer in peers] == [b"%d\n" % number for number in range(200)]
     assert most <= limit
     assert accepted_at_first_end[0] < 200
     assert service.listening.names().count("ACCEPT") == 200
@@ -256,7 +256,7 @@ def test_a_refused_client_is_asked_for_again_while_only_a_listener_runs(executor
     with Peers() as peers:
         Service(executor, started=lambda e: peers.stream(e.metadata.local_address, b"x\n"))
         executor.execute_request()
-        assert everything(peers[0]) == b"x\n"
+        assert read_to_end(peers[0]) == b"x\n"
     assert solver.asked == [("AcceptedSocket", 1)] * 3
 
 

@@ -17,7 +17,7 @@ from evsockets import (
     TlsHandshakeError,
     WriteOperation,
 )
-from support.certificates import Authority
+from support.certificates import Authority, server_side
 from support.clients import Recorder
 from support.command import HANGS
 from support.servers import need
@@ -26,16 +26,9 @@ from support.service import LINE, Service
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
-def server_context(ca: Authority, name: str) -> ssl.SSLContext:
-    leaf = ca.issue(name)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(leaf.certificate, leaf.private_key)
-    return context
-
-
 def by_name(ca: Authority, asked: list[str | None]) -> ssl.SSLContext:
     """A context that knows two names, refuses others, and shows the default to whoever names nobody."""
-    known = {name: server_context(ca, name) for name in ("one.test", "two.test")}
+    known = {name: server_side(ca, ca.issue(name)) for name in ("one.test", "two.test")}
 
     def choose(connection: Any, name: str | None, default: ssl.SSLContext) -> int | None:
         asked.append(name)
@@ -46,7 +39,7 @@ def by_name(ca: Authority, asked: list[str | None]) -> ssl.SSLContext:
         connection.context = known[name]
         return None
 
-    front = server_context(ca, "default.test")
+    front = server_side(ca, ca.issue("default.test"))
     front.sni_callback = choose
     return front
 
@@ -114,7 +107,7 @@ def test_whoever_names_nobody_sees_the_default(executor: RequestExecutor, ca: Au
 
 def test_a_bug_in_the_choice_ends_one_client(executor: RequestExecutor, ca: Authority) -> None:
     """The ssl module reports it and fails the handshake; the next client is served."""
-    front = server_context(ca, "default.test")
+    front = server_side(ca, ca.issue("default.test"))
     front.sni_callback = lambda connection, name, default: {}["nobody"] if name == "one.test" else None
     clients: list[Recorder] = []
     reported: list[Any] = []
@@ -175,10 +168,10 @@ def test_client_certificates_by_ones_own_context(
     executor: RequestExecutor, ca: Authority, mode: ssl.VerifyMode, shown: bool, version: ssl.TLSVersion
 ) -> None:
     """What the context of the chosen name demands counts, not that of the default."""
-    chosen = server_context(ca, "one.test")
+    chosen = server_side(ca, ca.issue("one.test"))
     chosen.verify_mode = mode
     chosen.load_verify_locations(ca.ca_file)
-    front = server_context(ca, "default.test")
+    front = server_side(ca, ca.issue("default.test"))
     front.verify_mode = mode
     front.maximum_version = version
     front.load_verify_locations(ca.ca_file)

@@ -21,7 +21,8 @@ from evsockets import (
     WriteOperation,
 )
 from support.clients import Recorder
-from support.service import CLIENT, Peers, Service, conversation, echo, everything
+from support.service import CLIENT, Peers, Service, conversation, echo
+from support.wire import read_to_end
 
 LIFE = ["INITIALIZE", "CONNECTED", "ACCEPT", "DISCONNECTED", "FINALIZE"]
 CLIENT_LIFE = ["INITIALIZE", "CONNECTED", "READ", "WRITE", "DISCONNECTED", "FINALIZE"]
@@ -47,7 +48,7 @@ def test_tcp(executor: RequestExecutor, host: str, family: int) -> None:
             executor, f"tcp://{host}:0", started=started, handler={EventType.READ: read_handler}
         )
         executor.execute_request()
-        assert everything(peers[0]) == b"hello\n"
+        assert read_to_end(peers[0]) == b"hello\n"
         assert service.listening.names() == LIFE
         assert service.talking.names() == CLIENT_LIFE
         (accept,) = service.accepted
@@ -99,7 +100,7 @@ def test_dual_stack_takes_both_families(executor: RequestExecutor) -> None:
             executor, "tcp://[::]:0", clients=2, started=started, stream_context={"ipv6_only": False}
         )
         executor.execute_request()
-        assert [everything(peer) for peer in peers] == [b"four\n", b"six\n"]
+        assert [read_to_end(peer) for peer in peers] == [b"four\n", b"six\n"]
         assert {e.remote_address[0] for e in service.accepted} == {"::ffff:127.0.0.1", "::1"}
 
 
@@ -130,7 +131,7 @@ def test_client_not_added_is_closed(executor: RequestExecutor) -> None:
             ServerSocket(), ReadOperation(), address="tcp://127.0.0.1:0", handler=handler
         )
         executor.execute_request()
-        assert [everything(peer) for peer in peers] == [b"", b""]
+        assert [read_to_end(peer) for peer in peers] == [b"", b""]
         assert events.names() == ["INITIALIZE", "CONNECTED", "ACCEPT", "ACCEPT", "DISCONNECTED", "FINALIZE"]
         assert all(not e.client_socket.is_connected for e in events.of(EventType.ACCEPT))
 
@@ -164,7 +165,7 @@ def test_many_clients_in_one_burst(executor: RequestExecutor) -> None:
 
         service = Service(executor, clients=150, started=started, stream_context={"backlog": 512})
         executor.execute_request()
-        assert [everything(peer) for peer in peers] == [b"%d\n" % number for number in range(150)]
+        assert [read_to_end(peer) for peer in peers] == [b"%d\n" % number for number in range(150)]
         assert service.listening.names().count("ACCEPT") == 150
 
 
@@ -212,7 +213,7 @@ def test_a_connection_gone_before_it_was_accepted(
     with Peers() as peers:
         service = Service(executor, started=lambda e: peers.stream(e.metadata.local_address, b"x\n"))
         executor.execute_request()
-        assert everything(peers[0]) == b"x\n"
+        assert read_to_end(peers[0]) == b"x\n"
     assert failures == [] and service.listening.names() == LIFE
 
 
@@ -259,7 +260,7 @@ def test_a_second_life(executor: RequestExecutor) -> None:
             started=lambda e: peers.stream(e.metadata.local_address, b"2\n"),
         )  # fmt: skip
         executor.execute_request()
-        assert [everything(peer) for peer in peers] == [b"1\n", b"2\n"]
+        assert [read_to_end(peer) for peer in peers] == [b"1\n", b"2\n"]
         assert again.listening.names() == LIFE
 
 

@@ -18,7 +18,8 @@ from evsockets import (
     RequestExecutor,
     ServerSocket,
 )
-from support.service import Peers, Service, everything
+from support.service import Peers, Service
+from support.wire import read_to_end
 
 LIFE = ["INITIALIZE", "CONNECTED", "ACCEPT", "DISCONNECTED", "FINALIZE"]
 
@@ -35,7 +36,7 @@ def test_unix(executor: RequestExecutor, tmp_path: Path, abstract: bool) -> None
             executor, f"unix://{name}", started=lambda e: peers.stream(raw, b"hi\n", socket.AF_UNIX)
         )
         executor.execute_request()
-        assert everything(peers[0]) == b"hi\n"
+        assert read_to_end(peers[0]) == b"hi\n"
     assert service.local == name
     assert service.accepted[0].remote_address is None
     assert service.listening.names() == LIFE
@@ -51,7 +52,7 @@ def test_stale_socket_file_is_replaced(executor: RequestExecutor, tmp_path: Path
     with Peers() as peers:
         Service(executor, f"unix://{path}", started=lambda e: peers.stream(path, b"hi\n", socket.AF_UNIX))
         executor.execute_request()
-        assert everything(peers[0]) == b"hi\n"
+        assert read_to_end(peers[0]) == b"hi\n"
     assert not os.path.exists(path)
 
 
@@ -123,7 +124,7 @@ def test_adopted_listener(executor: RequestExecutor, how: str) -> None:
             assert listener.fileno() == -1 and server.fileno() >= 0
             service = Service(executor, None, server=server)
         executor.execute_request()
-        assert everything(peers[0]) == b"hello\n"
+        assert read_to_end(peers[0]) == b"hello\n"
         assert service.local == ("127.0.0.1", port)
         assert service.listening.names() == LIFE
         read = service.talking.of(EventType.READ)[0]

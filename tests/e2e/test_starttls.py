@@ -17,16 +17,10 @@ from evsockets import (
     TlsHandshakeOperation,
     WriteOperation,
 )
-from support.certificates import Authority
+from support.certificates import Authority, server_side
 from support.life import END, USUAL
 from support.service import LINE
-from support.wire import add, pair, peer, read_exactly, read_to_end, reset, talk
-
-
-def server_side(ca: Authority) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
-    return context
+from support.wire import add, pair, peer, quietly, read_exactly, read_to_end, reset, talk
 
 
 def upgrading(ca: Authority, answer: bytes = b"go\n"):
@@ -40,16 +34,6 @@ def upgrading(ca: Authority, answer: bytes = b"go\n"):
             return wrapped.recv(100)
 
     return script
-
-
-def quietly(script):
-    def run(sock):
-        try:
-            return script(sock)
-        except OSError as error:
-            return error
-
-    return run
 
 
 def then_tls(handshake: TlsHandshakeOperation):

@@ -20,31 +20,10 @@ from evsockets import (
     ShutdownWriteOperation,
     WriteOperation,
 )
-from support.certificates import Authority
+from support.certificates import Authority, server_side
 from support.life import END, USUAL
 from support.service import LINE
-from support.wire import PATIENCE, add, hang_up, peer, read_to_end, reset, talk, tls_script
-
-
-def server_side(ca: Authority, leaf=None, **settings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    leaf = leaf or ca.server
-    context.load_cert_chain(leaf.certificate, leaf.private_key)
-    for name, value in settings.items():
-        setattr(context, name, value)
-    return context
-
-
-def quietly(script):
-    """A script whose client is expected to go away."""
-
-    def run(sock):
-        try:
-            return script(sock)
-        except OSError as error:
-            return error
-
-    return run
+from support.wire import PATIENCE, add, hang_up, peer, quietly, read_to_end, reset, talk, tls_script
 
 
 @pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])

@@ -14,7 +14,7 @@ from evsockets import (
     TlsHandshakeOperation,
     WriteOperation,
 )
-from support.certificates import Authority
+from support.certificates import Authority, server_side
 from support.service import Service
 from support.wire import add, peer, read_to_end, talk
 
@@ -45,11 +45,7 @@ def test_a_handshake_that_waits_does_not_spin(
 
 def test_a_server_chooses_its_certificate_by_the_name(executor: RequestExecutor, ca: Authority) -> None:
     """By its context's SNI callback; a client that verifies another name is refused nothing but its own."""
-    contexts = {}
-    for name in ("one.test", "two.test"):
-        leaf = ca.issue(name)
-        contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        contexts[name].load_cert_chain(leaf.certificate, leaf.private_key)
+    contexts = {name: server_side(ca, ca.issue(name)) for name in ("one.test", "two.test")}
     asked: list[Any] = []
 
     def choose(connection: Any, name: str | None, context: ssl.SSLContext) -> None:
@@ -57,9 +53,7 @@ def test_a_server_chooses_its_certificate_by_the_name(executor: RequestExecutor,
         if name in contexts:
             connection.context = contexts[name]
 
-    default = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    default.load_cert_chain(ca.server.certificate, ca.server.private_key)
-    default.sni_callback = choose
+    default = server_side(ca, sni_callback=choose)
     logs: dict[str, Any] = {}
 
     def started(event: Any) -> None:
@@ -81,8 +75,7 @@ def test_a_server_chooses_its_certificate_by_the_name(executor: RequestExecutor,
 
 def test_the_local_address_is_the_last_attempts(executor: RequestExecutor, ca: Authority) -> None:
     """A handshake that nobody answers is tried again over another connection."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
+    context = server_side(ca)
     clients: list[Any] = []
 
     def script(sock: Any) -> None:

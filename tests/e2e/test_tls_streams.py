@@ -22,35 +22,14 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
-from support.certificates import Authority
+from support.certificates import Authority, server_side
 from support.life import END, USUAL
 from support.service import LINE
-from support.wire import PATIENCE, add, pair, peer, read_exactly, read_to_end, talk, tls_script
-
-
-def server_side(ca: Authority, leaf=None, **settings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    leaf = leaf or ca.server
-    context.load_cert_chain(leaf.certificate, leaf.private_key)
-    for name, value in settings.items():
-        setattr(context, name, value)
-    return context
+from support.wire import PATIENCE, add, pair, peer, quietly, read_exactly, read_to_end, talk, tls_script
 
 
 def client_side(ca: Authority) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca.ca_file)
-
-
-def quietly(script):
-    """A script whose client is expected to go away."""
-
-    def run(sock):
-        try:
-            return script(sock)
-        except OSError as error:
-            return error
-
-    return run
 
 
 def echo_line(sock):
@@ -336,9 +315,7 @@ def test_a_large_upload_then_header_and_body_over_tls(executor: RequestExecutor,
             event.next_is_read(FixedLengthFramePicker(51200))
 
     head = ReadOperation(MarkerFramePicker(None, b"\r\n\r\n"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
-    with peer(tls_script(context, script)) as server:
+    with peer(tls_script(server_side(ca), script)) as server:
         log = talk(
             executor, server.url("tls", "localhost"), WriteOperation(iter(chunks), then=head),
             on={"READ": read}, stream_context={"ca_file": ca.ca_file},

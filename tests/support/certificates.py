@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -69,3 +71,13 @@ class Authority:
     @property
     def stranger(self) -> Authority:
         return Authority(self._folder / "stranger")
+
+
+def server_side(ca: Authority, leaf: Certificate | None = None, **settings: Any) -> ssl.SSLContext:
+    """A server's context that shows `leaf` (default: `ca.server`); `settings` are attributes of it."""
+    leaf = leaf or ca.server
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf.certificate, leaf.private_key)
+    for name, value in settings.items():
+        setattr(context, name, value)
+    return context

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import os
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +27,6 @@ from evsockets import (
     EventType,
     FixedLengthFramePicker,
     IoEvent,
-    MarkerFramePicker,
     NetworkSocketError,
     NullOperation,
     Operation,
@@ -40,8 +38,9 @@ from evsockets import (
     WriteOperation,
 )
 from support.life import Life
+from support.service import LINE
+from support.wire import reset
 
-LINE = MarkerFramePicker(None, b"\n")
 #: Turns until a run that was stopped, or whose peers are gone, must have ended.
 TURNS = 500
 
@@ -196,7 +195,7 @@ class LifeMachine(RuleBasedStateMachine):
                 peer.shutdown(socket.SHUT_WR)
                 return
             if how == "reset":
-                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                reset(peer)
         peer.close()
 
     @precondition(lambda self: not self.executor.is_executing)

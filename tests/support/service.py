@@ -142,11 +142,6 @@ class Peers(list[socket.socket]):
             peer.close()
 
 
-def everything(peer: socket.socket) -> bytes:
-    """What the peer gets until the end of the stream."""
-    return b"".join(iter(lambda: peer.recv(65536), b""))
-
-
 def conversation(executor: RequestExecutor, host: str = "127.0.0.1") -> tuple[Service, Recorder]:
     """A server and its client, which knows it as `host`, in one executor."""
     events = Recorder()

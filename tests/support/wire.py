@@ -93,6 +93,23 @@ def read_exactly(sock: socket.socket, size: int) -> bytes:
     return data
 
 
+def answer(data: bytes) -> Callable[[socket.socket], object]:
+    """A script that sends `data` and closes."""
+    return lambda sock: sock.sendall(data)
+
+
+def quietly(script: Callable[[Any], object]) -> Callable[[Any], object]:
+    """A script whose client is expected to go away."""
+
+    def run(sock: Any) -> object:
+        try:
+            return script(sock)
+        except OSError as error:
+            return error
+
+    return run
+
+
 def reset(sock: socket.socket) -> None:
     """Close with a reset instead of an end of stream."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
