@@ -103,8 +103,7 @@ def test_write_of_nothing_is_an_empty_datagram(executor: RequestExecutor) -> Non
 def test_client_reads_one_datagram_a_read(executor: RequestExecutor) -> None:
     frames = []
     with Peers() as peers:
-        server = peers.datagram(None)
-        server.bind(("127.0.0.1", 0))
+        server, address = peers.datagram_server()
 
         def handler(event: Any) -> None:
             if event.type is EventType.CONNECTED:
@@ -115,7 +114,7 @@ def test_client_reads_one_datagram_a_read(executor: RequestExecutor) -> None:
                 if len(frames) < 3:
                     event.next_is_read()
 
-        ask(executor, "udp://127.0.0.1:%d" % server.getsockname()[1], ReadOperation(), handler)
+        ask(executor, address, ReadOperation(), handler)
         executor.execute_request()
     assert frames == [b"one", b"", b"three"]
 
@@ -159,8 +158,7 @@ def test_a_frame_never_spans_datagrams(executor: RequestExecutor) -> None:
 def test_client_drops_what_is_left_over(executor: RequestExecutor) -> None:
     frames = []
     with Peers() as peers:
-        server = peers.datagram(None)
-        server.bind(("127.0.0.1", 0))
+        server, address = peers.datagram_server()
         line = MarkerFramePicker(None, b"\n")
 
         def handler(event: Any) -> None:
@@ -171,7 +169,7 @@ def test_client_drops_what_is_left_over(executor: RequestExecutor) -> None:
                 frames.append(event.frame.data)
                 event.next_is_read(line)
 
-        events = ask(executor, "udp://127.0.0.1:%d" % server.getsockname()[1], ReadOperation(line), handler)
+        events = ask(executor, address, ReadOperation(line), handler)
         executor.execute_request()
     assert frames == [b"one\n", b"two\n"]
     assert isinstance(events.exceptions()[0], FrameError)
@@ -262,9 +260,7 @@ def test_truncation_is_flagged(executor: RequestExecutor, tmp_path: Path) -> Non
 
 def test_too_large_to_send(executor: RequestExecutor) -> None:
     with Peers() as peers:
-        server = peers.datagram(None)
-        server.bind(("127.0.0.1", 0))
-        address = "udp://127.0.0.1:%d" % server.getsockname()[1]
+        _, address = peers.datagram_server()
         events = ask(executor, address, WriteOperation(bytes(65_508)))
         executor.execute_request()
     (error,) = events.exceptions()

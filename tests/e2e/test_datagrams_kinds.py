@@ -26,7 +26,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.clients import Recorder
-from support.service import Peers, Service, ask
+from support.service import Peers, Service, ask, count_polls
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -88,8 +88,7 @@ def test_adopted_datagram_server(executor: RequestExecutor, how: str) -> None:
 
 def test_adopted_datagram_client(executor: RequestExecutor) -> None:
     with Peers() as peers:
-        server = peers.datagram(None)
-        server.bind(("127.0.0.1", 0))
+        server, address = peers.datagram_server()
         plain = peers.datagram(None)
         plain.connect(server.getsockname())
         events = Recorder()
@@ -98,14 +97,12 @@ def test_adopted_datagram_client(executor: RequestExecutor) -> None:
         )
         executor.execute_request()
         assert server.recv(10) == b"hi"
-        assert metadata.address == "udp://127.0.0.1:%d" % server.getsockname()[1]
+        assert metadata.address == address
 
 
 def test_what_datagrams_cannot(executor: RequestExecutor) -> None:
     with Peers() as peers:
-        server = peers.datagram(None)
-        server.bind(("127.0.0.1", 0))
-        address = "udp://127.0.0.1:%d" % server.getsockname()[1]
+        _, address = peers.datagram_server()
         kinds = [ShutdownWriteOperation(), WriteOperation(b"!", out_of_band=True)]
         asked = [ask(executor, address, operation) for operation in kinds]
         executor.execute_request()
@@ -136,9 +133,7 @@ def test_reading_and_writing_at_once(executor: RequestExecutor) -> None:
 def test_cancel_and_timeouts_of_a_datagram_client(executor: RequestExecutor) -> None:
     """A reading client nobody answers times out, phase "reading"."""
     with Peers() as peers:
-        server = peers.datagram(None)
-        server.bind(("127.0.0.1", 0))
-        address = "udp://127.0.0.1:%d" % server.getsockname()[1]
+        _, address = peers.datagram_server()
         events = ask(executor, address, ReadOperation(), io_timeout=0.05)
         executor.execute_request()
     (late,) = events.of(EventType.TIMEOUT)
@@ -249,14 +244,7 @@ def test_server_closed_before_an_answer(executor: RequestExecutor) -> None:
 
 def test_a_udg_peer_that_does_not_read(executor: RequestExecutor, tmp_path: Path, monkeypatch: Any) -> None:
     """Its queue is full: the answers wait without a spin, others are answered, io_timeout counts."""
-    polls = []
-    poll = executor.engine.poll
-
-    def counting(timeout: float | None) -> Any:
-        polls.append(timeout)
-        return poll(timeout)
-
-    monkeypatch.setattr(executor.engine, "poll", counting)
+    polls = count_polls(executor, monkeypatch)
     with Peers() as peers:
 
         def flood(event: Any) -> None:

@@ -26,7 +26,7 @@ from evsockets import (
     ReadOperation,
     RequestExecutor,
 )
-from support.service import Peers, Service
+from support.service import Peers, Service, count_polls
 from support.wire import read_to_end, reset
 
 
@@ -41,18 +41,6 @@ def no_more_descriptors() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def count_polls(executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
-    polls: list[float | None] = []
-    poll = executor.engine.poll
-
-    def counting(timeout: float | None) -> Any:
-        polls.append(timeout)
-        return poll(timeout)
-
-    monkeypatch.setattr(executor.engine, "poll", counting)
-    return polls
 
 
 def test_out_of_descriptors(executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority, server_side
-from support.service import Service
+from support.service import Service, count_polls
 from support.wire import add, peer, read_to_end, talk
 
 
@@ -24,14 +24,7 @@ def test_a_handshake_that_waits_does_not_spin(
     executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """It waits for the peer's bytes, not for room to send that is always there."""
-    polls: list[float | None] = []
-    poll = executor.engine.poll
-
-    def counting(timeout: float | None) -> Any:
-        polls.append(timeout)
-        return poll(timeout)
-
-    monkeypatch.setattr(executor.engine, "poll", counting)
+    polls = count_polls(executor, monkeypatch)
     with peer(read_to_end) as server:
         url = server.url("tls" if how == "address" else "tcp")
         operation = ReadOperation() if how == "address" else TlsHandshakeOperation()

@@ -134,6 +134,12 @@ class Peers(list[socket.socket]):
             peer.sendto(one, address)
         return peer
 
+    def datagram_server(self) -> tuple[socket.socket, str]:
+        """A peer with a port of its own, and its address."""
+        peer = self.datagram(None)
+        peer.bind(("127.0.0.1", 0))
+        return peer, f"udp://127.0.0.1:{peer.getsockname()[1]}"
+
     def __enter__(self) -> Peers:
         return self
 
@@ -153,6 +159,19 @@ def conversation(executor: RequestExecutor, host: str = "127.0.0.1") -> tuple[Se
         )  # fmt: skip
 
     return Service(executor, started=started), events
+
+
+def count_polls(executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """The time-out of every poll of the executor's engine from now on."""
+    polls: list[float | None] = []
+    poll = executor.engine.poll
+
+    def counting(timeout: float | None) -> Any:
+        polls.append(timeout)
+        return poll(timeout)
+
+    monkeypatch.setattr(executor.engine, "poll", counting)
+    return polls
 
 
 def needs_descriptor(executor: RequestExecutor) -> int:
