@@ -27,6 +27,7 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.command import HANGS
+from support.machine import resident
 from support.stage import unanswered
 
 #: Sockets in a life at the same time.
@@ -41,8 +42,7 @@ class Levels:
         self.blocks = sys.getallocatedblocks()
         self.descriptors = len(os.listdir("/proc/self/fd"))
         self.threads = threading.active_count()
-        with open("/proc/self/statm") as statm:
-            self.resident = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        self.resident = resident()
 
     @classmethod
     def settled(cls, before: Levels, sockets: int) -> Levels:

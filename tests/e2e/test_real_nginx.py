@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+from typing import Any
 
 import pytest
 
@@ -26,6 +26,7 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.clients import Get, Recorder
+from support.machine import resident
 from support.servers import BIG_FILE, Nginx
 
 
@@ -35,6 +36,11 @@ def address_of(nginx: Nginx, scheme: str) -> str:
 
 def trusting(ca: Authority) -> StreamContext:
     return StreamContext(ca_file=ca.ca_file)
+
+
+def target(nginx: Nginx, scheme: str, ca: Authority) -> dict[str, Any]:
+    """A client's metadata: where nginx is, and whom to trust there."""
+    return {"address": address_of(nginx, scheme), "stream_context": trusting(ca) if scheme != "tcp" else None}
 
 
 def forget(event: Event) -> None:
@@ -47,11 +53,7 @@ def test_many_pages_at_once_over_tcp_and_tls(executor: RequestExecutor, nginx: N
     gets = [Get() for _ in schemes]
     for scheme, get in zip(schemes, gets, strict=True):
         executor.socket_bag.add_socket(
-            ClientSocket(),
-            get.operation,
-            handler=get.handler,
-            address=address_of(nginx, scheme),
-            stream_context=trusting(ca) if scheme != "tcp" else None,
+            ClientSocket(), get.operation, handler=get.handler, **target(nginx, scheme, ca)
         )
     executor.execute_request()
     assert [get.failure for get in gets] == [None] * len(gets)
@@ -86,21 +88,13 @@ def test_a_hundred_megabytes(executor: RequestExecutor, nginx: Nginx, ca: Author
     digest = hashlib.sha256()
     pages: list[int] = []
 
-    def resident() -> int:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
     def consume(data: bytes) -> None:
         digest.update(data)
         pages.append(resident())
 
     get = Get("/big", consume=consume)
     metadata = executor.socket_bag.add_socket(
-        ClientSocket(),
-        get.operation,
-        handler=get.handler,
-        address=address_of(nginx, scheme),
-        stream_context=trusting(ca) if scheme == "tls" else None,
+        ClientSocket(), get.operation, handler=get.handler, **target(nginx, scheme, ca)
     )
     executor.execute_request()
     assert get.failure is None
@@ -115,11 +109,7 @@ def test_a_hundred_megabytes_as_one_frame(
 ) -> None:
     get = Get("/big")
     executor.socket_bag.add_socket(
-        ClientSocket(),
-        get.operation,
-        handler=get.handler,
-        address=address_of(nginx, scheme),
-        stream_context=trusting(ca) if scheme == "tls" else None,
+        ClientSocket(), get.operation, handler=get.handler, **target(nginx, scheme, ca)
     )
     executor.execute_request()
     assert get.failure is None
@@ -141,8 +131,7 @@ def test_kept_alive_for_the_next_life(
             socket,
             get.operation,
             handler=get.handler,
-            address=address_of(nginx, scheme),
-            stream_context=trusting(ca) if scheme == "tls" else None,
+            **target(nginx, scheme, ca),
             keep_alive=True,
         )
         executor.execute_request()
@@ -202,8 +191,7 @@ def test_until_the_end_of_the_stream(
         ClientSocket(),
         WriteOperation(b"GET / HTTP/1.0\r\n\r\n", then=ReadOperation(EndOfStreamFramePicker())),
         handler={EventType.READ: lambda event: frames.append(event.frame.data)},
-        address=address_of(nginx, scheme),
-        stream_context=trusting(ca) if scheme == "tls" else None,
+        **target(nginx, scheme, ca),
     )
     executor.execute_request()
     assert recorder.exceptions() == []
@@ -259,10 +247,7 @@ def test_pages_by_their_end_marker(
         first: Operation = WriteOperation(request, then=read)
         if read_first is not None:
             first = ReadWriteOperation(read_first, [WriteOperation(request), read])
-        executor.socket_bag.add_socket(
-            ClientSocket(), first, address=address_of(nginx, scheme),
-            stream_context=trusting(ca) if scheme == "tls" else None,
-        )  # fmt: skip
+        executor.socket_bag.add_socket(ClientSocket(), first, **target(nginx, scheme, ca))
     executor.execute_request()
     life = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
     assert [recorder.names(one) for one in executor.socket_bag] == [life] * 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import resource
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.clients import Recorder
+from support.machine import descriptors
 from support.service import LINE, Peers, Service
 from support.wire import read_to_end, reset
 
@@ -51,6 +52,18 @@ def answers(events: Recorder) -> list[bytes]:
     return [event.frame.data for event in events.of(EventType.READ)]
 
 
+def answering(order: list[str]) -> Callable[[Any], None]:
+    """A handler that answers with what came, and notes in `order` who was read and who was late."""
+
+    def handler(event: Any) -> None:
+        if event.type in (EventType.READ, EventType.TIMEOUT):
+            order.append(event.type.name)
+        if event.type is EventType.READ:
+            event.next_is_write(event.frame.data)
+
+    return handler
+
+
 # ---- TLS ---------------------------------------------------------------------------------------------
 
 
@@ -65,15 +78,9 @@ def test_silent_clients_delay_nobody(executor: RequestExecutor, ca: Authority) -
                 peers.stream(event.metadata.local_address)
             asked.append(ask(executor, event.metadata.local_address[1], ca))
 
-        def handler(event: Any) -> None:
-            if event.type in (EventType.READ, EventType.TIMEOUT):
-                order.append(event.type.name)
-            if event.type is EventType.READ:
-                event.next_is_write(event.frame.data)
-
         service = Service(
             executor, "tls://127.0.0.1:0", clients=21, started=started, stream_context=tls(ca),
-            handler=handler, client_metadata={"connection_timeout": 0.3},
+            handler=answering(order), client_metadata={"connection_timeout": 0.3},
         )  # fmt: skip
         executor.execute_request()
         assert [read_to_end(peer) for peer in peers] == [b""] * 20
@@ -203,35 +210,21 @@ def test_a_frame_over_its_limit(executor: RequestExecutor) -> None:
 
 def test_connect_and_say_nothing(executor: RequestExecutor) -> None:
     """1 000 silent clients: the working ones are served meanwhile, the silent ones time out."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    silent = 1000
-    if soft < 2500:
-        if hard != resource.RLIM_INFINITY and hard < 2500:
-            silent = max(50, (hard - 200) // 2)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(2500, hard) if hard > 0 else 2500, hard))
     asked: list[Recorder] = []
     order: list[str] = []
-    try:
-        with Peers() as peers:
+    with descriptors(2500) as allowed, Peers() as peers:
+        silent = 1000 if allowed >= 2500 else max(50, (allowed - 200) // 2)
 
-            def started(event: Any) -> None:
-                for _ in range(silent):
-                    peers.stream(event.metadata.local_address)
-                asked.extend(ask(executor, event.metadata.local_address[1]) for _ in range(20))
+        def started(event: Any) -> None:
+            for _ in range(silent):
+                peers.stream(event.metadata.local_address)
+            asked.extend(ask(executor, event.metadata.local_address[1]) for _ in range(20))
 
-            def handler(event: Any) -> None:
-                if event.type in (EventType.READ, EventType.TIMEOUT):
-                    order.append(event.type.name)
-                if event.type is EventType.READ:
-                    event.next_is_write(event.frame.data)
-
-            service = Service(
-                executor, clients=silent + 20, started=started, handler=handler,
-                client_metadata={"io_timeout": 0.5}, stream_context={"backlog": 4096},
-            )  # fmt: skip
-            executor.execute_request()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        service = Service(
+            executor, clients=silent + 20, started=started, handler=answering(order),
+            client_metadata={"io_timeout": 0.5}, stream_context={"backlog": 4096},
+        )  # fmt: skip
+        executor.execute_request()
     assert [answers(events) for events in asked] == [[b"hello\n"]] * 20
     assert order == ["READ"] * 20 + ["TIMEOUT"] * silent
     assert len(executor.socket_bag) == 21  # accepted ones have left
