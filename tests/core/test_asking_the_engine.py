@@ -106,20 +106,27 @@ INTERESTS: dict[str, tuple[Any, int]] = {
 }
 
 
+def started(executor: RequestExecutor, name: str, ours: ClientSocket) -> Log:
+    """`ours` with that operation, in a run that has come to where it waits."""
+    make, _ = INTERESTS[name]
+    log = add(
+        executor, None, make(), socket=ours, keep_alive=name == "idle",
+        stream_context={"verify": False, "server_hostname": "localhost"}, **FOREVER,
+    )  # fmt: skip
+    executor.start_request()
+    executor.turn(0)
+    executor.turn(0)
+    return log
+
+
 @pytest.mark.parametrize("name", INTERESTS)
 def test_it_watches_exactly_what_the_operation_waits_for(stage: Stage, name: str) -> None:
-    make, interest = INTERESTS[name]
+    _, interest = INTERESTS[name]
     ours, theirs = pair()
     executor = stage.executor
     with theirs:
         theirs.setblocking(False)
-        add(
-            executor, None, make(), socket=ours, keep_alive=name == "idle",
-            stream_context={"verify": False, "server_hostname": "localhost"}, **FOREVER,
-        )  # fmt: skip
-        executor.start_request()
-        executor.turn(0)
-        executor.turn(0)
+        started(executor, name, ours)
         assert stage.engine.watched[ours.fileno()][0] == interest
         if interest & WRITE and name != "one's own":
             # When everything is sent it waits to read, or has ended.
@@ -166,16 +173,10 @@ def test_called_for_nothing(name: str, mask: int) -> None:
     """No event, no error, no loss, whatever the engine says and however often."""
     stage = Stage()
     stage.engine._look = False
-    make, interest = INTERESTS[name]
+    _, interest = INTERESTS[name]
     ours, theirs = pair()
     with stage.executor as executor, theirs:
-        log = add(
-            executor, None, make(), socket=ours, keep_alive=name == "idle",
-            stream_context={"verify": False, "server_hostname": "localhost"}, **FOREVER,
-        )  # fmt: skip
-        executor.start_request()
-        executor.turn(0)
-        executor.turn(0)
+        log = started(executor, name, ours)
         false_alarms(stage, log, ours, mask & interest)
         assert log.errors == []
         if interest & READ and name not in ("handshake", "idle"):

@@ -26,6 +26,17 @@ from support.stage import Stage, unanswered
 from support.wire import add, pair
 
 
+def again(stage: Stage, seen: list[float], times: int) -> Any:
+    """A TIMEOUT handler that notes the moment in `seen`, and goes on until there were `times` of them."""
+
+    def handler(event: Any) -> None:
+        seen.append(stage.now)
+        if len(seen) < times:
+            event.enable_one_more_attempt()
+
+    return handler
+
+
 def test_connection_timeout(stage: Stage) -> None:
     with unanswered() as address:
         log = add(
@@ -39,19 +50,14 @@ def test_connection_timeout(stage: Stage) -> None:
 
 
 def test_connection_is_tried_again(stage: Stage) -> None:
-    seen: list[Any] = []
-
-    def again(event: Any) -> None:
-        if len(seen) < 2:
-            event.enable_one_more_attempt()
-        seen.append(stage.now)
+    seen: list[float] = []
 
     def times(event: Any) -> None:
         m = event.metadata
         assert (m.connection_start_time, m.connection_finish_time, m.last_io_start_time) == (None, None, None)
 
     with unanswered() as address:
-        on = {"TIMEOUT": again, "INITIALIZE": times}
+        on = {"TIMEOUT": again(stage, seen, 3), "INITIALIZE": times}
         log = add(stage.executor, address, ReadOperation(), on=on, connection_timeout=5)
         stage.executor.execute_request()
     assert log.names == ["INITIALIZE", "TIMEOUT"] * 3 + ["FINALIZE"]
@@ -143,14 +149,10 @@ def test_io_timeout_writing(stage: Stage) -> None:
 def test_io_timeout_once_more(stage: Stage) -> None:
     seen: list[float] = []
 
-    def again(event: Any) -> None:
-        seen.append(stage.now)
-        if len(seen) < 3:
-            event.enable_one_more_attempt()
-
     ours, theirs = pair()
     with theirs:
-        log = add(stage.executor, None, ReadOperation(), socket=ours, on={"TIMEOUT": again}, io_timeout=3)
+        on = {"TIMEOUT": again(stage, seen, 3)}
+        log = add(stage.executor, None, ReadOperation(), socket=ours, on=on, io_timeout=3)
         stage.executor.execute_request()
     assert seen == pytest.approx([3, 6, 9])
     assert log.names == ["INITIALIZE", "CONNECTED", *["TIMEOUT"] * 3, "DISCONNECTED", "FINALIZE"]
@@ -194,16 +196,11 @@ def test_delayed_phase_and_request_timeout(stage: Stage) -> None:
 def test_idle_timeout(stage: Stage) -> None:
     seen: list[float] = []
 
-    def again(event: Any) -> None:
-        seen.append(stage.now)
-        if len(seen) < 2:
-            event.enable_one_more_attempt()
-
     ours, theirs = pair()
     with theirs:
         log = add(
             stage.executor, None, WriteOperation(b"x"), socket=ours, keep_alive=True, io_timeout=1,
-            idle_timeout=4, on={"TIMEOUT": again},
+            idle_timeout=4, on={"TIMEOUT": again(stage, seen, 2)},
         )  # fmt: skip
         stage.executor.execute_request()
     assert log.timeouts == [("IDLE", "idle")] * 2
@@ -214,15 +211,10 @@ def test_request_timeout_counts_through_progress(stage: Stage) -> None:
     ours, theirs = pair()
     seen: list[float] = []
 
-    def again(event: Any) -> None:
-        seen.append(stage.now)
-        if len(seen) < 2:
-            event.enable_one_more_attempt()
-
     with theirs:
         for _ in range(12):
             stage.engine.call(lambda: theirs.send(b"x") and None, after=1)
-        on = {"READ": lambda event: event.next_is_read(), "TIMEOUT": again}
+        on = {"READ": lambda event: event.next_is_read(), "TIMEOUT": again(stage, seen, 2)}
         log = add(
             stage.executor, None, ReadOperation(), socket=ours, io_timeout=3, request_timeout=5.5, on=on
         )

@@ -273,14 +273,18 @@ def test_version() -> None:
     assert run_command("--version").stdout == f"evsockets {__version__}\n"
 
 
+def in_shell(script: str, shell: str = "sh") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [shell, "-c", script], env=environment(), capture_output=True, text=True, timeout=HANGS, check=False
+    )
+
+
 def test_more_connections_than_the_soft_limit_of_descriptors(peer: Callable[..., str]) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < 400:
         pytest.skip(f"this machine allows {hard} descriptors")
     command = f"ulimit -Sn 64; exec {sys.executable} -m evsockets fetch --send x {f'{peer()} ' * 100}"
-    done = subprocess.run(
-        ["sh", "-c", command], env=environment(), capture_output=True, text=True, timeout=HANGS, check=False
-    )
+    done = in_shell(command)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -306,24 +310,11 @@ def test_a_full_disk_is_said_in_one_line(peer: Callable[..., str]) -> None:
 
 def test_output_that_nobody_wants(peer: Callable[..., str]) -> None:
     fetch = f"{sys.executable} -m evsockets fetch --send x {peer()}"
-    closed = subprocess.run(
-        ["sh", "-c", f"{fetch} >&-"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-        check=False,
-    )
+    closed = in_shell(f"{fetch} >&-")
     assert (closed.returncode, closed.stderr) == (0, "")
     # What is written after the reader has gone: a page far beyond a pipe's room.
-    headed = subprocess.run(
-        ["bash", "-c", f"{fetch} {f'{peer()} ' * 1000} | head -n 1; exit ${{PIPESTATUS[0]}}"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-        check=False,
-    )
+    pages = f"{peer()} " * 1000
+    headed = in_shell(f"{fetch} {pages} | head -n 1; exit ${{PIPESTATUS[0]}}", shell="bash")
     assert headed.stdout.startswith("address")
     assert (headed.returncode, headed.stderr) == (128 + signal.SIGPIPE, "")
 

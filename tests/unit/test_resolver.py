@@ -283,6 +283,13 @@ def test_no_thread_to_be_had(resolvers: Callable[..., Resolver]) -> None:
     assert isinstance(ticket, Ticket)
 
 
+def run(program: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """The Python program in an interpreter of its own, which has `options`."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, *options, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment)
+
+
 def test_a_hanging_look_up_does_not_delay_the_interpreters_exit() -> None:
     program = (
         "import threading\n"
@@ -295,10 +302,7 @@ def test_a_hanging_look_up_does_not_delay_the_interpreters_exit() -> None:
         "assert entered.wait(60)\n"
         "print('over')\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT, env=environment
-    )
+    result = run(program)
     assert (result.returncode, result.stdout, result.stderr) == (0, "over\n", "")
 
 
@@ -325,12 +329,5 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
         "    os._exit(0)\n"
         "assert os.waitpid(pid, 0)[1] == 0\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        env=environment,
-    )
+    result = run(program, "-W", "ignore::DeprecationWarning")
     assert (result.returncode, result.stdout) == (0, "[(2, ('127.0.0.1', 80))]\n"), result.stderr
