@@ -57,12 +57,6 @@ class Crowd:
         self.turns()
 
 
-@pytest.fixture
-def stack():
-    with contextlib.ExitStack() as stack:
-        yield stack
-
-
 def test_no_limitation():
     solver = NoLimitationSolver()
     assert not callable(solver)
