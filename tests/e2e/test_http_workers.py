@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from evsockets import (
-    ClientSocket,
     ConstantLimitationSolver,
     DisconnectedError,
     EventType,
     FrameError,
     RequestExecutor,
 )
-from support.clients import HEADERS, Get
+from support.clients import HEADERS, Get, begin
 from support.http_workers import BODY, http_workers
 
 WORKERS = 4
@@ -34,10 +33,7 @@ def port() -> Iterator[int]:
 def get(executor: RequestExecutor, port: int, path: str, **more: Any) -> Get:
     request = Get(path, done=more.pop("done", None))
     metadata = {"io_timeout": 20, "connection_timeout": 20, **more}
-    executor.socket_bag.add_socket(
-        ClientSocket(), request.operation, handler=request.handler, address=f"tcp://127.0.0.1:{port}",
-        **metadata,
-    )  # fmt: skip
+    begin(executor, request, address=f"tcp://127.0.0.1:{port}", **metadata)
     return request
 
 

@@ -22,7 +22,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
-from support.clients import Get
+from support.clients import Get, begin
 from support.life import END, USUAL
 from support.servers import Nginx
 from support.wire import peer, read_to_end, talk
@@ -65,8 +65,8 @@ def test_slow_download(executor: RequestExecutor, nginx: Nginx, ca: Authority, s
     get = Get("/slow", consume=lambda data: speeds.append(metadata.receive_speed))
     port = nginx.http if scheme == "tcp" else nginx.https
     one = ClientSocket()
-    metadata = executor.socket_bag.add_socket(
-        one, get.operation, handler=get.handler, address=f"{scheme}://localhost:{port}",
+    metadata = begin(
+        executor, get, one, address=f"{scheme}://localhost:{port}",
         stream_context={"ca_file": ca.ca_file} if scheme == "tls" else None, io_timeout=20, **RECEIVE,
     )  # fmt: skip
     began = time.monotonic()

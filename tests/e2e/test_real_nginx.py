@@ -25,7 +25,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
-from support.clients import Get, Recorder
+from support.clients import Get, Recorder, begin
 from support.machine import resident
 from support.servers import BIG_FILE, Nginx
 
@@ -52,9 +52,7 @@ def test_many_pages_at_once_over_tcp_and_tls(executor: RequestExecutor, nginx: N
     schemes = ["tcp", "tls", "tlsv1.2", "tlsv1.3"] * 10
     gets = [Get() for _ in schemes]
     for scheme, get in zip(schemes, gets, strict=True):
-        executor.socket_bag.add_socket(
-            ClientSocket(), get.operation, handler=get.handler, **target(nginx, scheme, ca)
-        )
+        begin(executor, get, **target(nginx, scheme, ca))
     executor.execute_request()
     assert [get.failure for get in gets] == [None] * len(gets)
     assert {get.status for get in gets} == {200}
@@ -74,9 +72,7 @@ def test_two_thousand_connections_never_more_than_a_hundred(executor: RequestExe
     executor.with_event_handler({EventType.INITIALIZE: count, EventType.FINALIZE: count})
     gets = [Get() for _ in range(2000)]
     for get in gets:
-        executor.socket_bag.add_socket(
-            ClientSocket(), get.operation, handler=get.handler, address=f"tcp://127.0.0.1:{nginx.http}"
-        )
+        begin(executor, get, address=f"tcp://127.0.0.1:{nginx.http}")
     executor.execute_request()
     assert [get.failure for get in gets if get.failure] == []
     assert sum(get.body == nginx.page for get in gets) == 2000
@@ -93,9 +89,7 @@ def test_a_hundred_megabytes(executor: RequestExecutor, nginx: Nginx, ca: Author
         pages.append(resident())
 
     get = Get("/big", consume=consume)
-    metadata = executor.socket_bag.add_socket(
-        ClientSocket(), get.operation, handler=get.handler, **target(nginx, scheme, ca)
-    )
+    metadata = begin(executor, get, **target(nginx, scheme, ca))
     executor.execute_request()
     assert get.failure is None
     assert digest.hexdigest() == nginx.big_digest
@@ -108,9 +102,7 @@ def test_a_hundred_megabytes_as_one_frame(
     executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str
 ) -> None:
     get = Get("/big")
-    executor.socket_bag.add_socket(
-        ClientSocket(), get.operation, handler=get.handler, **target(nginx, scheme, ca)
-    )
+    begin(executor, get, **target(nginx, scheme, ca))
     executor.execute_request()
     assert get.failure is None
     assert len(get.body) == BIG_FILE
@@ -127,13 +119,7 @@ def test_kept_alive_for_the_next_life(
     answers = []
     for _ in range(3):
         get = Get("/who", done=forget)
-        executor.socket_bag.add_socket(
-            socket,
-            get.operation,
-            handler=get.handler,
-            **target(nginx, scheme, ca),
-            keep_alive=True,
-        )
+        begin(executor, get, socket, **target(nginx, scheme, ca), keep_alive=True)
         executor.execute_request()
         assert get.failure is None
         answers.append(get.body)
@@ -148,12 +134,7 @@ def test_persistent_sockets_share_a_connection(engine: str, nginx: Nginx) -> Non
         with RequestExecutor(engine) as executor:
             # The last one ends it for good, so that nothing stays in the pool.
             get = Get("/who", done=forget if life < 3 else lambda event: event.cancel_operation())
-            executor.socket_bag.add_socket(
-                PersistentClientSocket(key="house"),
-                get.operation,
-                handler=get.handler,
-                address=address_of(nginx, "tcp"),
-            )
+            begin(executor, get, PersistentClientSocket(key="house"), address=address_of(nginx, "tcp"))
             executor.execute_request()
             assert get.failure is None
             answers.append(get.body)
@@ -165,14 +146,7 @@ def test_idle_connection_times_out(executor: RequestExecutor, nginx: Nginx) -> N
     recorder = Recorder()
     executor.with_event_handler(recorder)
     get = Get()
-    executor.socket_bag.add_socket(
-        ClientSocket(),
-        get.operation,
-        handler=get.handler,
-        address=address_of(nginx, "tcp"),
-        keep_alive=True,
-        idle_timeout=0.1,
-    )
+    begin(executor, get, address=address_of(nginx, "tcp"), keep_alive=True, idle_timeout=0.1)
     executor.execute_request()
     assert get.body == nginx.page
     (timeout,) = recorder.of(EventType.TIMEOUT)
@@ -204,13 +178,7 @@ def test_a_stranger_is_not_trusted(executor: RequestExecutor, nginx: Nginx, ca: 
     recorder = Recorder()
     executor.with_event_handler(recorder)
     get = Get()
-    executor.socket_bag.add_socket(
-        ClientSocket(),
-        get.operation,
-        handler=get.handler,
-        address=address_of(nginx, "tls"),
-        stream_context={"ca_file": ca.stranger.ca_file},
-    )
+    begin(executor, get, address=address_of(nginx, "tls"), stream_context={"ca_file": ca.stranger.ca_file})
     executor.execute_request()
     assert isinstance(get.failure, TlsHandshakeError)
     assert "certificate" in str(get.failure).lower()
@@ -222,12 +190,8 @@ def test_one_bad_address_leaves_the_others_alone(
 ) -> None:
     good, bad = [Get() for _ in range(5)], Get()
     for get in good:
-        executor.socket_bag.add_socket(
-            ClientSocket(), get.operation, handler=get.handler, address=address_of(nginx, "tcp")
-        )
-    executor.socket_bag.add_socket(
-        ClientSocket(), bad.operation, handler=bad.handler, address=f"tcp://127.0.0.1:{unused_port}"
-    )
+        begin(executor, get, address=address_of(nginx, "tcp"))
+    begin(executor, bad, address=f"tcp://127.0.0.1:{unused_port}")
     executor.execute_request()
     assert [get.body for get in good] == [nginx.page] * 5
     assert bad.failure is not None

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from evsockets import ClientSocket, RequestExecutor
-from support.clients import Recorder, Resp
+from evsockets import RequestExecutor
+from support.clients import Recorder, Resp, begin
 from support.servers import Redis
 
 
@@ -18,9 +18,7 @@ def address(request: pytest.FixtureRequest, redis: Redis) -> str:
 
 def converse(executor: RequestExecutor, address: str, *commands: tuple[bytes, ...]) -> Resp:
     conversation = Resp(*commands)
-    executor.socket_bag.add_socket(
-        ClientSocket(), conversation.operation, handler=conversation.handler, address=address
-    )
+    begin(executor, conversation, address=address)
     return conversation
 
 

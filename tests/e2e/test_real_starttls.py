@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from evsockets import (
-    ClientSocket,
     EventType,
     ReadOperation,
     RequestExecutor,
@@ -17,7 +16,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
-from support.clients import LINE, Recorder
+from support.clients import LINE, Recorder, begin
 
 
 class Imap:
@@ -57,10 +56,9 @@ def test_login_after_starttls(executor: RequestExecutor, dovecot: int, ca: Autho
     executor.with_event_handler(recorder)
     conversations = [Imap() for _ in range(sessions)]
     for conversation in conversations:
-        executor.socket_bag.add_socket(
-            ClientSocket(),
-            conversation.operation,
-            handler=conversation.handler,
+        begin(
+            executor,
+            conversation,
             address=f"tcp://127.0.0.1:{dovecot}",
             stream_context=StreamContext(ca_file=ca.ca_file),
         )
@@ -80,10 +78,9 @@ def test_starttls_with_a_stranger_fails(executor: RequestExecutor, dovecot: int,
     recorder = Recorder()
     executor.with_event_handler(recorder)
     conversation = Imap()
-    executor.socket_bag.add_socket(
-        ClientSocket(),
-        conversation.operation,
-        handler=conversation.handler,
+    begin(
+        executor,
+        conversation,
         address=f"tcp://127.0.0.1:{dovecot}",
         stream_context=StreamContext(ca_file=ca.stranger.ca_file),
     )

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from evsockets import (
+    ClientSocket,
     Event,
     EventType,
     FixedLengthFramePicker,
     MarkerFramePicker,
     ReadEvent,
     ReadOperation,
+    RequestExecutor,
     WriteOperation,
 )
 
@@ -38,12 +40,19 @@ class Recorder:
         return [e.exception for e in self.of(EventType.EXCEPTION)]
 
 
+def begin(executor: RequestExecutor, conversation: Any, socket: Any = None, **metadata: Any) -> Any:
+    """Add a client that has the conversation, a `Get` or the like; its metadata."""
+    return executor.socket_bag.add_socket(
+        socket or ClientSocket(), conversation.operation, handler=conversation.handler, **metadata
+    )
+
+
 class Get:
     """One HTTP/1.1 GET: the header block is read by its marker, the body by its Content-Length.
 
-    Give `operation` and `handler` to `add_socket`. Afterwards `status` and `body` are set, or `failure`
-    is the exception or "timeout". A `consume` callable gets the body in pieces as they come instead;
-    `done` is called in the READ that completes it.
+    Give it to `begin`. Afterwards `status` and `body` are set, or `failure` is the exception or "timeout".
+    A `consume` callable gets the body in pieces as they come instead; `done` is called in the READ that
+    completes it.
     """
 
     def __init__(

@@ -62,6 +62,14 @@ def resolvers() -> Iterator[Callable[..., Resolver]]:
         resolver.close()
 
 
+def keep_busy(resolver: Resolver, gate: Gate, done: Outcomes) -> None:
+    """A look-up for each of the four threads, all of them at the gate."""
+    for number in range(4):
+        resolver.resolve(f"name{number}", 80, 1, done)
+    for _ in range(4):
+        gate.entered.get(timeout=LIMIT)
+
+
 def test_numeric_addresses_need_no_resolver() -> None:
     assert numeric("127.0.0.1", 1) == [(socket.AF_INET, ("127.0.0.1", 1))]
     assert numeric("::1", 1) == [(socket.AF_INET6, ("::1", 1, 0, 0))]
@@ -180,10 +188,7 @@ def test_a_cancelled_look_up_is_not_told(resolvers: Callable[..., Resolver]) -> 
 def test_a_cancelled_look_up_in_the_queue_is_not_made(resolvers: Callable[..., Resolver]) -> None:
     gate, done = Gate(), Outcomes()
     resolver = resolvers(gate)
-    for number in range(4):
-        resolver.resolve(f"name{number}", 80, 1, done)
-    for _ in range(4):
-        gate.entered.get(timeout=LIMIT)
+    keep_busy(resolver, gate, done)
     resolver.resolve("late", 80, 1, done).cancel()
     gate.open.release(4)
     for _ in range(4):
@@ -197,10 +202,8 @@ def test_a_cancelled_look_up_in_the_queue_is_not_made(resolvers: Callable[..., R
 def test_close_forgets_everybody() -> None:
     gate, done = Gate(), Outcomes()
     resolver = Resolver(gate)
-    for number in range(5):
-        resolver.resolve(f"name{number}", 80, 1, done)
-    for _ in range(4):
-        gate.entered.get(timeout=LIMIT)
+    keep_busy(resolver, gate, done)
+    resolver.resolve("name4", 80, 1, done)
     resolver.close()
     resolver.close()
     gate.open.release(4)
