@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
 import pytest
 
-from support.command import HANGS, environment, run_command, run_on_terminal
+from support.command import run_command, run_on_terminal, run_python
 
 # An interpreter in which the extra `cli` is not installed.
 WITHOUT_EXTRA = """
@@ -46,14 +45,7 @@ def test_demo_shows_every_outcome_and_the_proof(engine: str, tmp_path: Path) -> 
 
 
 def test_demo_without_the_extra_says_what_it_left_out() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRA],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-        check=False,
-    )
+    done = run_python(WITHOUT_EXTRA)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Left out: the TLS server" in done.stdout
     assert "rich" in done.stdout

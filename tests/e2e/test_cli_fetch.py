@@ -20,7 +20,7 @@ import pytest
 
 from evsockets import __version__
 from support.certificates import Authority
-from support.command import HANGS, environment, run_command, serving
+from support.command import HANGS, environment, run, run_command, serving
 from support.servers import Nginx
 
 ANSWER = b"HTTP/1.0 200 OK\r\n\r\n<html>\xff" + b"x" * 5000 + b"</html>"
@@ -273,18 +273,12 @@ def test_version() -> None:
     assert run_command("--version").stdout == f"evsockets {__version__}\n"
 
 
-def in_shell(script: str, shell: str = "sh") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [shell, "-c", script], env=environment(), capture_output=True, text=True, timeout=HANGS, check=False
-    )
-
-
 def test_more_connections_than_the_soft_limit_of_descriptors(peer: Callable[..., str]) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < 400:
         pytest.skip(f"this machine allows {hard} descriptors")
     command = f"ulimit -Sn 64; exec {sys.executable} -m evsockets fetch --send x {f'{peer()} ' * 100}"
-    done = in_shell(command)
+    done = run("sh", "-c", command)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -310,11 +304,11 @@ def test_a_full_disk_is_said_in_one_line(peer: Callable[..., str]) -> None:
 
 def test_output_that_nobody_wants(peer: Callable[..., str]) -> None:
     fetch = f"{sys.executable} -m evsockets fetch --send x {peer()}"
-    closed = in_shell(f"{fetch} >&-")
+    closed = run("sh", "-c", f"{fetch} >&-")
     assert (closed.returncode, closed.stderr) == (0, "")
     # What is written after the reader has gone: a page far beyond a pipe's room.
     pages = f"{peer()} " * 1000
-    headed = in_shell(f"{fetch} {pages} | head -n 1; exit ${{PIPESTATUS[0]}}", shell="bash")
+    headed = run("bash", "-c", f"{fetch} {pages} | head -n 1; exit ${{PIPESTATUS[0]}}")
     assert headed.stdout.startswith("address")
     assert (headed.returncode, headed.stderr) == (128 + signal.SIGPIPE, "")
 

@@ -6,8 +6,6 @@ import errno
 import os
 import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -26,7 +24,7 @@ from evsockets import (
     ServerSocket,
 )
 from support.clients import Recorder
-from support.command import HANGS, environment
+from support.command import run_python
 
 
 @contextmanager
@@ -179,10 +177,7 @@ RequestExecutor(sys.argv[1]).close()
 
 def test_engines_that_cannot_be_looked_for(engine: str) -> None:
     """In a process that looks for the first time: what cannot be read is not said to be missing, nor kept."""
-    done = subprocess.run(
-        [sys.executable, "-c", FIRST_LOOK, engine],
-        env=environment(), capture_output=True, text=True, timeout=HANGS, check=False,
-    )  # fmt: skip
+    done = run_python(FIRST_LOOK, engine)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("entry points cannot be read") == 4
     assert done.stdout.count(os.strerror(errno.EMFILE)) >= 4

@@ -6,9 +6,6 @@ import glob
 import os
 import signal
 import socket
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -24,7 +21,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.clients import Recorder
-from support.command import HANGS, environment
+from support.command import run_python
 from support.service import CLIENT, Peers, Service, conversation, count_polls
 from support.wire import read_to_end
 
@@ -74,14 +71,7 @@ FORK = """
 
 def test_fork_in_the_middle(engine: str) -> None:
     """The child gets a clear error, the parent is unharmed."""
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FORK), engine],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-        check=False,
-    )
+    result = run_python(FORK, engine)
     assert result.stdout.strip() == "ok", result.stdout + result.stderr
 
 
@@ -199,12 +189,11 @@ def test_the_wall_clock_jumps(engine: str, jump: str, tmp_path: Path) -> None:
         pytest.skip("libfaketime is not installed")
     file = tmp_path / "offset"
     file.write_text("+0d")
-    faked = environment(
+    result = run_python(
+        CLOCK, str(file), jump, engine,
         LD_PRELOAD=libraries[0], FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_NO_CACHE="1",
         FAKETIME_TIMESTAMP_FILE=str(file),
     )  # fmt: skip
-    command = [sys.executable, "-c", textwrap.dedent(CLOCK), str(file), jump, engine]
-    result = subprocess.run(command, env=faked, capture_output=True, text=True, timeout=HANGS, check=False)
     assert result.stdout.strip() == "ok", result.stdout + result.stderr
 
 

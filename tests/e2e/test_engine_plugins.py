@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
-from support.command import HANGS, environment, run_command
+from support.command import environment, run_command, run_python
 
 BROKEN = {
     "unimportable": ("import a_library_nobody_has", "No module named 'a_library_nobody_has'"),
@@ -85,19 +82,14 @@ def test_asked_for_by_name_each_says_why_and_the_rest_goes_on(site: str) -> None
                 executor.execute_request()
         print("ok")
     """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=environment(PYTHONPATH=site), capture_output=True,
-        text=True, timeout=HANGS, check=False,
-    )  # fmt: skip
+    result = run_python(code, PYTHONPATH=site)
     assert result.stdout.strip() == "ok", result.stdout + result.stderr
 
 
 def test_the_environment_may_name_one(site: str) -> None:
     code = "from evsockets import RequestExecutor; print(RequestExecutor().engine.name)"
-    command = [sys.executable, "-c", code]
-    chosen = environment(PYTHONPATH=site, EVSOCKETS_ENGINE="working")
-    assert subprocess.check_output(command, env=chosen, text=True, timeout=HANGS).strip() == "working"
-    refused = environment(PYTHONPATH=site, EVSOCKETS_ENGINE="future")
-    answer = subprocess.run(command, env=refused, capture_output=True, text=True, timeout=HANGS, check=False)
+    answer = run_python(code, PYTHONPATH=site, EVSOCKETS_ENGINE="working")
+    assert (answer.returncode, answer.stdout.strip()) == (0, "working"), answer.stderr
+    answer = run_python(code, PYTHONPATH=site, EVSOCKETS_ENGINE="future")
     assert answer.returncode == 1
     assert "EVSOCKETS_ENGINE" in answer.stderr and "evsockets-future" in answer.stderr

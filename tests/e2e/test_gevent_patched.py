@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
-from support.command import HANGS, environment
+from support.command import run_python
 from support.optional import library
 
 pytest.importorskip("gevent", exc_type=ImportError)
@@ -128,18 +126,11 @@ INTERRUPTS = """
 @pytest.mark.parametrize("loop", ["libev-cext", "libev-cffi", "libuv-cffi"])
 def test_no_interrupt_of_a_wait_is_lost(loop: str) -> None:
     """Not even where the loop loses what is raised in the callback of an I/O watcher (libuv)."""
-    run(textwrap.dedent(INTERRUPTS), GEVENT_LOOP=loop)
+    run(INTERRUPTS, GEVENT_LOOP=loop)
 
 
 def run(code: str, **more: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-        check=False,
-    )
+    result = run_python(code, **more)
     assert result.returncode == 0 and result.stdout.strip() == "ok", result.stdout + result.stderr
 
 
@@ -210,7 +201,7 @@ WSGI = """
 
 def test_wsgi_application() -> None:
     """200 concurrent back-end calls in each of two requests, other requests going on."""
-    run(textwrap.dedent(WSGI.replace("WRAPPED", "")))
+    run(WSGI.replace("WRAPPED", ""))
 
 
 def test_flask_application() -> None:
@@ -223,4 +214,4 @@ def test_flask_application() -> None:
     def view(path):
         return b"".join(plain({"PATH_INFO": "/" + path}, lambda status, headers: None)).decode()
     """
-    run(textwrap.dedent(WSGI.replace("WRAPPED", wrapped.strip())))
+    run(WSGI.replace("WRAPPED", wrapped.strip()))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
-from support.command import HANGS, environment
+from support.command import run_python
 
 PROGRAM = """
     import sys, threading
@@ -33,11 +30,8 @@ def test_a_program_that_just_ends(engine: str, kind: str) -> None:
     """At once, with status 0, no traceback and no connection made to find out what was what."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        result = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(PROGRAM), engine, kind, str(listener.getsockname()[1])],
-            env={**environment(), "PYTHONWARNINGS": "default::ResourceWarning"},
-            capture_output=True, text=True, timeout=HANGS, check=False,
-        )  # fmt: skip
+        port = str(listener.getsockname()[1])
+        result = run_python(PROGRAM, engine, kind, port, PYTHONWARNINGS="default::ResourceWarning")
         accepted = 0
         while True:
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import Any
 
@@ -20,7 +19,7 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
-from support.command import environment
+from support.command import run_python
 from support.scenes import KINDS, UP_TO, rest_after, scene
 from support.wire import add, pair, talk
 
@@ -280,10 +279,7 @@ print("survived")
 
 def test_isolated_bugs_reach_the_interpreters_own_hook(engine: str) -> None:
     """It is picky about its argument, and prints each bug with its traceback."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", BUGS_EVERYWHERE, engine],
-        env=environment(), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run_python(BUGS_EVERYWHERE, engine)
     assert (done.returncode, done.stdout) == (0, "survived\n"), done.stderr
     assert "ZeroDivisionError: EXCEPTION\n" in done.stderr and "ZeroDivisionError: FINALIZE\n" in done.stderr
     assert done.stderr.count("in bug") >= 2 and "raised_by_an_event_handler" in done.stderr

@@ -7,14 +7,13 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from support.command import HANGS, Serving, environment, program
+from support.command import Serving, program, run
 from support.machine import comes_true
 from support.servers import need
 
@@ -108,12 +107,9 @@ with open(f"{place}/leaving", "w"):
 def test_the_interpreters_end_touches_nobody(engine: str, tmp_path: Path) -> None:
     """Nothing connects, nothing is written to peers, and nothing hangs."""
     trace = tmp_path / "trace"
-    done = subprocess.run(
-        [
-            need("strace"), "-f", "-o", str(trace), "-e", "trace=network,openat",
-            sys.executable, "-W", "always", "-c", LEAVES, engine, str(tmp_path),
-        ],
-        env=environment(PYTHONWARNINGS="always"), capture_output=True, text=True, timeout=HANGS, check=False,
+    done = run(
+        need("strace"), "-f", "-o", str(trace), "-e", "trace=network,openat",
+        sys.executable, "-W", "always", "-c", LEAVES, engine, str(tmp_path), PYTHONWARNINGS="always",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "leaving\n"

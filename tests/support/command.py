@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import termios
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,21 @@ def environment(**more: str) -> dict[str, str]:
     return {**values, "PYTHONPATH": path, "PYTHONWARNINGS": "error", "COLUMNS": "160", **more}
 
 
-def run_command(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run `evsockets` with `arguments` to its end; `more` goes into its environment."""
-    command = [sys.executable, "-m", "evsockets", *arguments]
+def run(*command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run any program to its end; `more` goes into its environment."""
     return subprocess.run(
         command, env=environment(**more), capture_output=True, text=True, timeout=HANGS, check=False
     )
+
+
+def run_command(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run `evsockets` with `arguments` to its end; `more` goes into its environment."""
+    return run(sys.executable, "-m", "evsockets", *arguments, **more)
+
+
+def run_python(code: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code, as indented as it stands in a test, to its end; `more` goes into its environment."""
+    return run(sys.executable, "-c", textwrap.dedent(code), *arguments, **more)
 
 
 def run_on_terminal(*command: str, columns: int, **more: str) -> tuple[int, str]:

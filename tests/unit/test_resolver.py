@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 
 from evsockets.resolver import Resolver, Ticket, numeric
+from support.command import run_python
 
 LIMIT = 60.0
 ANSWER = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))]
@@ -286,13 +284,6 @@ def test_no_thread_to_be_had(resolvers: Callable[..., Resolver]) -> None:
     assert isinstance(ticket, Ticket)
 
 
-def run(program: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """The Python program in an interpreter of its own, which has `options`."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, *options, "-c", program]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment)
-
-
 def test_a_hanging_look_up_does_not_delay_the_interpreters_exit() -> None:
     program = (
         "import threading\n"
@@ -305,7 +296,7 @@ def test_a_hanging_look_up_does_not_delay_the_interpreters_exit() -> None:
         "assert entered.wait(60)\n"
         "print('over')\n"
     )
-    result = run(program)
+    result = run_python(program)
     assert (result.returncode, result.stdout, result.stderr) == (0, "over\n", "")
 
 
@@ -332,5 +323,5 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
         "    os._exit(0)\n"
         "assert os.waitpid(pid, 0)[1] == 0\n"
     )
-    result = run(program, "-W", "ignore::DeprecationWarning")
+    result = run_python(program, PYTHONWARNINGS="ignore::DeprecationWarning")
     assert (result.returncode, result.stdout) == (0, "[(2, ('127.0.0.1', 80))]\n"), result.stderr
