@@ -142,9 +142,15 @@ class Admission:
     def _admit_listeners(self) -> None:
         """Listeners are not asked for: a full house does not keep them waiting."""
         if self.waiting_listeners:
+            executor = self._executor
             for channel in [one for one in self.waiting if one.socket.is_server]:
-                del self.waiting[channel]
-                self._start(channel)
+                if executor.stopping:
+                    break
+                if channel in self.waiting:  # a handler of the one before may have removed it
+                    del self.waiting[channel]
+                    self._start(channel)
+                    if executor.attention:
+                        executor.attend()
 
     def _start(self, channel: Channel) -> None:
         executor = self._executor

@@ -263,6 +263,8 @@ class RequestExecutor(Run):
             raise RuntimeError("the executor is executing: stop_request() first, and close it after the run")
         self.closed = True
         for socket in [*self.socket_bag, *self._kept.values()]:
+            if socket._channel is not None and socket._channel.executor is not self:
+                continue  # forgotten here, at home in another executor since
             if not socket.persistent or socket._connection is None:
                 socket.close()
         self._kept.clear()

@@ -168,8 +168,9 @@ class RemoveFinishedSocketsEventHandler(_ResolvableHandler):
 
     @staticmethod
     def _remove(event: Event) -> None:
-        if event.executor.socket_bag.has_socket(event.socket):
-            event.executor.socket_bag.remove_socket(event.socket)
+        bag = event.executor.socket_bag
+        if bag.has_socket(event.socket) and bag.get_metadata(event.socket) is event.metadata:  # no new life
+            bag.remove_socket(event.socket)
 
 
 class TlsDataFlushEventHandler(_ResolvableHandler):

@@ -14,7 +14,7 @@ from ..operations.base import REPEAT, Operation
 from ..operations.begin import Reused, begin_life, name_peer
 from ..operations.delay import DelayedOperation
 from ..operations.duplex import ReadWriteOperation
-from ..operations.flush import BEGIN, FLUSH, IDLE, RESUME
+from ..operations.flush import BEGIN, FLUSH, IDLE, RESUME, takes_nothing
 from ..operations.read import ReadOperation
 from ..operations.write import Told
 from ..phases import Phase
@@ -180,6 +180,8 @@ class Channel(Ending):
                     self.end()
                     return
                 following = IDLE
+                if self.alerts and not takes_nothing(self.operation):
+                    self.alerts = 0
             self.operation = operation = following
             self.io_start = executor.moment
             try:
@@ -217,6 +219,8 @@ class Channel(Ending):
             self.arm()
         if self.watched != operation.interest or self.plain is None or self.ended:  # type: ignore[union-attr]
             self.update()
+            if self.ended and operation.interest & READ:  # type: ignore[union-attr]
+                self.again()  # the engine does not tell of an end once seen; what begins after it finds it
 
     def _hold(self, operation: Operation | None, by: Operation, started: bool = False) -> None:
         if operation is not REPEAT:  # which keeps its own there already
@@ -278,7 +282,8 @@ class Channel(Ending):
             self.override = operation
             return
         current.abandon(self)
-        self.alerts = 0
+        if not takes_nothing(operation):
+            self.alerts = 0
         # Through the next turn: its handlers must not run inside somebody else's.
         self._hold(operation, RESUME)
         self.again()

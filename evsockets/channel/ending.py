@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -35,10 +34,10 @@ class Ending(Sending):
         """EXCEPTION, then the end."""
         if self.complete:
             return
-        try:
-            self.tell_exception(error)
-        finally:
-            self._end_keeping_first()
+        first = _attempt(None, self.tell_exception, error)
+        first = _attempt(first, self.end, False)
+        if first is not None:
+            raise first
 
     def tell_exception(self, error: NetworkSocketError) -> None:
         """EXCEPTION alone."""
@@ -56,15 +55,6 @@ class Ending(Sending):
             handler(SocketExceptionEvent(self, error))
         except Exception as bug:
             self._unraisable(bug)
-
-    def _end_keeping_first(self) -> None:
-        first = sys.exception()
-        try:
-            self.end(orderly=False)
-        except BaseException as later:
-            if first is None:
-                raise
-            first.add_note(f"then, while ending {self.socket!r}: {later!r}")
 
     def end(self, orderly: bool = True) -> None:
         """Close; DISCONNECTED if it was connected; FINALIZE."""

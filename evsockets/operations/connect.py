@@ -72,6 +72,8 @@ class Connect(Operation):
     def _resolved(self, channel: Channel, outcome: Any) -> None:
         if channel.operation is not self or self._ticket is None:
             return
+        if channel.cancelled or channel.executor.stopping:  # in a callback before this one
+            return
         self._ticket = None
         channel.executor.guarded(channel, self._go_on, channel, outcome)
 

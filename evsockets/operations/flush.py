@@ -109,9 +109,14 @@ class Idle(Operation):
         if following is None:
             channel.again()
             return self
-        if not (isinstance(following, ReadOperation) and isinstance(following.picker, EmptyFramePicker)):
+        if not takes_nothing(following):
             channel.alerts = 0
         return following
+
+
+def takes_nothing(operation: Operation | None) -> bool:
+    """Whether it leaves what lies unread, so that the alerts of an idle connection go on counting."""
+    return isinstance(operation, ReadOperation) and isinstance(operation.picker, EmptyFramePicker)
 
 
 FLUSH = Flush()

@@ -80,9 +80,12 @@ class Listen(Operation):
         return self
 
     def _resolved(self, channel: Channel, outcome: Any) -> None:
-        if channel.operation is self and self._ticket is not None:
-            self._ticket = None
-            channel.executor.guarded(channel, self._go_on, channel, outcome)
+        if channel.operation is not self or self._ticket is None:
+            return
+        if channel.cancelled or channel.executor.stopping:  # in a callback before this one
+            return
+        self._ticket = None
+        channel.executor.guarded(channel, self._go_on, channel, outcome)
 
     def _go_on(self, channel: Channel, outcome: Any) -> None:
         if isinstance(outcome, BaseException):

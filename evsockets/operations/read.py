@@ -211,6 +211,7 @@ class ReadOperation(Operation):
         address = channel.metadata.address
         how = "without close_notify " if channel.truncated else ""
         if isinstance(self.picker, RawFramePicker) and not channel.truncated:
+            channel.forgotten = False  # there is no connection left to let go of: the socket ends
             return None
         if inbox or (channel.truncated and isinstance(self.picker, EndOfStreamFramePicker)):
             data = inbox.take(len(inbox))

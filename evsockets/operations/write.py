@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..engines.base import WRITE
-from ..errors import UnsupportedOperationError
+from ..errors import NetworkSocketError, UnsupportedOperationError
 from ..events import WriteEvent
 from .base import Operation, repeated
 
@@ -154,7 +155,8 @@ class WriteOperation(Operation):
                     break
                 except BaseException:
                     if parts:  # what came before is sent
-                        channel.put(b"".join(parts))
+                        with contextlib.suppress(NetworkSocketError):  # the iterable's own counts
+                            channel.put(b"".join(parts))
                     raise
                 if datagram:
                     channel.put(chunk)

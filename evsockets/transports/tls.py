@@ -42,8 +42,8 @@ class TlsTransport(StreamTransport):
     """
 
     __slots__ = (
-        "_backlog", "_ended", "_established", "_failure", "_incoming", "_outgoing", "_require_end", "_reset",
-        "_shut", "_stash", "_tls", "began", "pending", "unflushed", "wants",
+        "_backlog", "_ended", "_established", "_failure", "_incoming", "_lost", "_outgoing", "_require_end",
+        "_reset", "_shut", "_stash", "_tls", "began", "pending", "unflushed", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,7 @@ class TlsTransport(StreamTransport):
         self._shut = False
         self._failure: ssl.SSLError | None = None
         self._reset: ConnectionResetError | None = None  # met while sending; the kernel tells of it once
+        self._lost: OSError | None = None  # met by send() when some bytes had left; for the next one
         if received:
             self._incoming.write(received)
 
@@ -247,13 +248,15 @@ class TlsTransport(StreamTransport):
         Bytes taken may be left for `flush`: see `unflushed`. Raises ssl.SSLError and OSError.
         """
         self.wants = 0
+        if self._lost is not None:
+            raise self._lost
         if self._backlog and not self.flush():
             return 0
         view: Data = data
         if type(data) is not bytes or len(data) > _SEND_SLICE:
             view = memoryview(data).cast("B")
         total = min(len(view), _SEND_LIMIT)
-        sent = 0
+        sent = whole = 0
         while sent < total and not self._backlog:
             try:
                 sent += self._tls.write(
@@ -265,11 +268,18 @@ class TlsTransport(StreamTransport):
                 if self._fill():
                     self._note_pending()
                     continue
-                if not sent:
+                if not whole:
                     self.wants = READ
                 break
-            self.flush()
-        return sent
+            try:
+                self.flush()
+            except OSError as error:
+                if not whole:
+                    raise
+                self._lost = error
+                break
+            whole = sent
+        return whole
 
     def flush(self) -> bool:
         """Pass on what TLS has produced; return whether nothing is left. Raises OSError."""
@@ -343,7 +353,7 @@ class TlsTransport(StreamTransport):
 
     def abort(self) -> None:
         """Close the descriptor and nothing else. Never raises; again does nothing."""
-        self._failure = self._reset = None  # their tracebacks refer back to here
+        self._failure = self._reset = self._lost = None  # their tracebacks refer back to here
         if self._established and self.unflushed and not self._backlog:
             self.flush_quietly()  # the last of the handshake: the peer shall know that it was not that
         super().abort()

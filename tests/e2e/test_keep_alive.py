@@ -10,11 +10,13 @@ from evsockets import (
     ClientSocket,
     DisconnectedError,
     EmptyFramePicker,
+    EndOfStreamFramePicker,
     EventType,
     FixedLengthFramePicker,
     Frame,
     FramePicker,
     NullOperation,
+    PersistentClientSocket,
     ReadOperation,
     RequestExecutor,
     TlsDataFlushEventHandler,
@@ -352,3 +354,110 @@ def test_the_peer_went_away_between_two_lives(executor: RequestExecutor) -> None
     log = talk(executor, None, ReadOperation(LINE), socket=client)
     assert isinstance(log.error, DisconnectedError)
     assert log.names == ["INITIALIZE", "EXCEPTION", *END]
+
+
+# ---- counted on, or from the beginning ---------------------------------------------------------------
+
+
+def test_an_operation_after_an_empty_read_counts_from_the_beginning(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+
+    def on_read(event):
+        if event.frame.data == b"":
+            event.next_is_read()
+        elif len(alerts(log)) == 30:
+            event.cancel_operation()
+        else:
+            theirs.sendall(b"x")
+
+    with theirs:
+        theirs.sendall(b"x")
+        log = add(
+            executor, None, NullOperation(), socket=client, keep_alive=True,
+            on={"READ": on_read, "DATA_ALERT": lambda event: event.next_is_read(EmptyFramePicker())},
+        )  # fmt: skip
+        executor.execute_request()
+    assert alerts(log) == [1] * 30 and log.errors == []
+
+
+def test_an_empty_read_set_from_elsewhere_counts_on(executor: RequestExecutor) -> None:
+    client, theirs = pair()
+    empty = ReadOperation(EmptyFramePicker())
+
+    def later(event):
+        executor.call_soon_threadsafe(lambda: executor.socket_bag.set_operation(client, empty))
+
+    with theirs:
+        theirs.sendall(b"x")
+        log = add(
+            executor, None, NullOperation(), socket=client, keep_alive=True, request_timeout=20,
+            on={"DATA_ALERT": lambda event: event.attempt < 25 and later(event)},
+        )  # fmt: skip
+        executor.execute_request()
+    assert alerts(log) == list(range(1, 26))
+    assert isinstance(log.error, UnmanagedSocketError)
+
+
+# ---- forgotten while the peer ends ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [ClientSocket, PersistentClientSocket])
+def test_an_end_met_by_the_read_in_hand_ends_a_forgotten_socket(
+    executor: RequestExecutor, kind: type
+) -> None:
+    """There is no connection left to let go of, and the next life has a new one."""
+    lives = []
+
+    def script(sock):
+        if lives:
+            sock.sendall(b"fresh")
+
+    client = kind()
+    with peer(script, count=2) as server:
+        log = talk(
+            executor, server.url(), ReadOperation(), socket=client, keep_alive=True,
+            on={"CONNECTED": lambda event: executor.socket_bag.forget_socket(client)},
+        )  # fmt: skip
+        assert log.names == [*USUAL, *END] and not client.is_connected
+        lives.append(log)
+        log = talk(executor, server.url(), ReadOperation(), socket=client, keep_alive=True)
+    assert log.names == [*USUAL, "READ", *END] and log.frames == [b"fresh"]
+
+
+def test_a_read_to_the_end_leaves_a_half_closed_connection_to_the_next_life(
+    executor: RequestExecutor,
+) -> None:
+    client, theirs = pair()
+    with theirs:
+        theirs.sendall(b"question")
+        theirs.shutdown(socket.SHUT_WR)
+        log = talk(
+            executor, None, ReadOperation(EndOfStreamFramePicker()), socket=client, keep_alive=True,
+            on={"READ": lambda event: executor.socket_bag.forget_socket(client)},
+        )  # fmt: skip
+        assert log.names == [*USUAL, "READ", "FINALIZE"] and client.is_connected
+        log = talk(executor, None, WriteOperation(b"answer"), socket=client)
+        assert log.names == ["INITIALIZE", "WRITE", *END]
+        assert read_to_end(theirs) == b"answer"
+
+
+# ---- in another executor ----------------------------------------------------------------------------
+
+
+def test_closing_the_executor_that_forgot_it_leaves_its_next_life_alone(engine: str) -> None:
+    client, theirs = pair()
+    with theirs, RequestExecutor(engine) as one, RequestExecutor(engine) as two:
+        log = talk(
+            one, None, WriteOperation(b"1"), socket=client, keep_alive=True,
+            on={"CONNECTED": lambda event: one.socket_bag.forget_socket(client)},
+        )  # fmt: skip
+        assert log.names == [*USUAL, "WRITE", "FINALIZE"]
+
+        def on_write(event):
+            one.close()
+            event.next_is_read()
+            theirs.sendall(b"!")
+
+        log = talk(two, None, WriteOperation(b"2"), socket=client, on={"WRITE": on_write})
+        assert log.names == ["INITIALIZE", "WRITE", "READ", *END] and log.frames == [b"!"]
+        assert read_to_end(theirs) == b"12"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from evsockets import (
+    ClientSocket,
     Configuration,
     DelayedOperation,
+    DisconnectedError,
     FixedLengthFramePicker,
     FramePicker,
     HandlerError,
@@ -283,3 +286,70 @@ def test_isolated_bugs_reach_the_interpreters_own_hook(engine: str) -> None:
     assert (done.returncode, done.stdout) == (0, "survived\n"), done.stderr
     assert "ZeroDivisionError: EXCEPTION\n" in done.stderr and "ZeroDivisionError: FINALIZE\n" in done.stderr
     assert done.stderr.count("in bug") >= 2 and "raised_by_an_event_handler" in done.stderr
+
+
+def refused(port: int) -> dict[str, Any]:
+    return {"socket": ClientSocket(), "address": f"tcp://127.0.0.1:{port}"}
+
+
+def ended(port: int) -> dict[str, Any]:
+    ours, theirs = pair()
+    theirs.close()
+    return {"socket": ours, "address": None}
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (refused, "EXCEPTION"), (refused, "FINALIZE"), (ended, "EXCEPTION"), (ended, "DISCONNECTED"),
+        (ended, "FINALIZE"),
+    ],
+)  # fmt: skip
+def test_bugs_on_the_way_out_of_a_failed_life(
+    engine: str, unused_port: int, kind: str, fault: Any, isolated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure does not swallow what the handlers raise that are told of it."""
+    hooked: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: hooked.append(args.exc_value))
+    error = Boom("bug")
+    configuration = Configuration(isolate_handler_errors=isolated)
+    with RequestExecutor(engine, configuration=configuration) as executor:
+        log = add(
+            executor, operation=ReadOperation(FixedLengthFramePicker(5)), on={kind: raising(error)},
+            **fault(unused_port),
+        )  # fmt: skip
+        if isolated:
+            executor.execute_request()
+        else:
+            with pytest.raises(Boom) as caught:
+                executor.execute_request()
+            assert caught.value is error
+    assert log.names[-1] == "FINALIZE" and log.metadata.request_complete
+    if not isolated:
+        assert hooked == []
+    elif kind == "DISCONNECTED":
+        assert [type(one) for one in log.errors] == [DisconnectedError, HandlerError] and hooked == []
+    else:
+        assert hooked == [error]
+
+
+def test_a_bug_in_the_end_is_a_note_on_the_bug_before(executor: RequestExecutor, unused_port: int) -> None:
+    on = {"EXCEPTION": raising(Boom("first")), "FINALIZE": raising(Boom("second"))}
+    add(executor, operation=ReadOperation(), on=on, **refused(unused_port))
+    with pytest.raises(Boom, match="first") as caught:
+        executor.execute_request()
+    assert any("second" in note for note in caught.value.__notes__)
+
+
+def test_an_iterators_bug_counts_though_the_peer_is_gone(executor: RequestExecutor) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"what came before is sent"
+        raise Boom("bug")
+
+    ours, theirs = pair()
+    theirs.close()
+    log = add(executor, None, WriteOperation(chunks()), socket=ours)
+    with pytest.raises(Boom, match="bug"):
+        executor.execute_request()
+    assert log.names == ["INITIALIZE", "CONNECTED", "WRITE", "DISCONNECTED", "FINALIZE"]

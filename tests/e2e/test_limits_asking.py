@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from evsockets import (
     ClientSocket,
+    ConstantLimitationSolver,
     EventType,
     LimitationDecision,
     LimitationSolver,
     ReadOperation,
     RequestExecutor,
+    ServerSocket,
     WriteOperation,
 )
 from support.wire import add, pair
@@ -50,3 +54,35 @@ def test_a_skipped_socket_is_asked_for_when_one_fails_within_the_round(executor:
         executor.execute_request()
         assert peer.recv(10) == b"x"
     assert running == [True] and long_log.timeouts == []
+
+
+@pytest.mark.parametrize("how", ["stop", "cancel"])
+def test_listeners_behind_a_full_house_obey_at_once(executor: RequestExecutor, how: str) -> None:
+    """The first one's INITIALIZE ends the run, or itself."""
+    executor.with_limitation_solver(ConstantLimitationSolver(1))
+    inside, one = pair()
+    outside, two = pair()
+    with one, two:
+        add(executor, None, ReadOperation(), socket=inside)
+        add(executor, None, ReadOperation(), socket=outside)
+        ended: list[int] = []
+
+        def end(event: Any) -> None:
+            if how == "stop":
+                executor.stop_request()
+            else:
+                event.cancel_operation()
+
+        def begun(event: Any) -> None:
+            ended.append(len(first.names))
+            executor.stop_request()
+
+        server = {"address": "tcp://127.0.0.1:0", "operation": ReadOperation()}
+        first = add(executor, socket=ServerSocket(), on={"INITIALIZE": end}, **server)
+        second = add(executor, socket=ServerSocket(), on={"INITIALIZE": begun}, **server)
+        executor.execute_request()
+    assert first.names == ["INITIALIZE", "FINALIZE"]
+    if how == "stop":
+        assert second.names == []
+    else:
+        assert second.names[0] == "INITIALIZE" and ended == [2]

@@ -10,7 +10,9 @@ from evsockets import (
     READ,
     WRITE,
     ClientSocket,
+    EndOfStreamFramePicker,
     EventType,
+    NullOperation,
     Operation,
     ReadOperation,
     RequestExecutor,
@@ -121,3 +123,36 @@ def test_what_send_took_arrives(executor: RequestExecutor, ca: Authority, scheme
     executor.execute_request()
     assert sum(received) == size == sent[0].metadata.bytes_sent
     assert service.talking.exceptions() == []
+
+
+class ReadAll(Operation):
+    """Reads to the end of the stream, whatever has been read before."""
+
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+
+    def step(self, channel: Any, mask: int) -> Operation | None:
+        self.received.append(channel.recv())
+        channel.inbox.drop(len(channel.inbox))
+        return None if channel.ended else self
+
+
+@pytest.mark.parametrize("before", ["a read to the end", "an idle moment"])
+def test_one_that_begins_after_the_end_finds_it(executor: RequestExecutor, before: str) -> None:
+    ours, theirs = pair()
+    theirs.sendall(b"everything")
+    theirs.close()
+    own = ReadAll()
+    if before == "a read to the end":
+        log = talk(
+            executor, None, ReadOperation(EndOfStreamFramePicker()), socket=ours, io_timeout=5,
+            on={"READ": lambda event: event.next_is(own)},
+        )  # fmt: skip
+        assert own.received == [b""]
+    else:
+        log = talk(
+            executor, None, NullOperation(), socket=ours, io_timeout=5, keep_alive=True,
+            on={"DATA_ALERT": lambda event: event.next_is(own)},
+        )  # fmt: skip
+        assert own.received == [b""] and log.metadata.bytes_received == 10
+    assert log.timeouts == [] and log.names[-1] == "FINALIZE"

@@ -185,3 +185,25 @@ def test_what_came_before_a_reset_is_delivered(executor: RequestExecutor, ca: Au
     )  # fmt: skip
     assert logs[0].frames == [b"all"]
     assert isinstance(logs[0].error, DisconnectedError) and logs[0].error.errno == errno.ECONNRESET
+
+
+def test_what_had_left_before_a_reset_is_counted(executor: RequestExecutor, ca: Authority) -> None:
+    """The peer has it, though the very send that took it met the reset."""
+
+    def script(sock: ssl.SSLSocket) -> int:
+        got = 0
+        while got < 200_000:
+            got += len(sock.recv(16384))
+        reset(sock)
+        return got
+
+    with peer(tls_script(server_side(ca), script)) as server:
+        log = talk(
+            executor,
+            server.url("tls"),
+            WriteOperation(bytes(50_000_000)),
+            stream_context={"ca_file": ca.ca_file},
+        )
+    assert log.names == [*USUAL, "WRITE", "EXCEPTION", *END]
+    assert isinstance(log.error, DisconnectedError)
+    assert log.metadata.bytes_sent >= server.results[0]

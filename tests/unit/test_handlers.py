@@ -127,6 +127,23 @@ def test_removed_by_somebody_else() -> None:
         assert len(executor.socket_bag) == 0
 
 
+def test_a_socket_that_has_a_new_life_already_stays() -> None:
+    lives: list[Any] = []
+
+    def again(event: Any) -> None:
+        lives.append(event.metadata)
+        if len(lives) == 1:
+            event.executor.socket_bag.add_socket(event.socket, ReadOperation(), handler=handler)
+
+    handler = RemoveFinishedSocketsEventHandler({EventType.FINALIZE: again})
+    ours, theirs = pair()
+    with theirs, RequestExecutor("selectors") as executor:
+        executor.socket_bag.add_socket(ours, WriteOperation(b"x"), handler=handler)
+        executor.execute_request()
+        assert len(lives) == 2 and lives[0] is not lives[1]
+        assert len(executor.socket_bag) == 0
+
+
 def test_flush_of_the_first_alert() -> None:
     seen: list[tuple[str, Any]] = []
     flushes: list[Any] = []
