@@ -27,6 +27,8 @@ def check_handler(handler: Any) -> None:
 
 
 def _normalise(mapping: Mapping[EventType, Any]) -> dict[EventType, list[Callback]]:
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"takes a mapping of EventType to callables, got {mapping!r}")
     result: dict[EventType, list[Callback]] = {}
     for key, value in mapping.items():
         if not isinstance(key, EventType):

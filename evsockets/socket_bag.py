@@ -53,9 +53,12 @@ class SocketBag:
         if former is not None and not former.complete:
             raise ValueError(f"{socket!r} is in a bag already and its life is not complete")
         if isinstance(socket, AcceptedSocket | DatagramClientSocket) and (
-            former is not None or socket._listener is None
+            socket._listener is None or (former is not None and socket._connection is None)
         ):
-            raise ValueError(f"{socket!r} has lived already: an accepted socket cannot be opened again")
+            raise ValueError(
+                f"{socket!r} has lived already and holds no connection: an accepted socket cannot be "
+                "opened again"
+            )
         channel = Channel(executor, socket, operation, executor.dispatch_for(handler))
         if metadata:
             channel.metadata.apply(metadata)

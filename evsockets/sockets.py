@@ -81,6 +81,13 @@ class Socket:
         return f"<{type(self).__name__} {state}>"
 
 
+def _check_socket(sock: object) -> None:
+    if not (hasattr(sock, "getsockopt") and hasattr(sock, "detach")):  # gevent has a class of its own
+        raise TypeError(
+            f"from_socket() takes a socket.socket, got {sock!r}; of a descriptor: socket.socket(fileno=...)"
+        )
+
+
 class ClientSocket(Socket):
     """A connection to one peer, or a datagram socket bound to one."""
 
@@ -89,6 +96,7 @@ class ClientSocket(Socket):
     @classmethod
     def from_socket(cls, sock: _stdlib.socket) -> ClientSocket:
         """Adopt a connected `socket.socket`, which is detached; ValueError if it is listening."""
+        _check_socket(sock)
         if sock.type == _stdlib.SOCK_STREAM and sock.getsockopt(_stdlib.SOL_SOCKET, _stdlib.SO_ACCEPTCONN):
             raise ValueError("the socket is listening: use ServerSocket.from_socket()")
         client = cls()
@@ -106,6 +114,10 @@ class PersistentClientSocket(ClientSocket):
 
     def __init__(self, key: Any = None) -> None:
         super().__init__()
+        try:
+            hash(key)
+        except TypeError:
+            raise TypeError(f"the pool's key must be hashable, got {key!r}") from None
         self.key = key
 
 
@@ -120,6 +132,7 @@ class ServerSocket(Socket):
     def from_socket(cls, sock: _stdlib.socket) -> ServerSocket:
         """Adopt a listening `socket.socket` (or a bound datagram one), which is detached; ValueError if
         it does not listen."""
+        _check_socket(sock)
         if sock.type == _stdlib.SOCK_STREAM and not sock.getsockopt(
             _stdlib.SOL_SOCKET, _stdlib.SO_ACCEPTCONN
         ):
@@ -130,7 +143,7 @@ class ServerSocket(Socket):
 
 
 class AcceptedSocket(Socket):
-    """A client a stream server accepted. It lives once."""
+    """A client a stream server accepted. It lives again only over a connection that it was made to forget."""
 
     __slots__ = ("_listener", "_remote")
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..deadlines import INFINITY
-from ..errors import DisconnectedError, HandlerError, NetworkSocketError
+from ..errors import DisconnectedError, FrameError, HandlerError, NetworkSocketError
 from ..events import Event, EventType, SocketExceptionEvent
+from ..frames.base import Frame, PartialFrame
 from ..frames.inbox import Inbox
 from ..operations.begin import connection_settings
 from ..persistence import Connection, put
@@ -50,11 +51,21 @@ class Ending(Sending):
         handler = self.dispatch.exception
         if handler is None:
             return
+        if isinstance(error, FrameError) and error.picker is None:
+            self._complete(error)
         self.note_activity()
         try:
             handler(SocketExceptionEvent(self, error))
         except Exception as bug:
             self._unraisable(bug)
+
+    def _complete(self, error: FrameError) -> None:
+        """A picker of a user's own need not say who it is and what there was."""
+        reads = getattr(self.operation, "reads", None)  # of both directions
+        error.picker = getattr(reads[0] if reads else self.operation, "picker", None)
+        if error.partial is None:
+            inbox = self.inbox
+            error.partial = PartialFrame(Frame(inbox.peek(len(inbox)), inbox.remote_address))
 
     def end(self, orderly: bool = True) -> None:
         """Close; DISCONNECTED if it was connected; FINALIZE."""

@@ -159,7 +159,8 @@ def _load(name: str) -> type[Engine]:
     if entry is None:
         if name in _OFFICIAL:
             raise _Unusable(f'not installed; install it with: pip install "evsockets[{name}]"')
-        raise _Unusable(_with_known(f"no engine is named {name!r}", name, _known()))
+        known = _with_known(f"no engine is named {name!r}", name, _known())
+        raise _Unusable(f"{known}; for another one install the distribution that brings it")
     source = f"{_distribution(entry)} ({entry.value})"
     cure = f"upgrade, reinstall or remove the distribution {_distribution(entry)}"
     try:

@@ -96,6 +96,8 @@ class ReadOperation(Operation):
         frame = self.picker.pick(inbox, channel.ended and not channel.truncated)
         if frame is None:
             return self._end(channel) if channel.ended else self
+        if self._ask_at_once:
+            self._check(frame)
         if executor.delayed:
             executor.actors.add(channel)
         handler = channel.dispatch.read
@@ -193,8 +195,15 @@ class ReadOperation(Operation):
             frame = Frame(b"", inbox.remote_address)
         return self.deliver(channel, frame)
 
+    def _check(self, frame: object) -> None:
+        """What a picker of a user's own gave is a frame, or a TypeError."""
+        if not isinstance(frame, Frame):
+            raise TypeError(f"pick() of {self.picker!r} must return a Frame or None, got {frame!r}")
+
     def deliver(self, channel: Channel, frame: Frame) -> Operation | None:
         """Tell the handlers; what they want next."""
+        if self._ask_at_once:
+            self._check(frame)
         if channel.executor.delayed:
             channel.executor.actors.add(channel)
         handler = channel.dispatch.read

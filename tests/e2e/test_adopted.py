@@ -85,3 +85,10 @@ def test_a_descriptor_passed_over_a_unix_socket(executor: RequestExecutor, how: 
             add(executor, None, ReadOperation(picker), socket=ClientSocket.from_socket(adopted), on=on)
         executor.execute_request()
         assert read_to_end(peers[0]) == b"line\n"
+
+
+@pytest.mark.parametrize("kind", [ClientSocket, ServerSocket])
+@pytest.mark.parametrize("given", [5, None, "tcp://localhost:80"])
+def test_what_is_no_socket_cannot_be_adopted(kind: type, given: object) -> None:
+    with pytest.raises(TypeError, match=r"from_socket\(\) takes a socket\.socket, got "):
+        kind.from_socket(given)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,11 @@ from evsockets import (
     ClientSocket,
     EmptyFramePicker,
     FixedLengthFramePicker,
+    FrameError,
+    FramePicker,
+    Inbox,
     ReadOperation,
+    ReadWriteOperation,
     RequestExecutor,
     WriteOperation,
 )
@@ -140,3 +146,53 @@ def test_an_endless_source_is_not_read_further_than_a_frame_needs(executor: Requ
     assert log.frames == [bytes(12)]
     assert 12 <= log.metadata.bytes_received <= 2 * 65536
     assert server.results[0] < 1 << 30
+
+
+class Own(FramePicker):
+    """A picker of a user's own, which does what it is told."""
+
+    def __init__(self, then: Callable[[Inbox], Any]) -> None:
+        self.then = then
+
+    def pick(self, inbox: Inbox, ended: bool) -> Any:
+        return self.then(inbox) if inbox else None
+
+
+def kinds() -> list[Any]:
+    """How a read may come to its picker."""
+    return [
+        ("tcp", ReadOperation),
+        ("in two directions", lambda picker: ReadWriteOperation(operations=[ReadOperation(picker)])),
+        ("udp", ReadOperation),
+    ]
+
+
+@pytest.mark.parametrize(("transport", "make"), kinds(), ids=["tcp", "in two directions", "udp"])
+def test_what_a_picker_gives_is_a_frame(executor: RequestExecutor, transport: str, make: Any) -> None:
+    with speaking(transport, b"word") as ours:
+        operation = make(Own(lambda inbox: inbox.take(4)))
+        with pytest.raises(TypeError, match="must return a Frame or None, got b'word'"):
+            talk(executor, None, operation, socket=ours)
+
+
+@pytest.mark.parametrize(("transport", "make"), kinds(), ids=["tcp", "in two directions", "udp"])
+def test_a_pickers_own_error_is_completed(executor: RequestExecutor, transport: str, make: Any) -> None:
+    def refuse(inbox: Inbox) -> None:
+        raise FrameError("no such word")
+
+    picker = Own(refuse)
+    with speaking(transport, b"word") as ours:
+        log = talk(executor, None, make(picker), socket=ours)
+    assert isinstance(log.error, FrameError)
+    assert log.error.picker is picker and log.error.partial is not None
+    assert log.error.partial.data == b"word" and log.error.socket is ours
+
+
+@contextlib.contextmanager
+def speaking(transport: str, data: bytes) -> Iterator[ClientSocket]:
+    """A client to whom `data` has been sent."""
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    ours, theirs = socket.socketpair(type=kind)
+    with theirs:
+        theirs.sendall(data)
+        yield ClientSocket.from_socket(ours)

@@ -229,3 +229,8 @@ def test_the_pool_at_the_end_of_a_process_and_in_its_child(engine: str, fork: st
             thread.join(20)
             assert not thread.is_alive()
     assert (process.returncode, errors) == (0, "")
+
+
+def test_a_key_is_hashable() -> None:
+    with pytest.raises(TypeError, match=r"key must be hashable, got \[\]"):
+        PersistentClientSocket([])

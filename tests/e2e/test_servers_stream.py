@@ -14,14 +14,16 @@ from evsockets import (
     ClientSocket,
     Configuration,
     ConnectionFailedError,
+    EventMultiHandler,
     EventType,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
     WriteOperation,
 )
+from support.certificates import Authority
 from support.clients import Recorder
-from support.service import CLIENT, Peers, Service, conversation, echo
+from support.service import CLIENT, LINE, Peers, Service, conversation, echo
 from support.wire import read_to_end
 
 LIFE = ["INITIALIZE", "CONNECTED", "ACCEPT", "DISCONNECTED", "FINALIZE"]
@@ -342,3 +344,65 @@ def test_an_accept_restarts_the_io_timeout(executor: RequestExecutor) -> None:
     assert service.listening.names().count("TIMEOUT") == 1
     accept, timeout = moments[-2:]
     assert timeout - accept >= 0.1
+
+
+@pytest.mark.parametrize("when", ["in its FINALIZE", "later"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:0", "tls://127.0.0.1:0", "unix://@{}"])
+def test_a_forgotten_client_lives_again_over_its_connection(
+    executor: RequestExecutor, ca: Authority, address: str, when: str
+) -> None:
+    lives: list[Recorder] = []
+    name = f"@forgotten-{id(lives)}"
+
+    def begin(client: Any) -> None:
+        life = Recorder()
+        lives.append(life)
+        handler = EventMultiHandler([life, act])
+        executor.socket_bag.add_socket(client, ReadOperation(LINE), handler=handler, keep_alive=True)
+
+    def act(event: Any) -> None:
+        bag = executor.socket_bag
+        if event.type is EventType.READ:
+            event.next_is_write(event.frame.data)
+        elif event.type is EventType.WRITE and len(lives) < 3:
+            bag.forget_socket(event.socket)
+        elif event.type is EventType.FINALIZE and len(lives) < 3:
+            assert event.socket.is_connected
+            if when == "later":
+                executor.call_soon_threadsafe(begin, event.socket)
+            else:
+                begin(event.socket)
+        elif event.type is EventType.FINALIZE:
+            server.close()
+            with pytest.raises(ValueError, match="cannot be opened again"):
+                bag.add_socket(event.socket, ReadOperation())
+
+    server = ServerSocket()
+    heard: list[bytes] = []
+
+    def ask(event: Any) -> None:
+        where = event.metadata.local_address
+        url = f"{scheme}://{where if scheme == 'unix' else f'localhost:{where[1]}'}"
+        executor.socket_bag.add_socket(
+            ClientSocket(), WriteOperation(b"one\ntwo\nthree\n", then=ReadOperation(LINE)), address=url,
+            handler={EventType.READ: listen}, stream_context={"ca_file": ca.ca_file},
+        )  # fmt: skip
+
+    def listen(event: Any) -> None:
+        heard.append(event.frame.data)
+        if len(heard) < 3:
+            event.next_is_read(LINE)
+
+    scheme = address.partition(":")[0]
+    executor.socket_bag.add_socket(
+        server, ReadOperation(), address=address.format(name[1:]),
+        handler={EventType.CONNECTED: ask, EventType.ACCEPT: lambda event: begin(event.client_socket)},
+        stream_context={"certificate": ca.server.certificate, "private_key": ca.server.private_key},
+    )  # fmt: skip
+    executor.execute_request()
+    assert heard == [b"one\n", b"two\n", b"three\n"]
+    assert [life.names() for life in lives] == [
+        ["INITIALIZE", "CONNECTED", "READ", "WRITE", "FINALIZE"],
+        ["INITIALIZE", "READ", "WRITE", "FINALIZE"],
+        ["INITIALIZE", "READ", "WRITE", "DISCONNECTED", "FINALIZE"],
+    ]

@@ -69,6 +69,8 @@ def test_multi_handler() -> None:
     assert said == ["one", "two", "two"]
     with pytest.raises(TypeError):
         EventMultiHandler([None])
+    with pytest.raises(TypeError, match="a mapping of EventType to callables, got <function"):
+        CallbackEventHandler(one)
 
 
 @pytest.mark.parametrize("where", ["own", "global"])
