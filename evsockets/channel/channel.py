@@ -14,7 +14,7 @@ from ..operations.base import REPEAT, Operation
 from ..operations.begin import Reused, begin_life, name_peer
 from ..operations.delay import DelayedOperation
 from ..operations.duplex import ReadWriteOperation
-from ..operations.flush import BEGIN, FLUSH, IDLE, RESUME, takes_nothing
+from ..operations.flush import BEGIN, FLUSH, IDLE, RESUME, Linger, takes_nothing
 from ..operations.read import ReadOperation
 from ..operations.write import Told
 from ..phases import Phase
@@ -177,11 +177,14 @@ class Channel(Ending):
                     if self.tls is not None and not self.send_close_notify():
                         self._hold(None, FLUSH)
                         break
-                    self.end()
-                    return
-                following = IDLE
-                if self.alerts and not takes_nothing(self.operation):
-                    self.alerts = 0
+                    if self.tls is None or not self._is_early_to_close():
+                        self.end()
+                        return
+                    following = Linger()
+                else:
+                    following = IDLE
+                    if self.alerts and not takes_nothing(self.operation):
+                        self.alerts = 0
             self.operation = operation = following
             self.io_start = executor.moment
             try:
@@ -204,6 +207,11 @@ class Channel(Ending):
                 break
         if self.operation is not None:
             self.settle()
+
+    def _is_early_to_close(self) -> bool:
+        """Whether the session tickets of TLS 1.3 may be still to come; see `Linger`."""
+        nothing_read = not (self.bytes_received or self.ended or isinstance(self.socket, AcceptedSocket))
+        return nothing_read and type(self.operation) is not Linger and self.tls.version == "TLSv1.3"
 
     def settle(self) -> None:
         """The operation waits: what it can be late for is armed, what it waits for the engine knows."""
@@ -261,7 +269,7 @@ class Channel(Ending):
         operation = self.operation
         if operation is None or operation in (FLUSH, RESUME, BEGIN) or self.phase is Phase.OPENING:
             return self.held
-        return None if operation is IDLE else operation
+        return None if operation is IDLE or type(operation) is Linger else operation
 
     def set_operation(self, operation: Operation) -> None:
         """See `SocketBag.set_operation`."""

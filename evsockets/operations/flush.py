@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..channel import Channel
 
 DATA_ALERTS = 25
+# Seconds for the peer to take what was sent before the connection is closed all the same.
+_LINGER = 1.0
 
 
 class Flush(Operation):
@@ -117,6 +119,45 @@ class Idle(Operation):
 def takes_nothing(operation: Operation | None) -> bool:
     """Whether it leaves what lies unread, so that the alerts of an idle connection go on counting."""
     return isinstance(operation, ReadOperation) and isinstance(operation.picker, EmptyFramePicker)
+
+
+class Linger(Operation):
+    """Everything is sent, the end of TLS too, but an early close might lose what is on its way: a client
+    of TLS 1.3 that has read nothing has yet to get the session tickets, which the peer sends unasked, and
+    what reaches a closed socket is answered with a reset. So until the peer has all; a second at most."""
+
+    __slots__ = ("_next", "_pause", "_until")
+
+    phase = "writing"
+    timed = False
+
+    def start(self, channel: Channel) -> Operation | None:
+        self._pause = 0.005
+        self._next = channel.executor.now
+        self._until = self._next + _LINGER
+        return self._look(channel)
+
+    def _look(self, channel: Channel) -> Operation | None:
+        now = channel.executor.now
+        if now >= self._until or not channel.transport.is_unacknowledged():
+            return None
+        if now >= self._next:
+            self._next = now + self._pause
+            self._pause = min(2 * self._pause, 0.05)
+        return self
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        try:
+            data = channel.transport.recv()  # the tickets, which are no data
+        except OSError:
+            return None
+        return None if data == b"" else self._look(channel)
+
+    def due(self, channel: Channel) -> float | None:
+        return self._next
+
+    def expire(self, channel: Channel, now: float) -> Operation | None:
+        return self._look(channel)
 
 
 FLUSH = Flush()

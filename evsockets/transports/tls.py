@@ -11,7 +11,10 @@ of a handshake.
 from __future__ import annotations
 
 import _socket
+import array
+import fcntl
 import ssl
+import sys
 import time
 
 from ..engines.base import READ, WRITE
@@ -25,6 +28,8 @@ _SEND_SLICE = 65536
 # A handshake has a few flights; a peer that sends more without end waits for the next turn.
 _HANDSHAKE_READS = 16
 _EMPTY_READS = 4
+# From <linux/sockios.h>, tcp(7): bytes in the send queue that are not acknowledged.
+_SIOCOUTQ = 0x5411
 
 
 class TlsTransport(StreamTransport):
@@ -328,6 +333,14 @@ class TlsTransport(StreamTransport):
             return True
         self.wants = WRITE
         return False
+
+    def is_unacknowledged(self) -> bool:
+        """Return whether the peer's kernel has yet to acknowledge what was sent; True where none can tell."""
+        if sys.platform != "linux":
+            return True
+        count = array.array("i", [0])
+        fcntl.ioctl(self.sock.fileno(), _SIOCOUTQ, count, True)
+        return count[0] != 0
 
     def _end_writing(self) -> None:
         self._shut = True

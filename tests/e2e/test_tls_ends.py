@@ -6,6 +6,8 @@ import errno
 import socket
 import ssl
 import threading
+import time
+from typing import Any
 
 import pytest
 
@@ -207,3 +209,59 @@ def test_what_had_left_before_a_reset_is_counted(executor: RequestExecutor, ca: 
     assert log.names == [*USUAL, "WRITE", "EXCEPTION", *END]
     assert isinstance(log.error, DisconnectedError)
     assert log.metadata.bytes_sent >= server.results[0]
+
+
+@pytest.mark.parametrize("tickets", [True, False], ids=["late tickets", "no tickets"])
+def test_a_client_that_only_writes_loses_nothing(
+    executor: RequestExecutor, ca: Authority, tickets: bool
+) -> None:
+    """TLS 1.3's session tickets come unasked, here after everything was sent; closed already, the client's
+    kernel would answer them with a reset, and what the peer has not got by then would be dropped."""
+
+    def script(sock: socket.socket) -> int:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = server_side(ca).wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        assert outgoing.pending
+        time.sleep(0.1)  # by now a hasty client would have closed
+        if tickets:
+            sock.sendall(outgoing.read())
+        total = 0
+        while True:
+            try:
+                data = tls.read(65536)
+            except ssl.SSLWantReadError:
+                received = sock.recv(65536)
+                assert received, "the end came without close_notify"
+                incoming.write(received)
+            else:
+                if not data:
+                    return total
+                total += len(data)
+
+    with peer(script, receive_buffer=8192) as server:
+        log = talk(executor, server.url("tls"), WriteOperation(bytes(SIZE)), stream_context=roomy(ca))
+    assert server.results == [SIZE]
+    assert log.names == [*USUAL, "WRITE", *END]
+
+
+def test_a_client_that_only_writes_does_not_wait_for_ever(executor: RequestExecutor, ca: Authority) -> None:
+    done = threading.Event()
+    with peer(tls_script(server_side(ca), lambda sock: done.wait(PATIENCE)), receive_buffer=8192) as server:
+        log = talk(executor, server.url("tls"), WriteOperation(bytes(SIZE)), stream_context=roomy(ca))
+        done.set()
+    assert log.names == [*USUAL, "WRITE", *END]
+
+
+#: More than a small receive buffer holds, less than the kernel takes at once with `roomy`.
+SIZE = 150_000
+
+
+def roomy(ca: Authority) -> dict[str, Any]:
+    return {"ca_file": ca.ca_file, "send_buffer_size": 400_000}
