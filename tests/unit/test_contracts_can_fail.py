@@ -31,7 +31,7 @@ class Rereading(FramePicker):
 
 
 class TestRereading(PickerContract):
-    large_size = 4 * 1024 * 1024
+    large_size = 8 * 1024 * 1024
 
     def make_picker(self):
         return Rereading()
