@@ -6,7 +6,9 @@ it where `CI` is set: there the programs are installed before.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -40,11 +42,13 @@ def need(program: str) -> str:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port nobody uses now; the server that gets it binds with SO_REUSEADDR, as all here do."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody uses now, below those the system gives away: until the server has bound it, no connection
+    or listener of another run gets it."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def can_connect(family: int, address: object) -> Callable[[], bool]:
