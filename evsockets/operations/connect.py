@@ -15,6 +15,7 @@ from .base import Operation
 from .connect_race import ConnectRace
 from .dial import connected, failed, new_socket
 from .flush import BEGIN
+from .look_up import LookUp
 
 if TYPE_CHECKING:
     from ..channel import Channel
@@ -25,20 +26,20 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _ON_ITS_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EINTR})
 
 
-class Connect(Operation):
+class Connect(LookUp):
     """Resolves and connects; one object per attempt of a life, so it may hold the state of it."""
 
-    __slots__ = ("_candidate", "_failures", "_retry_at", "_sock", "_ticket", "address", "interest", "phase")
+    __slots__ = ("_candidate", "_failures", "_retry_at", "_sock", "address", "interest")
 
     def __init__(self, address: Address) -> None:
-        self.address = address
         self.phase = "connecting"
+        self._ticket = None
+        self.address = address
         self.interest = 0
         self._candidate: tuple[int, Any] | None = None  # the address dialled
         self._sock: Any = None
         self._failures = 0
         self._retry_at: float | None = None
-        self._ticket: Any = None
 
     def start(self, channel: Channel) -> Operation | None:
         address = self.address
@@ -51,15 +52,7 @@ class Connect(Operation):
             raise self._unresolved(error) from error
         if found is not None:
             return self._dial(channel, found[0])
-        self.phase = "resolving"
-        executor = channel.executor
-
-        def done(outcome: Any) -> None:
-            executor.call_soon_threadsafe(self._resolved, channel, outcome)
-
-        kind = _socket.SOCK_DGRAM if address.is_datagram else _socket.SOCK_STREAM
-        self._ticket = executor.resolver.resolve(address.host, address.port, kind, done)
-        return self
+        return self.look_up(channel, address)
 
     def _unresolved(self, error: OSError) -> ConnectionFailedError:
         return ConnectionFailedError(
@@ -69,15 +62,7 @@ class Connect(Operation):
             errno=error.errno,
         )
 
-    def _resolved(self, channel: Channel, outcome: Any) -> None:
-        if channel.operation is not self or self._ticket is None:
-            return
-        if channel.cancelled or channel.executor.stopping:  # in a callback before this one
-            return
-        self._ticket = None
-        channel.executor.guarded(channel, self._go_on, channel, outcome)
-
-    def _go_on(self, channel: Channel, outcome: Any) -> None:
+    def go_on(self, channel: Channel, outcome: Any) -> None:
         if isinstance(outcome, BaseException):
             if not isinstance(outcome, OSError | UnicodeError):
                 raise outcome
@@ -153,9 +138,7 @@ class Connect(Operation):
         return self
 
     def abandon(self, channel: Channel) -> None:
-        if self._ticket is not None:
-            self._ticket.cancel()
-            self._ticket = None
+        super().abandon(channel)
         sock, self._sock = self._sock, None
         if sock is not None:
             try:

@@ -18,6 +18,7 @@ from ..transports.listener import Listener, open_server
 from ..transports.options import adjust_options
 from .base import Operation
 from .flush import BEGIN
+from .look_up import LookUp
 from .read import ReadOperation
 
 if TYPE_CHECKING:
@@ -35,18 +36,18 @@ _SKIPPED = frozenset(
 _BACK_OFF = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
-class Listen(Operation):
+class Listen(LookUp):
     """Opens the listening socket. Names are resolved without blocking, as clients' are."""
 
-    __slots__ = ("_sock", "_ticket", "address", "phase")
+    __slots__ = ("_sock", "address")
 
     interest = 0
 
     def __init__(self, address: Address | None, sock: Any) -> None:
-        self.address = address
         self.phase = "connecting"
+        self._ticket = None
+        self.address = address
         self._sock = sock
-        self._ticket: Any = None
 
     def start(self, channel: Channel) -> Operation | None:
         address = self.address
@@ -69,25 +70,9 @@ class Listen(Operation):
             raise self._error(channel, error, "resolving") from error
         if found is not None:
             return self._open(channel, found)
-        self.phase = "resolving"
-        executor = channel.executor
+        return self.look_up(channel, address)
 
-        def done(outcome: Any) -> None:
-            executor.call_soon_threadsafe(self._resolved, channel, outcome)
-
-        kind = _socket.SOCK_DGRAM if address.is_datagram else _socket.SOCK_STREAM
-        self._ticket = executor.resolver.resolve(address.host, address.port, kind, done)
-        return self
-
-    def _resolved(self, channel: Channel, outcome: Any) -> None:
-        if channel.operation is not self or self._ticket is None:
-            return
-        if channel.cancelled or channel.executor.stopping:  # in a callback before this one
-            return
-        self._ticket = None
-        channel.executor.guarded(channel, self._go_on, channel, outcome)
-
-    def _go_on(self, channel: Channel, outcome: Any) -> None:
+    def go_on(self, channel: Channel, outcome: Any) -> None:
         if isinstance(outcome, BaseException):
             if not isinstance(outcome, OSError):
                 raise outcome
@@ -146,11 +131,6 @@ class Listen(Operation):
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self
-
-    def abandon(self, channel: Channel) -> None:
-        if self._ticket is not None:
-            self._ticket.cancel()
-            self._ticket = None
 
 
 class Accept(ReadOperation):

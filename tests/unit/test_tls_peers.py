@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import socket
 import subprocess
 import threading
@@ -19,6 +18,7 @@ from evsockets.engines.base import READ, WRITE
 from evsockets.transports.listener import adopt
 from evsockets.transports.tls import TlsTransport
 from support.certificates import Authority
+from support.servers import need
 from support.tls import contexts
 from support.transports import LIMIT
 
@@ -118,7 +118,6 @@ def test_a_blocking_client(
     ours.close()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
 def test_key_updates_while_a_write_is_pending(
     stack: ExitStack, ca: Authority, tmp_path: Path, thread: Callable[[Callable[[], None]], None]
 ) -> None:
@@ -126,7 +125,7 @@ def test_key_updates_while_a_write_is_pending(
     listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     errors = stack.enter_context(open(tmp_path / "errors", "wb"))
-    command = ["openssl", "s_client", "-tls1_3", "-CAfile", ca.ca_file, "-connect", address]
+    command = [need("openssl"), "s_client", "-tls1_3", "-CAfile", ca.ca_file, "-connect", address]
     peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
     stack.enter_context(peer)
     stack.callback(peer.kill)
