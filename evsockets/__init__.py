@@ -1,59 +1,82 @@
 """Many sockets at once: one executor, frames, TLS, time-outs and events, on interchangeable engines."""
 
+from . import _build as _build  # first: it chooses where the others are imported from
+
+# Then the core: where they are compiled, its classes refer to each other.
+from .core import channel as _channel  # noqa: F401
+
+# isort: split
 from .address import get_transports
 from .channel import Channel
 from .configuration import WAIT_FOREVER, Configuration, StreamContext
 from .context import ExecutionContext
-from .drain import DrainReport
+from .conversation import Conversation
+from .core.drain import DrainReport
+from .core.operation import Operation
+from .core.timer import Timer
+from .dump import dump_on_signal
 from .engines.base import READ, WRITE, Engine
 from .engines.discovery import available_engines, create_engine
 from .errors import (
     AcceptError,
     AddressError,
     ConnectionFailedError,
+    ConversationEndedError,
     DisconnectedError,
     EngineError,
     EngineUnavailableError,
     EvSocketsError,
     FrameError,
     HandlerError,
+    MailboxClosedError,
+    MailboxFullError,
     NetworkSocketError,
     ReceiveError,
     SendError,
     SlowTransferError,
+    SocketTimeoutError,
     TlsHandshakeError,
     TransferError,
     UnknownSocketError,
     UnmanagedSocketError,
     UnsupportedOperationError,
+    WorkerLostError,
 )
+from .event_types import EventType, TimeoutStage
 from .events import (
     AcceptEvent,
     DataAlertEvent,
     Event,
-    EventType,
     IoEvent,
     ReadEvent,
     SocketExceptionEvent,
     TimeoutEvent,
-    TimeoutStage,
     WriteEvent,
 )
 from .executor import RequestExecutor
+from .explain import explain
 from .factory import AsyncSocketFactory
+from .fan_out import fan_out, fan_out_async
 from .frames import (
     AcceptedFrame,
+    BatchFramePicker,
     EmptyFrame,
     EmptyFramePicker,
     EndOfStreamFramePicker,
     FixedLengthFramePicker,
     Frame,
+    FrameBatch,
     FramePicker,
     Inbox,
     LengthPrefixedFramePicker,
+    LineFramePicker,
     MarkerFramePicker,
+    NetstringFramePicker,
     PartialFrame,
     RawFramePicker,
+    RegexFramePicker,
+    RespFramePicker,
+    VarintPrefixedFramePicker,
 )
 from .handlers import (
     CallbackEventHandler,
@@ -63,17 +86,20 @@ from .handlers import (
     TlsDataFlushEventHandler,
 )
 from .limits import ConstantLimitationSolver, LimitationDecision, LimitationSolver, NoLimitationSolver
+from .mailbox import Mailbox
 from .metadata import SocketMetadata
-from .operations import (
-    DelayedOperation,
-    NullOperation,
-    Operation,
-    ReadOperation,
-    ReadWriteOperation,
-    ShutdownWriteOperation,
-    TlsHandshakeOperation,
-    WriteOperation,
-)
+from .metrics import PrometheusEventHandler
+from .operations.conversation import ConversationOperation
+from .operations.datagrams import DatagramOperation
+from .operations.delay import DelayedOperation
+from .operations.duplex import ReadWriteOperation
+from .operations.handshake import TlsHandshakeOperation
+from .operations.null import NullOperation
+from .operations.read import ReadOperation
+from .operations.shutdown import ShutdownWriteOperation
+from .operations.write import WriteOperation
+from .outcomes import Outcome, Target
+from .serve import serve
 from .socket_bag import SocketBag
 from .sockets import (
     AcceptedSocket,
@@ -83,6 +109,7 @@ from .sockets import (
     ServerSocket,
     SocketType,
 )
+from .timeline import Timeline
 
 __version__ = "0.1.0"
 
@@ -96,14 +123,19 @@ __all__ = [
     "AcceptedSocket",
     "AddressError",
     "AsyncSocketFactory",
+    "BatchFramePicker",
     "CallbackEventHandler",
     "Channel",
     "ClientSocket",
     "Configuration",
     "ConnectionFailedError",
     "ConstantLimitationSolver",
+    "Conversation",
+    "ConversationEndedError",
+    "ConversationOperation",
     "DataAlertEvent",
     "DatagramClientSocket",
+    "DatagramOperation",
     "DelayedOperation",
     "DisconnectedError",
     "DrainReport",
@@ -120,6 +152,7 @@ __all__ = [
     "ExecutionContext",
     "FixedLengthFramePicker",
     "Frame",
+    "FrameBatch",
     "FrameError",
     "FramePicker",
     "HandlerError",
@@ -128,20 +161,29 @@ __all__ = [
     "LengthPrefixedFramePicker",
     "LimitationDecision",
     "LimitationSolver",
+    "LineFramePicker",
+    "Mailbox",
+    "MailboxClosedError",
+    "MailboxFullError",
     "MarkerFramePicker",
+    "NetstringFramePicker",
     "NetworkSocketError",
     "NoLimitationSolver",
     "NullOperation",
     "Operation",
+    "Outcome",
     "PartialFrame",
     "PersistentClientSocket",
+    "PrometheusEventHandler",
     "RawFramePicker",
     "ReadEvent",
     "ReadOperation",
     "ReadWriteOperation",
     "ReceiveError",
+    "RegexFramePicker",
     "RemoveFinishedSocketsEventHandler",
     "RequestExecutor",
+    "RespFramePicker",
     "SendError",
     "ServerSocket",
     "ShutdownWriteOperation",
@@ -150,10 +192,14 @@ __all__ = [
     "SocketBag",
     "SocketExceptionEvent",
     "SocketMetadata",
+    "SocketTimeoutError",
     "SocketType",
     "StreamContext",
+    "Target",
+    "Timeline",
     "TimeoutEvent",
     "TimeoutStage",
+    "Timer",
     "TlsDataFlushEventHandler",
     "TlsHandshakeError",
     "TlsHandshakeOperation",
@@ -161,9 +207,16 @@ __all__ = [
     "UnknownSocketError",
     "UnmanagedSocketError",
     "UnsupportedOperationError",
+    "VarintPrefixedFramePicker",
+    "WorkerLostError",
     "WriteEvent",
     "WriteOperation",
     "available_engines",
     "create_engine",
+    "dump_on_signal",
+    "explain",
+    "fan_out",
+    "fan_out_async",
     "get_transports",
+    "serve",
 ]

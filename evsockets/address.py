@@ -9,9 +9,12 @@ import socket
 import string
 import sys
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import AddressError
+
+if TYPE_CHECKING:
+    from .typing import SocketAddress
 
 # What a system call takes or gives as an address: a tuple for IP, str or bytes for unix, None if unnamed.
 SockAddr = Any
@@ -84,6 +87,11 @@ class Address:
         elif self.host is not None and self.port is not None and "%" not in self.host:
             fixed = numeric_address(self.host, self.port)
         put(self, "fixed", fixed)
+
+    @property
+    def written_scheme(self) -> str:
+        """The scheme as `text` has it, in lower case: "ssl" and "tlsv1.3" stay what they are."""
+        return self.text.partition("://")[0].lower()
 
     def __str__(self) -> str:
         return self.text
@@ -254,7 +262,7 @@ def sockaddr_of(path: str) -> str | bytes:
     return b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path
 
 
-def public_address(family: int, sockaddr: SockAddr) -> SockAddr:
+def public_address(family: int, sockaddr: SockAddr) -> SocketAddress:
     """Return `sockaddr` as users see it: an IP tuple as it is, a unix path or `@name`; None if unnamed."""
     if family != _socket.AF_UNIX:
         return sockaddr or None
@@ -277,3 +285,11 @@ def address_url(scheme: str, family: int, sockaddr: SockAddr) -> str:
         except OSError:  # the interface went away
             host = f"{host}%{sockaddr[3]}"
     return f"{scheme}://[{host}]:{port}"
+
+
+def address_of(transport: Any, side: str) -> SocketAddress:
+    """What `socket.getpeername` or `getsockname` says; None where there is no socket or no answer."""
+    try:
+        return public_address(transport.sock.family, getattr(transport.sock, side)())
+    except (OSError, AttributeError):
+        return None

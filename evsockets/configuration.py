@@ -6,31 +6,37 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from .address import check_host
-from .checks import (
+from .validation import (
+    check_certificates,
     check_duration,
     check_flag,
     check_group,
     check_int,
     check_keepalive,
     check_names,
+    check_options,
+    check_server_hostname,
     check_speed,
     check_timeout,
     nearest,
     parse_bind,
 )
-from .errors import AddressError
 
-__all__ = ["WAIT_FOREVER", "Configuration", "StreamContext", "check_timeout"]
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from .typing import ConfigurationKeywords, Path, StreamKeywords
 
 WAIT_FOREVER = None
 
-Path = str | os.PathLike[str]
+_TLS_FIELDS = ("alpn_protocols", "verify", "ca_file", "ca_data", "certificate", "private_key")
 
 
-_TLS_FIELDS = ("alpn_protocols", "verify", "ca_file", "certificate", "private_key")
+_FLAGS = (
+    "reuse_port", "connect_datagrams", "broadcast", "no_delay", "require_close_notify", "unlink_socket",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +48,22 @@ class StreamContext:
     listener's queue. `reuse_address` (SO_REUSEADDR): None is yes for stream servers and multicast, else no.
     `reuse_port` lets several processes listen on one port. `tcp_keepalive`: True, the seconds of silence
     before the first probe, or `(seconds before, seconds between, probes)`. `ipv6_only`: None leaves the
-    system's default. Buffer sizes are in bytes, None leaves the system's.
+    system's default. Buffer sizes are in bytes, None leaves the system's. `options` are socket options of
+    your own, `(level, name, value)` each with an int or bytes as `setsockopt` takes them, set after all
+    others and before bind, connect or listen.
 
-    Datagrams: `broadcast`, `multicast_groups` to join (numeric addresses), `multicast_interface` (name, index
-    or, for IPv4, its address), `multicast_ttl` in hops, `multicast_loop`.
+    Datagrams: `connect_datagrams=False` makes a client that asks its address and takes answers from anybody
+    (the frame's `remote_address` tells whom). `broadcast`, `multicast_groups` to join (numeric addresses),
+    `multicast_interface` (name, index or, for IPv4, its address), `multicast_ttl` in hops, `multicast_loop`.
 
-    TLS: `tls` is a ready `ssl.SSLContext` and excludes `alpn_protocols`, `verify`, `ca_file`, `certificate`
-    and `private_key`. `verify`: None is True for clients and False for servers, which also take "optional".
-    `ca_file` (a PEM file, or a directory of hashed ones) replaces the system's authorities. `certificate` and
-    `private_key` are PEM files; the key may be in the certificate's file. `server_hostname` is the name sent
-    and verified, None takes the address's host. `require_close_notify=False` takes a connection that ends
-    without TLS's own end as a proper end.
+    TLS: `tls` is a ready `ssl.SSLContext` and excludes `alpn_protocols`, `verify`, `ca_file`, `ca_data`,
+    `certificate` and `private_key`. `verify`: None is True for clients and False for servers, which also take
+    "optional". `ca_file` (a PEM file, or a directory of hashed ones) and `ca_data` (PEM certificates
+    themselves, str or bytes) replace the system's authorities. `certificate` and `private_key` are PEM files;
+    the key may be in the certificate's file. `server_hostname` is the name sent and verified, None takes the
+    address's host; a certificate must have it among its alternative names (RFC 9525: the common name is not
+    looked at, unless a `tls` of your own says so).
+    `require_close_notify=False` takes a connection that ends without TLS's own end as a proper end.
 
     `unlink_socket=False` leaves a unix server's socket file in place when it closes.
 
@@ -63,6 +74,8 @@ class StreamContext:
     backlog: int = 1024
     reuse_address: bool | None = None
     reuse_port: bool = False
+    options: tuple[tuple[int, int, int | bytes], ...] = ()
+    connect_datagrams: bool = True
     broadcast: bool = False
     multicast_groups: tuple[str, ...] = ()
     multicast_interface: str | int | None = None
@@ -78,12 +91,17 @@ class StreamContext:
     alpn_protocols: tuple[str, ...] = ()
     verify: bool | Literal["optional"] | None = None
     ca_file: Path | None = None
+    ca_data: str | bytes | None = None
     certificate: Path | None = None
     private_key: Path | None = None
     require_close_notify: bool = True
     unlink_socket: bool = True
     # Whether a stream client's socket wants nothing but no_delay.
     _usual: bool = field(init=False, compare=False, repr=False)
+
+    if TYPE_CHECKING:  # more is taken than is kept: lists, for example
+
+        def __init__(self, **settings: Unpack[StreamKeywords]) -> None: ...
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -92,9 +110,10 @@ class StreamContext:
             self,
             "_usual",
             all(value is None for value in (*unusual, self.send_buffer_size))
-            and not (self.reuse_port or self.tcp_keepalive),
+            and not (self.reuse_port or self.tcp_keepalive or self.options),
         )
-        for name in ("reuse_port", "broadcast", "no_delay", "require_close_notify", "unlink_socket"):
+        put(self, "options", check_options(self.options))
+        for name in _FLAGS:
             check_flag(name, getattr(self, name))
         for name in ("reuse_address", "multicast_loop", "ipv6_only"):
             if getattr(self, name) is not None:
@@ -126,19 +145,15 @@ class StreamContext:
         for protocol in self.alpn_protocols:
             if not protocol.isascii() or not 0 < len(protocol) < 256:
                 raise ValueError(f"alpn_protocols: {protocol!r} must have 1 to 255 ASCII characters")
+        if self.ca_data is not None:
+            object.__setattr__(self, "ca_data", check_certificates("ca_data", self.ca_data))
         for name in ("ca_file", "certificate", "private_key"):
             value = getattr(self, name)
             if value is not None:
                 if not isinstance(value, (str, os.PathLike)):
                     raise TypeError(f"{name} must be a path (str or PathLike), not {type(value).__name__}")
                 object.__setattr__(self, name, os.fspath(value))
-        if self.server_hostname is not None:
-            if not isinstance(self.server_hostname, str):
-                raise TypeError("server_hostname must be a str or None")
-            try:
-                check_host(self.server_hostname)
-            except AddressError as error:
-                raise ValueError(f"server_hostname: {error}") from None
+        check_server_hostname(self.server_hostname)
         if self.verify not in (None, True, False, "optional") or isinstance(self.verify, (int, float)) != (
             isinstance(self.verify, bool)
         ):
@@ -153,32 +168,32 @@ class StreamContext:
                 if getattr(self, name) not in (None, ()):
                     raise ValueError(f"tls= and {name}= exclude each other: set {name} in the SSLContext")
 
-    @classmethod
-    def of(cls, value: StreamContext | Mapping[str, Any] | None) -> StreamContext:
-        """Return `value` as a StreamContext: itself, a mapping of its names, or None for the defaults.
-
-        Raises TypeError for anything else, naming the nearest name to an unknown one.
-        """
-        if isinstance(value, cls):
-            return value
-        if value is None:
-            return _DEFAULT
-        if not isinstance(value, Mapping):
-            raise TypeError(f"a stream context is a StreamContext or a mapping, not {type(value).__name__}")
-        known = [entry.name for entry in fields(cls) if entry.init]
-        for name in value:
-            if name not in known:
-                raise TypeError(f"unknown stream context setting {name!r}{nearest(str(name), known)}")
-        return cls(**value)
-
-    @property
-    def tls_settings(self) -> tuple[Any, ...]:
-        """Everything here that TLS depends on, hashable: equal tuples may share a connection."""
-        settings = [getattr(self, name) for name in _TLS_FIELDS]
-        return (self.tls, self.server_hostname, self.require_close_notify, *settings)
-
 
 _DEFAULT = StreamContext()
+
+
+def stream_context_of(value: StreamContext | StreamKeywords | None) -> StreamContext:
+    """Return `value` as a StreamContext: itself, a mapping of its names, or None for the defaults.
+
+    Raises TypeError for anything else, naming the nearest name to an unknown one.
+    """
+    if isinstance(value, StreamContext):
+        return value
+    if value is None:
+        return _DEFAULT
+    if not isinstance(value, Mapping):
+        raise TypeError(f"a stream context is a StreamContext or a mapping, not {type(value).__name__}")
+    known = [entry.name for entry in fields(StreamContext) if entry.init]
+    for name in value:
+        if name not in known:
+            raise TypeError(f"unknown stream context setting {name!r}{nearest(str(name), known)}")
+    return StreamContext(**value)
+
+
+def tls_settings_of(context: StreamContext) -> tuple[Any, ...]:
+    """Everything in `context` that TLS depends on, hashable: equal tuples may share a connection."""
+    settings = [getattr(context, name) for name in _TLS_FIELDS]
+    return (context.tls, context.server_hostname, context.require_close_notify, *settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +202,9 @@ class Configuration:
 
     `preferred_engines` are tried in order where no engine is named. `stream_context` (a StreamContext, a
     mapping of its names, or None for the defaults) and the other values are what sockets start with.
-    `isolate_handler_errors` makes an error in a handler that socket's affair alone.
+    `isolate_handler_errors` makes an exception in a handler an EXCEPTION event of that socket, instead of the
+    end of the run. `resolver_threads` (at least 1) names are looked up at a time: fewer that hang delay no
+    others.
 
     Raises TypeError or ValueError naming the option.
     """
@@ -203,6 +220,11 @@ class Configuration:
     min_send_speed: float | None = None
     min_send_speed_duration: float | None = None
     isolate_handler_errors: bool = False
+    resolver_threads: int = 64
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **settings: Unpack[ConfigurationKeywords]) -> None: ...
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -214,5 +236,6 @@ class Configuration:
             put(self, name, check_duration(name, getattr(self, name)))
         put(self, "preferred_engines", check_names("preferred_engines", self.preferred_engines))
         if self.stream_context is not None:
-            put(self, "stream_context", StreamContext.of(self.stream_context))
+            put(self, "stream_context", stream_context_of(self.stream_context))
         check_flag("isolate_handler_errors", self.isolate_handler_errors)
+        check_int("resolver_threads", self.resolver_threads, 1, 2**31 - 1)

@@ -6,11 +6,49 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import Literal, Unpack
+
+    from .event_types import TimeoutStage
     from .frames.base import FramePicker, PartialFrame
+    from .sockets import Socket
+    from .typing import ErrorKeywords, SocketAddress, TimeoutPhase
 
 
 class EvSocketsError(Exception):
-    """Base of all errors of this library."""
+    """Base of all errors of this library.
+
+    They can be pickled: all but `socket`, and a cause that cannot be pickled becomes its repr.
+    """
+
+    def __reduce__(self) -> Any:
+        state = {name: value for name, value in self.__dict__.items() if name != "__notes__"}
+        if "socket" in state:
+            state["socket"] = None
+        return _restored, (type(self), self.args, state, _sendable(self.__cause__))
+
+
+def _restored(
+    kind: type[EvSocketsError], args: tuple[Any, ...], state: dict[str, Any], cause: BaseException | None
+) -> EvSocketsError:
+    """What was pickled."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    error.__cause__ = cause
+    return error
+
+
+def _sendable(cause: BaseException | None) -> BaseException | None:
+    """The cause, if it can be pickled, else what it looks like."""
+    if cause is None or (isinstance(cause, OSError) and type(cause).__module__ == "builtins"):
+        return cause
+    import pickle
+
+    try:
+        pickle.loads(pickle.dumps(cause))
+    except Exception:
+        return RuntimeError(repr(cause))
+    return cause
 
 
 class AddressError(EvSocketsError, ValueError):
@@ -29,6 +67,17 @@ class UnknownSocketError(EvSocketsError, LookupError):
     """The socket is not in this bag."""
 
 
+class MailboxFullError(EvSocketsError):
+    """A mailbox holds as many items as it may."""
+
+
+class MailboxClosedError(EvSocketsError):
+    """A mailbox is closed: nothing can be put, or nothing is left to be taken."""
+
+    #: Whether a conversation that does not catch it ends as one that returns.
+    _ends_conversation = False
+
+
 class NetworkSocketError(EvSocketsError):
     """Something went wrong on one socket.
 
@@ -40,7 +89,12 @@ class NetworkSocketError(EvSocketsError):
     _unplaced = False
 
     def __init__(
-        self, message: str = "", *, socket: Any = None, address: str | None = None, errno: int | None = None
+        self,
+        message: str = "",
+        *,
+        socket: Socket | None = None,
+        address: str | None = None,
+        errno: int | None = None,
     ) -> None:
         super().__init__(message)
         self.socket = socket
@@ -55,7 +109,11 @@ class ConnectionFailedError(NetworkSocketError):
     """
 
     def __init__(
-        self, message: str = "", *, attempts: Sequence[tuple[Any, OSError]] = (), **details: Any
+        self,
+        message: str = "",
+        *,
+        attempts: Sequence[tuple[SocketAddress, OSError]] = (),
+        **details: Unpack[ErrorKeywords],
     ) -> None:
         super().__init__(message, **details)
         self.attempts = list(attempts)
@@ -66,7 +124,14 @@ class TlsHandshakeError(ConnectionFailedError):
 
 
 class DisconnectedError(NetworkSocketError):
-    """The peer ended or reset the connection while an operation was pending."""
+    """The peer ended or reset the connection while an operation was pending.
+
+    `clean`: it ended in order, where no frame had begun.
+    """
+
+    def __init__(self, message: str = "", *, clean: bool = False, **details: Unpack[ErrorKeywords]) -> None:
+        super().__init__(message, **details)
+        self.clean = clean
 
 
 class AcceptError(NetworkSocketError):
@@ -85,7 +150,7 @@ class FrameError(NetworkSocketError):
         *,
         picker: FramePicker | None = None,
         partial: PartialFrame | None = None,
-        **details: Any,
+        **details: Unpack[ErrorKeywords],
     ) -> None:
         super().__init__(message, **details)
         self.picker = picker
@@ -124,12 +189,43 @@ class SlowTransferError(TransferError):
         self,
         message: str = "",
         *,
-        direction: str = "receive",
+        direction: Literal["receive", "send"] = "receive",
         speed: float = 0.0,
         duration: float = 0.0,
-        **details: Any,
+        **details: Unpack[ErrorKeywords],
     ) -> None:
         super().__init__(message, **details)
         self.direction = direction
         self.speed = speed
         self.duration = duration
+
+
+class SocketTimeoutError(NetworkSocketError, TimeoutError):
+    """A time-out passed inside a conversation.
+
+    `when` is the stage: `TimeoutStage.IO`, or `TimeoutStage.SCOPE` of a `timeout()` block; `phase` is what
+    the socket did, in the words of `TimeoutEvent.phase`.
+    """
+
+    #: Whether TIMEOUT is what is told of it, if nobody catches it.
+    _is_told_as_timeout = False
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        when: TimeoutStage | None = None,
+        phase: TimeoutPhase | Literal[""] = "",
+        **details: Unpack[ErrorKeywords],
+    ) -> None:
+        super().__init__(message, **details)
+        self.when = when
+        self.phase = phase
+
+
+class ConversationEndedError(EvSocketsError):
+    """A conversation was cancelled, closed or replaced before it returned: an outcome of `fan_out`."""
+
+
+class WorkerLostError(EvSocketsError):
+    """A worker process ended before its work was done."""

@@ -5,46 +5,26 @@ An event carries the next move: an I/O event's `next_operation` decides what its
 
 from __future__ import annotations
 
-import enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
+
+from ._generic import Generic
+from .core.operation import UNTOLD, Operation
+from .event_types import EventType, TimeoutStage
+from .frames.base import FrameT_co
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from .channel import Channel as PublicChannel
     from .context import ExecutionContext
+    from .core.channel import Channel
     from .executor import RequestExecutor
     from .frames.base import AcceptedFrame, Frame, FramePicker
     from .metadata import SocketMetadata
-    from .operations.base import Operation
     from .operations.write import WriteOperation
     from .sockets import AcceptedSocket, DatagramClientSocket, Socket
+    from .typing import Data, SocketAddress, TimeoutPhase
 
 
-class EventType(enum.Enum):
-    """Every kind of event; the values serve as names in other event systems."""
-
-    INITIALIZE = "socket.event.initialize"
-    CONNECTED = "socket.event.connected"
-    ACCEPT = "socket.event.accept"
-    READ = "socket.event.read"
-    OOB = "socket.event.oob"
-    WRITE = "socket.event.write"
-    DATA_ALERT = "socket.event.data_alert"
-    DISCONNECTED = "socket.event.disconnected"
-    FINALIZE = "socket.event.finalize"
-    TIMEOUT = "socket.event.timeout"
-    EXCEPTION = "socket.event.exception"
-
-    # Members are singletons: the identity hash saves a Python call in every look-up.
-    __hash__ = object.__hash__
-
-
-class TimeoutStage(enum.Enum):
-    """Which time-out has passed."""
-
-    CONNECTION = "connection"
-    IO = "io"
-    IDLE = "idle"
-    REQUEST = "request"
+_READ, _WRITE = EventType.READ, EventType.WRITE
 
 
 class Event:
@@ -52,11 +32,11 @@ class Event:
 
     __slots__ = ("_channel", "type")
 
-    _channel: Channel
+    _channel: Channel  # no other class is a PublicChannel
 
-    def __init__(self, type: EventType, channel: Any) -> None:
+    def __init__(self, type: EventType, channel: PublicChannel) -> None:
         self.type = type
-        self._channel = channel
+        self._channel = channel  # type: ignore[assignment]
 
     @property
     def socket(self) -> Socket:
@@ -66,7 +46,7 @@ class Event:
     @property
     def executor(self) -> RequestExecutor:
         """The executor running the socket."""
-        return self._channel.executor
+        return self._channel.loop.executor
 
     @property
     def metadata(self) -> SocketMetadata:
@@ -81,12 +61,12 @@ class Event:
     @property
     def context(self) -> ExecutionContext:
         """The context of this run."""
-        return self._channel.executor.context
+        return self._channel.loop.context
 
     def cancel_operation(self) -> None:
         """End this socket once the event's other handlers have run; nothing else is sent or reported
         but DISCONNECTED (if it was connected) and FINALIZE."""
-        self._channel.executor.check_thread()
+        self._channel.loop.check_thread()
         self._channel.cancel()
 
     @property
@@ -103,83 +83,79 @@ class Event:
 
 
 class IoEvent(Event):
-    """An event whose handler decides what the socket does next."""
+    """An event whose handler decides what the socket does next, until it returns."""
 
-    __slots__ = ("_next",)
+    __slots__ = ()
 
-    # Set by the operations package: an arrow from here to there would be the wrong way round.
-    _operation: ClassVar[Any]
-    _read_operation: ClassVar[Any]
-    _write_operation: ClassVar[Any]
-
-    def __init__(self, type: EventType, channel: Any) -> None:
+    def __init__(self, type: EventType, channel: PublicChannel) -> None:
         self.type = type
-        self._channel = channel
-        self._next: Operation | None = None
+        self._channel = channel  # type: ignore[assignment]
+        self._channel.next = None
 
     @property
     def next_operation(self) -> Operation | None:
-        """What the socket does next, None for nothing. May be assigned (TypeError for what is no
-        operation); the last word counts."""
-        override = self._channel.override  # of `SocketBag.set_operation`
-        return self._next if override is None else override
+        """What the socket does next, None for nothing and once the handlers have returned. May be assigned
+        (TypeError for what is no operation); the last word counts."""
+        named: Operation | None = self._channel.next
+        return None if named is UNTOLD else named
 
     @next_operation.setter
     def next_operation(self, operation: Operation | None) -> None:
-        if operation is not None and not isinstance(operation, self._operation):
+        if operation is not None and not isinstance(operation, Operation):
             raise TypeError(f"next_operation must be an operation or None, got {operation!r}")
-        self._next = operation
-        self._channel.override = None
+        if self._channel.next is not UNTOLD:
+            self._channel.next = operation
 
     def next_is_read(self, picker: FramePicker | None = None) -> None:
         """Read a frame next; without a picker whatever arrives first."""
-        self._next = self._read_operation(picker)
-        self._channel.override = None  # of `SocketBag.set_operation`: the last word counts
+        channel = self._channel
+        operation = channel.loop.maker.read(picker)
+        if channel.next is not UNTOLD:
+            channel.next = operation
 
-    def next_is_write(self, data: Any = None, then: Operation | None = None) -> None:
+    def next_is_write(self, data: Data | None = None, then: Operation | None = None) -> None:
         """Write `data` (bytes-like or an iterable of bytes-like) next, and after it do `then`."""
-        self._next = operation = self._write_operation(data)
-        self._channel.override = None
-        if then is not None:
-            if isinstance(then, self._operation):
-                operation._then = then  # what the constructor's keyword does, at a third of the price
-            else:
-                operation.then = then
+        channel = self._channel
+        operation = channel.loop.maker.write(data, then)
+        if channel.next is not UNTOLD:
+            channel.next = operation
 
     def next_is(self, operation: Operation) -> None:
         """Do `operation` next. TypeError if it is none."""
-        if not isinstance(operation, self._operation):
+        if not isinstance(operation, Operation):
             raise TypeError(f"next_is() takes an operation, such as ReadOperation(), got {operation!r}")
-        self._next = operation
-        self._channel.override = None
+        if self._channel.next is not UNTOLD:
+            self._channel.next = operation
 
     def next_operation_not_required(self) -> None:
         """Forget what was set: the request ends, or the connection idles."""
-        self._next = None
-        self._channel.override = None
+        if self._channel.next is not UNTOLD:
+            self._channel.next = None
 
 
-class ReadEvent(IoEvent):
-    """READ: a whole frame arrived. OOB: an urgent byte did."""
+class ReadEvent(IoEvent, Generic[FrameT_co]):
+    """READ: a whole frame arrived. OOB: an out-of-band byte did."""
 
     __slots__ = ("frame", "operation")
 
-    # On the class: the most frequent events save a store each.
-    type: EventType = EventType.READ
-
-    def __init__(self, channel: Any, frame: Frame, operation: Operation | None) -> None:
-        self._channel = channel
-        self._next = None
+    def __init__(self, channel: PublicChannel, frame: FrameT_co, operation: Operation | None) -> None:
+        self.type = _READ
+        self._channel = channel  # type: ignore[assignment]
+        self._channel.next = None
         self.frame = frame
         self.operation = operation
 
 
-class UrgentEvent(ReadEvent):
-    """OOB: `frame` holds one urgent byte; `operation` is what goes on unless another one is set."""
+class OutOfBandEvent(ReadEvent):
+    """OOB: `frame` holds the out-of-band byte; `operation` is what goes on unless another one is set."""
 
     __slots__ = ()
 
-    type = EventType.OOB
+    def __init__(self, channel: PublicChannel, frame: Frame, operation: Operation | None) -> None:
+        self.type = EventType.OOB
+        self._channel = channel  # type: ignore[assignment]  # told beside an operation, whose own next stays
+        self.frame = frame
+        self.operation = operation
 
 
 class WriteEvent(IoEvent):
@@ -187,11 +163,10 @@ class WriteEvent(IoEvent):
 
     __slots__ = ("operation",)
 
-    type: EventType = EventType.WRITE
-
-    def __init__(self, channel: Any, operation: WriteOperation) -> None:
-        self._channel = channel
-        self._next = operation._then
+    def __init__(self, channel: PublicChannel, operation: WriteOperation) -> None:
+        self.type = _WRITE
+        self._channel = channel  # type: ignore[assignment]
+        self._channel.next = operation._then
         self.operation = operation
 
 
@@ -200,17 +175,17 @@ class AcceptEvent(IoEvent):
 
     __slots__ = ("frame",)
 
-    def __init__(self, channel: Any, frame: AcceptedFrame) -> None:
+    def __init__(self, channel: PublicChannel, frame: AcceptedFrame) -> None:
         super().__init__(EventType.ACCEPT, channel)
         self.frame = frame
 
     @property
     def client_socket(self) -> AcceptedSocket | DatagramClientSocket:
         """The client, not in the bag yet."""
-        return self.frame.client_socket  # type: ignore[no-any-return]
+        return self.frame.client_socket
 
     @property
-    def remote_address(self) -> Any:
+    def remote_address(self) -> SocketAddress:
         """The client's address as `socket` gives it."""
         return self.frame.remote_address
 
@@ -220,7 +195,7 @@ class DataAlertEvent(IoEvent):
 
     __slots__ = ("attempt", "total_attempts")
 
-    def __init__(self, channel: Any, attempt: int, total_attempts: int) -> None:
+    def __init__(self, channel: PublicChannel, attempt: int, total_attempts: int) -> None:
         super().__init__(EventType.DATA_ALERT, channel)
         self.attempt = attempt
         self.total_attempts = total_attempts
@@ -231,7 +206,7 @@ class TimeoutEvent(Event):
 
     __slots__ = ("_one_more", "phase", "when")
 
-    def __init__(self, channel: Any, when: TimeoutStage, phase: str) -> None:
+    def __init__(self, channel: PublicChannel, when: TimeoutStage, phase: TimeoutPhase) -> None:
         super().__init__(EventType.TIMEOUT, channel)
         self.when = when
         self.phase = phase
@@ -250,9 +225,13 @@ class SocketExceptionEvent(Event):
 
     __slots__ = ("exception",)
 
-    def __init__(self, channel: Any, exception: Exception) -> None:
+    def __init__(self, channel: PublicChannel, exception: Exception) -> None:
         super().__init__(EventType.EXCEPTION, channel)
         self.exception = exception
 
     def _detail(self) -> str:
         return f"{self.exception!r} "
+
+
+CALLBACKS = {f"on_{type.name.lower()}": type for type in EventType}
+"""The keywords that take a callable for one event type (`typing.EventCallbacks`), and that type."""

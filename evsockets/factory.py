@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
+from typing import Literal
 
+from ._generic import overload
 from .configuration import Configuration
 from .engines.base import Engine
 from .executor import RequestExecutor
@@ -18,8 +20,33 @@ class AsyncSocketFactory:
             raise TypeError(f"configuration must be a Configuration, got {configuration!r}")
         self.configuration = configuration if configuration is not None else Configuration()
 
+    @overload
     def create_socket(
-        self, type: SocketType = SocketType.CLIENT, *, persistent: bool = False, key: Any = None
+        self, type: Literal[SocketType.CLIENT] = ..., *, persistent: Literal[False] = ..., key: None = ...
+    ) -> ClientSocket: ...
+
+    @overload
+    def create_socket(
+        self, type: Literal[SocketType.CLIENT] = ..., *, persistent: Literal[True], key: Hashable = ...
+    ) -> PersistentClientSocket: ...
+
+    @overload
+    def create_socket(
+        self, type: Literal[SocketType.CLIENT] = ..., *, persistent: bool, key: None = ...
+    ) -> ClientSocket: ...
+
+    @overload
+    def create_socket(
+        self, type: Literal[SocketType.SERVER], *, persistent: Literal[False] = ..., key: None = ...
+    ) -> ServerSocket: ...
+
+    @overload
+    def create_socket(
+        self, type: SocketType, *, persistent: Literal[False] = ..., key: None = ...
+    ) -> ClientSocket | ServerSocket: ...
+
+    def create_socket(
+        self, type: SocketType = SocketType.CLIENT, *, persistent: bool = False, key: Hashable = None
     ) -> ClientSocket | PersistentClientSocket | ServerSocket:
         """A client (`persistent`: one from the pool for `key`) or a server; ValueError for another kind,
         for a persistent server, and for a key without `persistent`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .context import ExecutionContext
+    from .executor import RequestExecutor
+    from .typing import Client
 
 
 class LimitationDecision(Enum):
@@ -27,20 +29,20 @@ class LimitationSolver(ABC):
     """Decides which of the waiting sockets may start.
 
     A solver that is also callable gets the sockets' events, after every other handler. It may name the
-    `EventType` members it wants in `listens_to`, which spares the others their cost; None is all of them.
+    `EventType` members it wants in an attribute `listens_to`, which spares the others their cost.
     """
 
-    listens_to: frozenset[str] | None = None
-
-    def initialize(self, executor: Any, context: ExecutionContext) -> None:
+    def initialize(self, executor: RequestExecutor, context: ExecutionContext) -> None:
         """Called once at the beginning of a run."""
         return None
 
     @abstractmethod
-    def decide(self, executor: Any, socket: Any, context: ExecutionContext, total: int) -> LimitationDecision:
+    def decide(
+        self, executor: RequestExecutor, socket: Client, context: ExecutionContext, total: int
+    ) -> LimitationDecision:
         """Whether `socket` may start now. `total` counts the sockets that are not complete."""
 
-    def finalize(self, executor: Any, context: ExecutionContext) -> None:
+    def finalize(self, executor: RequestExecutor, context: ExecutionContext) -> None:
         """Called once at the end of a run, also after errors."""
         return None
 
@@ -48,7 +50,9 @@ class LimitationSolver(ABC):
 class NoLimitationSolver(LimitationSolver):
     """Every socket starts at once."""
 
-    def decide(self, executor: Any, socket: Any, context: ExecutionContext, total: int) -> LimitationDecision:
+    def decide(
+        self, executor: RequestExecutor, socket: Client, context: ExecutionContext, total: int
+    ) -> LimitationDecision:
         """Always OK."""
         return LimitationDecision.OK
 
@@ -71,9 +75,11 @@ class ConstantLimitationSolver(LimitationSolver):
         """How many sockets may run at a time."""
         return self._limit
 
-    def decide(self, executor: Any, socket: Any, context: ExecutionContext, total: int) -> LimitationDecision:
+    def decide(
+        self, executor: RequestExecutor, socket: Client, context: ExecutionContext, total: int
+    ) -> LimitationDecision:
         """OK while fewer than the limit run, else PROCESS_SCHEDULED."""
-        running: int = executor.admission.clients
+        running = executor._loop.admission.clients
         return LimitationDecision.OK if running < self._limit else LimitationDecision.PROCESS_SCHEDULED
 
     def __repr__(self) -> str:

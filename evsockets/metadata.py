@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
+from _socket import SOCK_STREAM
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, parse_address
-from .checks import check_duration, check_speed, check_timeout
-from .configuration import Configuration, StreamContext
+from .configuration import Configuration, StreamContext, stream_context_of
+from .validation import check_duration, check_speed, check_timeout, nearest
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from typing import Protocol
+
+    from .core.channel import Channel
+    from .transports.tls_info import TlsInfo
+    from .typing import SocketAddress, StreamKeywords
+
+    class Seconds(Protocol):
+        """A property: a number, or None."""
+
+        def __get__(self, metadata: SocketMetadata, owner: type[SocketMetadata]) -> float | None: ...
+
+        def __set__(self, metadata: SocketMetadata, value: float | None) -> None: ...
 
 TIMEOUTS = ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout")
 SPEEDS = ("min_receive_speed", "min_send_speed")
@@ -19,8 +30,11 @@ DURATIONS = ("min_receive_speed_duration", "min_send_speed_duration")
 
 
 def _stream_context(_name: str, value: Any) -> StreamContext:
-    return StreamContext.of(value)
+    return stream_context_of(value)
 
+
+LOOKS = 4
+"""How many times acknowledgements are looked at within one `io_timeout`, or one send speed's duration."""
 
 # How each setting is checked: called with its name and the value, it returns what is kept.
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -35,7 +49,11 @@ WRITABLE = ("address", "user_context", "keep_alive", *_CHECKS)
 class Settings:
     """What can be set but address and context. Never changed: sockets that keep their defaults share one."""
 
-    __slots__ = (*TIMEOUTS, *SPEEDS, *DURATIONS, "stream_context")
+    __slots__ = (
+        "connection_timeout", "idle_timeout", "io_timeout", "look_interval", "min_receive_speed",
+        "min_receive_speed_duration", "min_send_speed", "min_send_speed_duration", "minima",
+        "request_timeout", "stream_context",
+    )  # fmt: skip
 
     connection_timeout: float | None
     io_timeout: float | None
@@ -46,6 +64,10 @@ class Settings:
     min_send_speed: float | None
     min_send_speed_duration: float | None
     stream_context: StreamContext
+    look_interval: float | None
+    """Seconds between two looks at what the peer's kernel has acknowledged."""
+    minima: bool
+    """Whether a speed has a minimum."""
 
     @classmethod
     def of(cls, configuration: Configuration, *, server: bool) -> Settings:
@@ -55,24 +77,30 @@ class Settings:
             setattr(settings, name, None if server else getattr(configuration, name))
         for name in (*SPEEDS, *DURATIONS):
             setattr(settings, name, getattr(configuration, name))
-        settings.stream_context = StreamContext.of(configuration.stream_context)
+        settings.stream_context = stream_context_of(configuration.stream_context)
+        settings._work_out()
         return settings
 
     def changed(self, values: dict[str, Any]) -> Settings:
         """A copy with these checked values."""
         settings = Settings()
-        for name in self.__slots__:
+        for name in (*TIMEOUTS, *SPEEDS, *DURATIONS, "stream_context"):
             setattr(settings, name, values[name] if name in values else getattr(self, name))
+        settings._work_out()
         return settings
 
+    def _work_out(self) -> None:
+        self.look_interval = None if self.io_timeout is None else self.io_timeout / LOOKS
+        self.minima = bool(self.min_receive_speed or self.min_send_speed)
 
-def _setting(name: str, kind: str) -> Any:
+
+def _setting(name: str, kind: str) -> Seconds:
     def read(self: SocketMetadata) -> Any:
         return getattr(self._settings, name)
 
-    def write(self: SocketMetadata, value: Any) -> None:
+    def write(self: SocketMetadata, value: float | None) -> None:
         self._check_thread()
-        self.apply({name: value})
+        self._apply({name: value})
 
     return property(read, write, doc=f"{kind}. Negative or NaN: ValueError.")
 
@@ -84,28 +112,32 @@ class SocketMetadata:
     AttributeError.
     """
 
-    __slots__ = ("_address", "_channel", "_keep_alive", "_parsed", "_settings", "user_context")
+    __slots__ = ("_address", "_channel", "_keep_alive", "_parsed", "_result", "_settings", "user_context")
 
     def __init__(self, channel: Channel, settings: Settings, keep_alive: bool) -> None:
-        self._channel = channel
+        self._channel = channel  # when the life is over, its Remains
         self._settings = settings
         self._keep_alive = keep_alive
         self._address: str | None = None
         self._parsed: Address | None = None
+        self._result: Any = None
         self.user_context: Any = None
 
     def _check_thread(self) -> None:
-        self._channel.executor.check_thread()
+        self._channel.loop.check_thread()
 
-    def apply(self, values: dict[str, Any]) -> None:
+    def _apply(self, values: Mapping[str, Any]) -> None:
         """Set writable names, all or none. TypeError names the closest one for an unknown name."""
         settings: dict[str, Any] = {}
         address, parsed = self._address, self._parsed
-        server = self._channel.socket.is_server
+        server = self._channel.kind.is_server
         for name, value in values.items():
             if name == "address":
                 address = value
                 parsed = None if value is None else parse_address(value, server=server)
+                _check_adopted(parsed, self._channel.adopted)
+                if self._channel.operation is not None:
+                    self._channel.operation._check_place(self._channel, parsed)
             elif name in _CHECKS:
                 value = _CHECKS[name](name, value)
                 usual = getattr(self._settings, name)
@@ -117,10 +149,14 @@ class SocketMetadata:
         if "user_context" in values:
             self.user_context = values["user_context"]
         if "keep_alive" in values:
-            self._keep_alive = bool(values["keep_alive"]) or self._channel.socket.persistent
+            self._keep_alive = bool(values["keep_alive"]) or self._channel.kind._persistent
         if settings:
-            self._settings = self._channel.executor.settings_like(self._settings, settings)
+            self._settings = self._channel.loop.settings_like(self._settings, settings)
             self._channel.settings_changed()
+
+    def _timestamp(self, when: float) -> float:
+        """The Unix timestamp of a time on the executor's clock."""
+        return when + self._channel.loop.wall_offset
 
     connection_timeout = _setting("connection_timeout", "Seconds from resolving to CONNECTED, or None")
     io_timeout = _setting("io_timeout", "Seconds without a byte while an operation is pending, or None")
@@ -145,7 +181,7 @@ class SocketMetadata:
     @address.setter
     def address(self, value: str | None) -> None:
         self._check_thread()
-        self.apply({"address": value})
+        self._apply({"address": value})
 
     @property
     def stream_context(self) -> StreamContext:
@@ -153,9 +189,9 @@ class SocketMetadata:
         return self._settings.stream_context
 
     @stream_context.setter
-    def stream_context(self, value: Any) -> None:
+    def stream_context(self, value: StreamContext | StreamKeywords | None) -> None:
         self._check_thread()
-        self.apply({"stream_context": value})
+        self._apply({"stream_context": value})
 
     @property
     def keep_alive(self) -> bool:
@@ -165,7 +201,7 @@ class SocketMetadata:
     @keep_alive.setter
     def keep_alive(self, value: bool) -> None:
         self._check_thread()
-        self.apply({"keep_alive": value})
+        self._apply({"keep_alive": value})
 
     @property
     def request_complete(self) -> bool:
@@ -173,21 +209,35 @@ class SocketMetadata:
         return self._channel.complete
 
     @property
+    def result(self) -> Any:
+        """What the conversation has returned; None before, and without one."""
+        return self._result
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes that were written or posted the kernel has yet to take."""
+        return self._channel.unsent_bytes()
+
+    @property
     def connection_start_time(self) -> float | None:
         """Unix timestamp at which connecting began."""
-        return self._channel.timestamp(self._channel.opened_at)
+        start = self._channel.opened_at
+        return None if start is None else self._timestamp(start.when)
 
     @property
     def connection_finish_time(self) -> float | None:
         """Unix timestamp of CONNECTED."""
         start, finish = self._channel.opened_at, self._channel.connected_at
-        # What is connected at once began at the same moment, which is read after the turn's time.
-        return self._channel.timestamp(finish if start is None or finish is None else max(start.when, finish))
+        # A connection made at once began in the same turn, whose time is read when its handlers have run.
+        if finish is None:
+            return None
+        return self._timestamp(finish if start is None else max(start.when, finish))
 
     @property
     def last_io_start_time(self) -> float | None:
         """Unix timestamp at which the I/O clock started last."""
-        return self._channel.timestamp(self._channel.io_start)
+        start = self._channel.io_start
+        return None if start is None else self._timestamp(start.when)
 
     @property
     def bytes_sent(self) -> int:
@@ -210,25 +260,44 @@ class SocketMetadata:
         return self._channel.speed("send")
 
     @property
-    def remote_address(self) -> Any:
+    def remote_address(self) -> SocketAddress:
         """The peer's address as `socket` gives it; None without one."""
         return self._channel.remote_address()
 
     @property
-    def local_address(self) -> Any:
+    def local_address(self) -> SocketAddress:
         """Our address as `socket` gives it; None without one."""
         return self._channel.local_address()
 
     @property
-    def tls(self) -> Any:
-        """`version`, `cipher`, `alpn_protocol`, `peer_certificate`; None without TLS."""
-        return self._channel.tls
+    def tls(self) -> TlsInfo | None:
+        """`version`, `cipher`, `alpn_protocol`, `peer_certificate` and `peer_certificate_der`; None without
+        TLS."""
+        agreed: TlsInfo | None = self._channel.tls
+        return agreed
 
     def __repr__(self) -> str:
         return f"<SocketMetadata {self._address} complete={self.request_complete}>"
 
 
+def _check_adopted(address: Address | None, sock: Any) -> None:
+    """Raise TypeError for a stream's address on an adopted datagram socket, and the other way round."""
+    if address is None or sock is None:
+        return
+    if address.is_datagram if sock.type == SOCK_STREAM else address.is_stream:
+        kind = "a stream" if sock.type == SOCK_STREAM else "datagrams"
+        raise TypeError(f"address {address.text!r}: the socket adopted carries {kind}; leave the address out")
+
+
+def check_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is to be set on sockets to come, as it is kept; raises as setting it does. Addresses are not
+    looked at."""
+    for name in values:
+        if name not in WRITABLE:
+            raise _unknown(name)
+    return {name: _CHECKS[name](name, value) if name in _CHECKS else value for name, value in values.items()}
+
+
 def _unknown(name: str) -> TypeError:
-    near = difflib.get_close_matches(name, WRITABLE, 1, 0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(WRITABLE))}"
+    hint = nearest(name, WRITABLE) or f"; known are {', '.join(sorted(WRITABLE))}"
     return TypeError(f"unknown metadata {name!r}{hint}")

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .channel import Channel
+from .core import life, speed
+from .core.channel import Channel
+from .core.dispatch import Dispatch, take_callbacks
+from .core.operation import Operation
+from .core.remains import remains_of
+from .core.states import Phase
 from .errors import UnknownSocketError
 from .metadata import SocketMetadata
-from .operations.base import Operation
+from .operations.datagrams import DatagramOperation
 from .operations.read import ReadOperation
 from .sockets import AcceptedSocket, DatagramClientSocket, Socket
 
 if TYPE_CHECKING:
-    from .channel.state import State
-    from .executor import RequestExecutor
+    from typing import Unpack
+
+    from .core.loop import Loop
+    from .typing import Handler, MetadataKeywords, SocketKeywords
 
 
 class SocketBag:
@@ -23,23 +30,27 @@ class SocketBag:
     While the executor runs, everything here belongs to its thread (RuntimeError elsewhere).
     """
 
-    def __init__(self, executor: RequestExecutor) -> None:
-        self._executor = executor
-        self._channels: dict[Socket, Channel] = {}
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
 
     def add_socket(
-        self, socket: Socket, operation: Operation, *, handler: Any = None, **metadata: Any
+        self,
+        socket: Socket,
+        operation: Operation,
+        *,
+        handler: Handler | None = None,
+        **metadata: Unpack[SocketKeywords],
     ) -> SocketMetadata:
         """Add a socket with its first operation.
 
-        `handler`: a callable taking the event, or a mapping of EventType to callables. `metadata`: any
+        `handler`: a callable taking the event, or a mapping of EventType to callables. `on_read=` and the
+        others of EventCallbacks: a callable for one event type, called before `handler`. `metadata`: any
         writable name of SocketMetadata. ValueError while the socket's life is not complete; TypeError
-        for a wrong operation, handler or metadata name; AddressError for a malformed address.
+        for a wrong operation, handler or name; AddressError for a malformed address.
         """
-        executor = self._executor
-        if executor._executing:
-            executor.check_thread()
-        if executor.closed:
+        loop = self._loop
+        loop.check_thread()
+        if loop.closed:
             raise RuntimeError("the executor is closed: make a new one")
         if not isinstance(socket, Socket):
             raise TypeError(f"add_socket() takes a socket of this library first, got {socket!r}")
@@ -47,8 +58,11 @@ class SocketBag:
             raise TypeError(
                 f"add_socket() takes an operation second, such as ReadOperation(), got {operation!r}"
             )
-        if socket.is_server and type(operation) is not ReadOperation:
-            raise TypeError(f"a server is added with ReadOperation(), got {operation!r}")
+        if socket.is_server and type(operation) not in (ReadOperation, DatagramOperation):
+            raise TypeError(
+                "a server is added with ReadOperation(), or with DatagramOperation() for datagrams, "
+                f"got {operation!r}"
+            )
         former = socket._channel
         if former is not None and not former.complete:
             raise ValueError(f"{socket!r} is in a bag already and its life is not complete")
@@ -59,106 +73,115 @@ class SocketBag:
                 f"{socket!r} has lived already and holds no connection: an accepted socket cannot be "
                 "opened again"
             )
-        channel = Channel(executor, socket, operation, executor.dispatch_for(handler))
-        if metadata:
-            channel.metadata.apply(metadata)
+        keywords: Any = metadata
+        on = take_callbacks(keywords)
+        channel = Channel(loop, socket, operation, Dispatch.of(handler, loop, on))
+        try:
+            if keywords:
+                channel.metadata._apply(keywords)
+            operation._check_place(channel, channel.metadata._parsed)
+            operation._added(channel.metadata)
+        except BaseException:
+            channel.metadata._channel = remains_of(channel)  # type: ignore[assignment]  # a life that is not to be
+            raise
         socket._channel = channel
         if former is not None:
-            former.executor.socket_bag._channels.pop(socket, None)
-        self._channels[socket] = channel
-        executor.admission.enqueue(channel)
-        if executor._executing:
-            executor.wake_if_hosted()
+            former.loop.members.pop(socket, None)
+        loop.members[socket] = channel.metadata
+        if loop.thread_id is not None:  # a run is on, or about to be: a signal handler may add
+            loop.admission.enqueue(channel)
+        loop.wake_if_hosted()
         return channel.metadata
 
     def remove_socket(self, socket: Socket) -> None:
         """Take a socket out. RuntimeError if it is unfinished while executing; unknown: nothing."""
-        self._executor.check_thread()
-        channel = self._channels.get(socket)
-        if channel is None:
+        loop = self._loop
+        loop.check_thread()
+        metadata = loop.members.get(socket)
+        if metadata is None:
             return
-        if self._executor.is_executing and not channel.complete:
+        if loop.executing and not metadata.request_complete:
             raise RuntimeError(
                 f"{socket!r} is not finished: cancel_operation() or close() ends it, forget_socket() lets go"
             )
-        del self._channels[socket]
-        self._executor.admission.dequeue(channel)
-        channel.discarded()
+        del loop.members[socket]
+        channel = metadata._channel
+        if isinstance(channel, Channel):
+            loop.admission.dequeue(channel)
+            life.discarded(channel)
 
     def forget_socket(self, socket: Socket) -> None:
         """End the request when the current operation is done, and leave its connection open. Ignored on
         servers and without keep-alive; unknown: nothing."""
-        self._executor.check_thread()
-        channel = self._channels.get(socket)
-        if channel is not None and not socket.is_server and channel.metadata.keep_alive:
-            channel.forget()
+        self._loop.check_thread()
+        metadata = self._loop.members.get(socket)
+        if metadata is not None and not socket.is_server and metadata.keep_alive:
+            if isinstance(metadata._channel, Channel):
+                metadata._channel.forget()
 
     def has_socket(self, socket: Socket) -> bool:
         """Whether this very object is in the bag."""
-        self._executor.check_thread()
-        return socket in self._channels
+        self._loop.check_thread()
+        return socket in self._loop.members
 
     def __contains__(self, socket: object) -> bool:
-        self._executor.check_thread()
-        return socket in self._channels
+        self._loop.check_thread()
+        return socket in self._loop.members
 
     def __len__(self) -> int:
-        self._executor.check_thread()
-        return len(self._channels)
-
-    def channels(self) -> list[Channel]:
-        """What the library knows of each."""
-        return list(self._channels.values())
-
-    def holds(self, channel: Channel) -> bool:
-        """Whether this is what is known of a socket in here now, and not of a former life."""
-        return self._channels.get(channel.socket) is channel
-
-    def leave(self, channel: State) -> None:
-        """An accepted socket leaves by itself."""
-        if self._channels.get(channel.socket) is channel:
-            del self._channels[channel.socket]
+        self._loop.check_thread()
+        return len(self._loop.members)
 
     def __iter__(self) -> Iterator[Socket]:
-        self._executor.check_thread()
-        return iter([channel.socket for channel in self._channels.values()])
-
-    def _channel(self, socket: Socket) -> Channel:
-        self._executor.check_thread()
-        channel = self._channels.get(socket)
-        if channel is None:
-            raise UnknownSocketError(f"{socket!r} is not in this bag: add_socket() first")
-        return channel
+        self._loop.check_thread()
+        return iter(list(self._loop.members))
 
     def get_operation(self, socket: Socket) -> Operation | None:
         """The socket's operation: the first one before its start, the current one later, None when it is
         idle or complete. UnknownSocketError if it is not in the bag."""
-        return self._channel(socket).current_operation()
+        channel = self.get_metadata(socket)._channel
+        if not isinstance(channel, Channel):
+            return None
+        talk, operation = channel.conversation, channel.operation
+        return talk.awaited if talk is not None and talk is operation else operation
 
     def set_operation(self, socket: Socket, operation: Operation) -> None:
         """Give the socket another operation. Before the start it replaces the first one; idle: it starts
         at once; reading: it replaces the read and received bytes stay; otherwise it comes next; inside
         the socket's own handler it is `event.next_is`."""
-        self._executor.check_thread()
+        self._loop.check_thread()
         if not isinstance(operation, Operation):
             raise TypeError(f"set_operation() takes an operation, got {operation!r}")
-        channel = self._channel(socket)
+        metadata = self.get_metadata(socket)
+        channel = metadata._channel
+        if isinstance(channel, Channel):
+            operation._check_place(channel, metadata._parsed)
         if socket.is_server:
-            if type(operation) is not ReadOperation:
+            if type(operation) not in (ReadOperation, DatagramOperation):
                 raise TypeError(f"a server reads, and that is its accepting; got {operation!r}")
+            if isinstance(channel, Channel) and channel.phase is Phase.WAITING:
+                channel.operation = operation
+            elif type(operation) is DatagramOperation:
+                raise TypeError(f"{socket!r} listens already: a server begins with {operation!r}")
             return  # it accepts already
-        channel.set_operation(operation)
+        if channel.complete or not isinstance(channel, Channel):
+            raise RuntimeError(f"{socket!r} is complete: add_socket() gives it a new life")
+        channel.set_operation(operation, inside=channel.loop.current is channel)
 
     def get_metadata(self, socket: Socket) -> SocketMetadata:
         """The socket's metadata. UnknownSocketError if it is not in the bag."""
-        return self._channel(socket).metadata
+        self._loop.check_thread()
+        metadata = self._loop.members.get(socket)
+        if metadata is None:
+            raise UnknownSocketError(f"{socket!r} is not in this bag: add_socket() first")
+        return metadata
 
-    def set_metadata(self, socket: Socket, **values: Any) -> None:
+    def set_metadata(self, socket: Socket, **values: Unpack[MetadataKeywords]) -> None:
         """Set writable metadata by name. TypeError names the closest one for an unknown name."""
-        self._executor.check_thread()
-        self._channel(socket).metadata.apply(values)
+        self.get_metadata(socket)._apply(values)
 
     def reset_transfer_rate_counters(self, socket: Socket) -> None:
         """Start measuring both speeds anew."""
-        self._executor.check_thread()
-        self._channel(socket).reset_speed()
+        channel = self.get_metadata(socket)._channel
+        if isinstance(channel, Channel):
+            speed.reset(channel)

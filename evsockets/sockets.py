@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import enum
 import socket as _stdlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Self
 
-from .transports.listener import adopt
+from .address import address_url, public_address
+from .core.states import Phase
+from .transports.adopted import adopt
 
 if TYPE_CHECKING:
-    from .channel import Channel
-    from .persistence import Connection
+    from .core.channel import Channel
+    from .opening.pool import Connection
 
 
 class SocketType(enum.Enum):
@@ -26,10 +29,11 @@ class Socket:
     __slots__ = ("__weakref__", "_adopted", "_channel", "_connection")
 
     is_server = False
-    persistent = False
+    _leaves_by_itself = False  # the bag, after FINALIZE
+    _persistent = False  # its connection comes from the pool, and goes back there
 
     def __init__(self) -> None:
-        self._channel: Channel | None = None  # while in a bag
+        self._channel: Channel | None = None  # while in a bag; when the life is over, its Remains
         self._connection: Connection | None = None  # left open by an earlier life
         self._adopted: Any = None  # an open descriptor to begin with
 
@@ -57,15 +61,16 @@ class Socket:
         started connection. To be called in the executor's thread (RuntimeError otherwise)."""
         channel = self._channel
         if channel is not None:
-            channel.executor.check_thread()
-            if not channel.complete and channel.started:
+            channel.loop.check_thread()
+            if not channel.complete and channel.phase is not Phase.WAITING:
                 channel.cancel()
-                channel.executor.attend_soon()
+                if not channel.loop.executing:
+                    channel.loop.end_cancelled()
                 return
-        self.drop()
+        self._drop()
 
-    def drop(self) -> None:
-        """Close what it holds for a life to come."""
+    def _drop(self) -> None:
+        """Close the connection or descriptor kept for its next life."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -73,19 +78,22 @@ class Socket:
             self._adopted.close()
             self._adopted = None
 
+    def _name_peer(self, channel: Channel) -> None:
+        """Set the address of an accepted client; called when it is first asked for, since most never are."""
+
+    def _begins(self, stage: str, clock: Callable[[], float]) -> None:
+        """It begins to be "resolving", "connecting", "handshaking" or, connected, "talking"."""
+
+    def _over(self) -> None:
+        """Its life is over, and every handler has been told."""
+
     def __repr__(self) -> str:
         channel = self._channel
         if channel is not None:
-            return f"<{type(self).__name__} {channel.metadata.address or '-'} {channel.describe()}>"
+            does = "" if channel.operation is None else f" {channel.operation!r}"
+            return f"<{type(self).__name__} {channel.address or '-'} {channel.phase.value}{does}>"
         state = "open" if self._connection is not None or self._adopted is not None else "closed"
         return f"<{type(self).__name__} {state}>"
-
-
-def _check_socket(sock: object) -> None:
-    if not (hasattr(sock, "getsockopt") and hasattr(sock, "detach")):  # gevent has a class of its own
-        raise TypeError(
-            f"from_socket() takes a socket.socket, got {sock!r}; of a descriptor: socket.socket(fileno=...)"
-        )
 
 
 class ClientSocket(Socket):
@@ -94,11 +102,12 @@ class ClientSocket(Socket):
     __slots__ = ()
 
     @classmethod
-    def from_socket(cls, sock: _stdlib.socket) -> ClientSocket:
-        """Adopt a connected `socket.socket`, which is detached; ValueError if it is listening."""
-        _check_socket(sock)
-        if sock.type == _stdlib.SOCK_STREAM and sock.getsockopt(_stdlib.SOL_SOCKET, _stdlib.SO_ACCEPTCONN):
-            raise ValueError("the socket is listening: use ServerSocket.from_socket()")
+    def from_socket(cls, sock: _stdlib.socket) -> Self:
+        """Adopt a connected `socket.socket` (tcp, udp or unix), which is detached.
+
+        TypeError naming the cure for every other kind: one that listens or is not connected, and TLS
+        sockets, whose encryption would be lost. OSError for a closed one.
+        """
         client = cls()
         client._adopted = adopt(sock)
         return client
@@ -110,9 +119,9 @@ class PersistentClientSocket(ClientSocket):
 
     __slots__ = ("key",)
 
-    persistent = True
+    _persistent = True
 
-    def __init__(self, key: Any = None) -> None:
+    def __init__(self, key: Hashable = None) -> None:
         super().__init__()
         try:
             hash(key)
@@ -129,38 +138,70 @@ class ServerSocket(Socket):
     is_server = True
 
     @classmethod
-    def from_socket(cls, sock: _stdlib.socket) -> ServerSocket:
-        """Adopt a listening `socket.socket` (or a bound datagram one), which is detached; ValueError if
-        it does not listen."""
-        _check_socket(sock)
-        if sock.type == _stdlib.SOCK_STREAM and not sock.getsockopt(
-            _stdlib.SOL_SOCKET, _stdlib.SO_ACCEPTCONN
-        ):
-            raise ValueError("the socket is not listening: call its listen() first")
+    def from_socket(cls, sock: _stdlib.socket) -> Self:
+        """Adopt a listening `socket.socket` (tcp or unix; or a bound datagram one), which is detached.
+
+        TypeError naming the cure for every other kind, such as a connected one or a TLS socket (adopt it
+        before it is wrapped, with a tls:// address). OSError for a closed one.
+        """
         server = cls()
-        server._adopted = adopt(sock)
+        server._adopted = adopt(sock, server=True)
         return server
 
 
-class AcceptedSocket(Socket):
-    """A client a stream server accepted. It lives again only over a connection that it was made to forget."""
+class _ServersClient(Socket):
+    """A client that came to a server."""
 
     __slots__ = ("_listener", "_remote")
 
-    def __init__(self, sock: Any = None, remote: Any = None, listener: Channel | None = None) -> None:
+    _leaves_by_itself = True
+
+    def __init__(self, remote: Any = None, listener: Channel | None = None) -> None:
         super().__init__()
-        self._adopted = sock
         self._remote = remote
         self._listener = listener
 
+    def _name_peer(self, channel: Channel) -> None:
+        """Its remote address, and its URL in the listener's scheme."""
+        assert self._listener is not None
+        remote = self._remote
+        family = _family(remote)
+        channel.remote = public_address(family, remote)
+        if channel.metadata._address is None:
+            parsed = self._listener.metadata._parsed
+            if parsed is not None and parsed.scheme != "fd":
+                scheme = parsed.written_scheme
+            elif isinstance(self, DatagramClientSocket):
+                scheme = "udg" if family == _stdlib.AF_UNIX else "udp"
+            else:
+                scheme = "unix" if family == _stdlib.AF_UNIX else "tcp"
+            channel.metadata._address = address_url(scheme, family, remote)
 
-class DatagramClientSocket(Socket):
+
+class AcceptedSocket(_ServersClient):
+    """A client a stream server accepted. It lives again only over a connection that it was made to forget."""
+
+    __slots__ = ()
+
+    def __init__(self, sock: Any = None, remote: Any = None, listener: Channel | None = None) -> None:
+        super().__init__(remote, listener)
+        self._adopted = sock
+
+
+class DatagramClientSocket(_ServersClient):
     """One datagram a server received: reading gives it, writing answers its sender. It lives once."""
 
-    __slots__ = ("_data", "_listener", "_remote")
+    __slots__ = ("_asked", "_data")
 
-    def __init__(self, data: bytes = b"", remote: Any = None, listener: Channel | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self, data: bytes = b"", remote: Any = None, listener: Channel | None = None, asked: Any = None
+    ) -> None:
+        super().__init__(remote, listener)
+        self._asked = asked  # which of the listener's addresses, if it has many
         self._data = data
-        self._remote = remote
-        self._listener = listener
+
+
+def _family(sockaddr: Any) -> int:
+    if isinstance(sockaddr, tuple):
+        return _stdlib.AF_INET if len(sockaddr) == 2 else _stdlib.AF_INET6
+    return _stdlib.AF_UNIX

@@ -15,11 +15,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import evsockets
 import evsockets.testing
+from support.sources import sources_only
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(
@@ -55,7 +57,9 @@ def examples() -> list[Example]:
             line = text.count("\n", 0, match.start("code")) + 1
             needs = tuple((match["needs"] or "").split())
             if page.parent.parent.name == "backends":
-                needs += (f"evsockets_{page.parent.name}",)  # a backend's own page speaks of itself
+                # A backend's own page speaks of itself.
+                own = next(folder.name for folder in page.parent.iterdir() if (folder / "py.typed").exists())
+                needs += (own,)
             found.append(Example(page, line, match["code"], needs, match["kind"] == "python"))
     return found
 
@@ -123,13 +127,23 @@ def test_every_howto_is_in_the_index() -> None:
     assert sorted(listed) == sorted(page.stem for page in folder.glob("*.md") if page.stem != "index")
 
 
-def test_phases_are_drawn_from_the_table() -> None:
-    path = ROOT / "docs" / "phases.py"
-    spec = importlib.util.spec_from_file_location("phases", path)
+def script(name: str) -> Any:
+    """A module beside the pages."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    phases = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(phases)
-    page = phases.PAGE.read_text()
-    assert phases.PLACE.search(page)
-    assert phases.filled(page) == page, "run python docs/phases.py"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@sources_only
+def test_every_way_leads_somewhere() -> None:
+    ways = script("ways")
+    assert all(len(measure().calls) > 20 for measure in ways.WAYS.values())
+
+
+def test_states_are_drawn_from_the_tables() -> None:
+    states = script("states")
+    page = states.PAGE.read_text()
+    assert states.filled(page) == page, "run python docs/states.py"

@@ -13,13 +13,18 @@ import evsockets
 
 AREAS = {
     "running": "RequestExecutor SocketBag SocketMetadata ExecutionContext Configuration StreamContext "
-    "WAIT_FOREVER DrainReport",
+    "WAIT_FOREVER DrainReport Timer",
+    "watching": "explain dump_on_signal Timeline PrometheusEventHandler",
     "sockets": "AsyncSocketFactory SocketType ClientSocket PersistentClientSocket ServerSocket "
     "AcceptedSocket DatagramClientSocket",
     "operations": "Operation ReadOperation WriteOperation ReadWriteOperation TlsHandshakeOperation "
-    "ShutdownWriteOperation DelayedOperation NullOperation",
+    "ShutdownWriteOperation DelayedOperation NullOperation DatagramOperation",
+    "sequential style": "Conversation ConversationOperation Mailbox fan_out fan_out_async Target "
+    "Outcome serve",
     "frames": "Frame PartialFrame EmptyFrame AcceptedFrame Inbox FramePicker RawFramePicker EmptyFramePicker "
-    "FixedLengthFramePicker MarkerFramePicker LengthPrefixedFramePicker EndOfStreamFramePicker",
+    "FixedLengthFramePicker MarkerFramePicker LengthPrefixedFramePicker EndOfStreamFramePicker "
+    "BatchFramePicker FrameBatch LineFramePicker RegexFramePicker NetstringFramePicker "
+    "VarintPrefixedFramePicker RespFramePicker",
     "events": "EventType Event IoEvent ReadEvent WriteEvent AcceptEvent DataAlertEvent TimeoutEvent "
     "TimeoutStage SocketExceptionEvent",
     "handlers": "CallbackEventHandler EventMultiHandler RemoveFinishedSocketsEventHandler "
@@ -28,8 +33,9 @@ AREAS = {
     "engines": "Engine READ WRITE available_engines create_engine get_transports Channel",
     "errors": "EvSocketsError AddressError EngineError EngineUnavailableError UnknownSocketError "
     "NetworkSocketError ConnectionFailedError TlsHandshakeError DisconnectedError AcceptError FrameError "
+    "MailboxFullError MailboxClosedError ConversationEndedError "
     "UnmanagedSocketError UnsupportedOperationError HandlerError TransferError SendError ReceiveError "
-    "SlowTransferError",
+    "SlowTransferError SocketTimeoutError WorkerLostError",
 }
 NAMES = [name for area in AREAS.values() for name in area.split()]
 
@@ -89,6 +95,7 @@ def test_error_family() -> None:
         e.ReceiveError: (e.TransferError,),
         e.SlowTransferError: (e.TransferError,),
         e.TransferError: (e.NetworkSocketError,),
+        e.SocketTimeoutError: (e.NetworkSocketError, TimeoutError),
         e.NetworkSocketError: (e.EvSocketsError,),
     }
     for error, bases in parents.items():
@@ -109,7 +116,8 @@ def test_constants() -> None:
 
 def test_importing_is_light() -> None:
     """No extra, no other loop and nothing of the command line comes along with the package."""
-    heavy = "asyncio gevent pyev rich trustme blinker pytest evsockets.cli evsockets.testing".split()
+    heavy = "asyncio gevent pyev rich trustme blinker prometheus_client pytest".split()
+    heavy += ["evsockets.cli", "evsockets.testing"]
     code = f"import sys, evsockets; print([m for m in {heavy!r} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Imports point one way; what is only needed for types stands under TYPE_CHECKING and does not count."""
+"""Imports point one way, those for types included: what points up for a type is listed, and why."""
 
 from __future__ import annotations
 
@@ -14,18 +14,62 @@ PACKAGE = ROOT / "evsockets"
 
 # From the ground up: a module may import what stands in its own row or in a row above it.
 LAYERS: list[set[str]] = [
-    {"errors", "_unpatched", "forks", "phases"},
-    {"checks", "frames", "address", "meters", "deadlines", "race", "context"},
+    {
+        "_build", "_generic", "_unpatched", "event_types", "text", "weak", "frames.base", "frames.inbox",
+        "typing",
+    },
+    {"errors"},
+    {"validation", "frames", "address", "context", "forks", "core.states"},
     {"configuration"},
     {"engines.base"},
-    {"engines.stdlib", "engines.facilities", "engines.tracing", "engines.discovery"},
-    {"transports", "resolver", "persistence", "waker"},
-    {"events", "limits", "metadata"},
-    {"sockets"},
+    {"engines.asking", "engines.stdlib", "engines.multiplexers", "engines.tracing", "engines.discovery"},
+    {"transports"},
+    {"inherited", "core.deadlines", "core.failure", "core.token"},
+    {"core.operation"},
+    {"events", "limits", "metadata", "sockets", "waker"},
+    {"channel"},
+    {"core"},  # one room, mutual inside; what others stand on has rows of its own
     {"operations"},
-    {"handlers", "channel", "urgent"},
-    {"admission", "socket_bag", "hosting", "drain", "run", "executor", "factory"},
+    {"mailbox"},
+    {"conversation"},
+    {"operations.conversation"},
+    {"opening"},
+    {"timeline_record"},
+    {"timeline_picture", "timeline_trace"},
+    {"handlers", "socket_bag", "hosting", "timeline", "metrics"},
+    {"executor", "factory"},
+    {"outcomes", "attempts", "gathering", "turns", "fan_out"},
+    {"service_manager", "listeners", "worker_process", "worker", "workers", "serve"},
+    {"explain"},
+    {"dump"},
 ]
+
+# What may point up for a type's sake: what a handler is handed names what stands above it, and what the core
+# passes on without looking inside. The names for annotations (`typing`) are made of everybody's.
+FOR_TYPES = {
+    ("core.failure", "core.channel"),
+    ("core.operation", "core.channel"),
+    ("core.operation", "metadata"),
+    ("core.loop", "executor"),
+    ("events", "channel"),
+    ("conversation", "executor"),
+    ("events", "core.channel"),
+    ("events", "executor"),
+    ("events", "operations.write"),
+    ("errors", "sockets"),
+    ("frames.base", "sockets"),
+    ("limits", "executor"),
+    ("operations.delay", "executor"),
+    ("metadata", "core.channel"),
+    ("sockets", "core.channel"),
+    ("sockets", "opening.pool"),
+    ("typing", "configuration"),
+    ("typing", "engines.base"),
+    ("typing", "events"),
+    ("typing", "executor"),
+    ("typing", "outcomes"),
+    ("typing", "sockets"),
+}
 
 
 def name_of(path: Path) -> str:
@@ -39,9 +83,10 @@ def sources() -> dict[str, Path]:
 
 def layer_of(name: str) -> int | None:
     """The row of a module; None for the packages that are not core (testing, cli) and for the root."""
-    for number, row in enumerate(LAYERS):
-        if name in row or name.partition(".")[0] in row:
-            return number
+    for known in (name, name.partition(".")[0]):
+        for number, row in enumerate(LAYERS):
+            if known in row:
+                return number
     return None
 
 
@@ -58,11 +103,12 @@ def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
             yield from runtime_nodes(node)
 
 
-def imports(path: Path, known: set[str]) -> set[str]:
-    """The evsockets modules a file imports when it is imported itself."""
+def imports(path: Path, known: set[str], *, late: bool = False) -> set[str]:
+    """The evsockets modules a file imports when it is imported itself; `late`: at any time, for types too."""
     found = set()
     package = ["evsockets", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in runtime_nodes(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if late else runtime_nodes(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -93,6 +139,48 @@ def test_imports_point_down(name: str) -> None:
         there = layer_of(imported)
         assert there is not None, f"evsockets.{name} imports {imported or 'the package itself'}"
         assert there <= here, f"evsockets.{name} (row {here}) imports evsockets.{imported} (row {there})"
+
+
+def test_types_point_up_only_where_it_is_said() -> None:
+    everything = sources()
+    up = set()
+    for name, path in everything.items():
+        here = layer_of(name)
+        for imported in imports(path, set(everything), late=True) if here is not None else ():
+            there = layer_of(imported)
+            if there is not None and here is not None and there > here:
+                up.add((name, imported))
+    assert up == FOR_TYPES
+
+
+def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """The modules that lead to themselves, those of one circle together."""
+    reached = {name: set(there) for name, there in arrows.items()}
+    for via in arrows:
+        for there in reached.values():
+            if via in there:
+                there |= reached[via]
+    found: list[set[str]] = []
+    for name in arrows:
+        circle = {other for other in reached[name] if name in reached[other]}
+        if circle and circle not in found:
+            found.append(circle)
+    return found
+
+
+def test_circles_only_inside_the_core() -> None:
+    """What points up for a type set aside, nothing leads to itself, within one row or one folder neither."""
+    everything = sources()
+    arrows = {
+        name: {there for there in imports(path, set(everything), late=True) if (name, there) not in FOR_TYPES}
+        - {name}
+        for name, path in everything.items()
+        if layer_of(name) is not None
+    }
+    arrows = {name: {there for there in out if there in arrows} for name, out in arrows.items()}
+    assert [
+        circle for circle in circles(arrows) if {name.partition(".")[0] for name in circle} != {"core"}
+    ] == []
 
 
 def test_every_core_module_has_its_row() -> None:
@@ -129,7 +217,7 @@ def test_the_core_needs_nothing_but_python() -> None:
                 assert top == "evsockets" or top in sys.stdlib_module_names, f"evsockets.{name}: {imported}"
 
 
-@pytest.mark.parametrize("distribution", ["libev", "gevent"])
+@pytest.mark.parametrize("distribution", ["libev", "libevent", "gevent"])
 def test_backends_know_the_engine_contract_only(distribution: str) -> None:
     folder = ROOT / "backends" / distribution / f"evsockets_{distribution}"
     files = list(folder.rglob("*.py"))

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from evsockets import _build
+from support.wheels import clean_environment, make_environment
 
 ROOT = Path(__file__).parent.parent
+KINDS = {".py", ".pxd", ".pyx", ".so", ".typed", ""}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# Should the wheel have to be compiled first.
+pytestmark = pytest.mark.timeout(300)
 
 
 def run(*command: object, **environment: str) -> str:
     # Nothing of this checkout may be found by accident.
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "EVSOCKETS"))}
     answer = subprocess.run(
         [str(part) for part in command],
-        env=clean | environment,
+        env=clean_environment() | environment,
         capture_output=True,
         text=True,
         cwd=Path(sys.executable).parent,
-        timeout=110,
+        timeout=280,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
@@ -36,14 +43,18 @@ def run(*command: object, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that EVSOCKETS_TEST_WHEEL names, as `.ci/run` does; else one built here, in a hurry."""
+    given = os.environ.get("EVSOCKETS_TEST_WHEEL")
+    if given:
+        return Path(given)
     # A copy, so that building leaves nothing in the checkout.
     source = tmp_path_factory.mktemp("source") / "evsockets"
     leave = shutil.ignore_patterns(
-        ".git", ".tox", ".venv", "__pycache__", "dist", "build", ".*_cache", "_build"
+        ".git", ".tox", ".venv*", "__pycache__", "dist", "build", ".*_cache", "_build"
     )
     shutil.copytree(ROOT, source, ignore=leave)
     folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "pip", "-q", "wheel", "--no-deps", "-w", folder, source)
+    run(sys.executable, "-m", "pip", "-q", "wheel", "--no-deps", "-w", folder, source, CFLAGS="-O0")
     (built,) = folder.glob("*.whl")
     return built
 
@@ -51,11 +62,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment that holds the wheel and nothing else."""
-    folder = tmp_path_factory.mktemp("alone")
-    venv.create(folder, with_pip=False, symlinks=True)
-    python = folder / "bin" / "python"
-    run(sys.executable, "-m", "pip", "-q", "--python", python, "install", "--no-deps", "--no-index", wheel)
-    return folder / "bin"
+    return make_environment(tmp_path_factory.mktemp("alone"), "--no-deps", "--no-index", wheel).parent
 
 
 def test_what_is_in_the_wheel(wheel: Path) -> None:
@@ -68,6 +75,15 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     assert "evsockets/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"evsockets"}
+    assert {Path(name).suffix for name in names if name.startswith("evsockets/")} <= KINDS
+    # The sources stand beside their extension modules, and run in their place by EVSOCKETS_PURE=1.
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "evsockets").rglob("*.py")}
+    assert sources <= set(names)
+    extensions = {name.partition(".")[0] for name in names if name.endswith(".so")}
+    declared = {
+        str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "evsockets").rglob("*.p[xy][dx]")
+    }
+    assert extensions == (set() if wheel.name.endswith("-none-any.whl") else declared)
     assert "evsockets = evsockets.cli:main" in entry_points
     assert "selectors = evsockets.engines.stdlib:SelectorsEngine" in entry_points
     assert [line for line in requires if "extra ==" not in line] == []
@@ -78,13 +94,34 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
 
 def test_extras_name_the_distributions() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert extras["libev"] == ["evsockets-libev"]
+    assert [Requirement(each).name for each in extras["libev"]] == ["evsockets-libev", "evsockets-pyev"]
+    assert extras["libevent"] == ["evsockets-libevent"]
     assert extras["gevent"] == ["evsockets-gevent"]
-    assert set(extras) == {"cli", "signals", "libev", "gevent"}
-    for name in ("libev", "gevent"):
+    assert set(extras) == {"cli", "signals", "metrics", "libev", "libevent", "gevent"}
+    for name in ("libev", "libevent", "gevent"):
         backend = tomllib.loads((ROOT / "backends" / name / "pyproject.toml").read_text())["project"]
         assert backend["name"] == f"evsockets-{name}"
         assert name in backend["entry-points"]["evsockets.engines"]
+
+
+def test_the_extra_libev_brings_pyev_where_its_wheels_are() -> None:
+    """What cibuildwheel is told to build, against the marker that has pip look for it."""
+    asked = Requirement(PROJECT["optional-dependencies"]["libev"][1])
+    built = tomllib.loads((ROOT / "backends" / "pyev" / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
+    versions = [f"3.{tag.removeprefix('cp3').removesuffix('-*')}" for tag in built["build"].split()]
+    machines = {"linux": built["linux"]["archs"], "darwin": built["macos"]["archs"], "win32": []}
+    for version in ("3.11", "3.12", "3.13", "3.14", "3.15"):
+        for system, there in machines.items():
+            for machine in ("x86_64", "aarch64", "arm64", "riscv64"):
+                for kind in ("CPython", "PyPy"):
+                    wanted = version in versions and machine in there and kind == "CPython"
+                    where = {
+                        "python_version": version, "sys_platform": system, "platform_machine": machine,
+                        "platform_python_implementation": kind,
+                    }  # fmt: skip
+                    assert asked.marker is not None and asked.marker.evaluate(where) is wanted, where
+    engine = tomllib.loads((ROOT / "backends" / "libev" / "pyproject.toml").read_text())["project"]
+    assert any(Requirement(each).name == "gevent" for each in engine["dependencies"])
 
 
 def test_works_alone(alone: Path) -> None:
@@ -92,6 +129,27 @@ def test_works_alone(alone: Path) -> None:
     assert run(alone / "python", "-W", "error", "-c", code).split() == [PROJECT["version"], "selectors"]
     assert "selectors" in run(alone / "evsockets", "engines")
     assert "selectors" in run(alone / "python", "-m", "evsockets", "engines")
+
+
+def test_compiled_and_by_its_sources(wheel: Path, alone: Path) -> None:
+    if wheel.name.endswith("-none-any.whl"):
+        assert run(alone / "evsockets", "--version").endswith(" (pure Python)\n")
+        pytest.skip("the wheel is pure here")
+    version = f"evsockets {PROJECT['version']}"
+    assert run(alone / "evsockets", "--version") == f"{version} (compiled)\n"
+    pure = run(alone / "evsockets", "--version", EVSOCKETS_PURE="1")
+    assert pure == f"{version} (pure Python, by EVSOCKETS_PURE=1)\n"
+    build = json.loads(run(alone / "evsockets", "engines", "--json"))["build"]
+    assert build == {"compiled": True, "why_pure": None}
+    build = json.loads(run(alone / "evsockets", "engines", "--json", EVSOCKETS_PURE="1"))["build"]
+    assert build == {"compiled": False, "why_pure": "EVSOCKETS_PURE=1"}
+    assert "selectors" in run(alone / "evsockets", "demo", EVSOCKETS_PURE="1")
+
+
+def test_this_run_is_on_the_build_asked_for() -> None:
+    """EVSOCKETS_PURE=0, as in `.ci/run`, is no request for a wheel only: the tests have to run on it."""
+    asked = os.environ.get("EVSOCKETS_PURE", "")
+    assert not asked or _build.is_compiled() == (asked == "0")
 
 
 def test_demo_works_alone(alone: Path) -> None:
@@ -128,7 +186,7 @@ for module in pkgutil.walk_packages(evsockets.__path__, "evsockets."):
 
 
 def project_files() -> Iterator[Path]:
-    for pattern in ("*.py", "*.md", "*.toml", "*.ini", "*.pyx", "*.pyi", "*.cfg", "*.txt"):
+    for pattern in ("*.py", "*.md", "*.toml", "*.ini", "*.pyx", "*.pxd", "*.pyi", "*.cfg", "*.txt"):
         for path in ROOT.rglob(pattern):
             parts = path.relative_to(ROOT).parts
             if not any(part.startswith(".") or part in ("_build", "build", "dist") for part in parts):
@@ -156,7 +214,7 @@ def test_versions_agree() -> None:
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["libev", "gevent"])
+@pytest.mark.parametrize("name", ["libev", "libevent", "gevent"])
 def test_backends_build(name: str, tmp_path: Path) -> None:
     source = tmp_path / name
     shutil.copytree(ROOT / "backends" / name, source, ignore=shutil.ignore_patterns("__pycache__", "build"))

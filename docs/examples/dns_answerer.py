@@ -216,4 +216,7 @@ def main(address: str, zone: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        print("usage: python dns_answerer.py HOST:PORT ZONE_FILE", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

@@ -22,19 +22,19 @@ from evsockets import (
     DelayedOperation,
     Event,
     EventType,
-    FixedLengthFramePicker,
     MarkerFramePicker,
     PersistentClientSocket,
     ReadEvent,
     ReadOperation,
     RequestExecutor,
+    RespFramePicker,
     ServerSocket,
     WriteEvent,
     WriteOperation,
 )
 
 HEAD = MarkerFramePicker(None, b"\r\n\r\n", max_length=16 * 1024)
-LINE = MarkerFramePicker(None, b"\r\n", max_length=1024)
+REPLY = ReadOperation(RespFramePicker(max_length=1024))
 REQUEST = re.compile(rb"([A-Z]+) (/([A-Za-z0-9_-]+)(/\S*)?) HTTP/1\.[01]")
 #: Headers between two neighbours, not to be passed on.
 HOP = {b"connection", b"keep-alive", b"expect", b"te", b"trailer", b"upgrade", b"proxy-connection"}
@@ -201,6 +201,9 @@ class Proxy:
             handler={
                 EventType.READ: exchange.on_client_read,
                 EventType.WRITE: exchange.on_client_write,
+                # A client that goes, or falls silent, has nothing more to be told.
+                EventType.EXCEPTION: lambda event: None,
+                EventType.TIMEOUT: lambda event: None,
                 EventType.FINALIZE: exchange.on_client_end,
             },
             io_timeout=30,
@@ -210,21 +213,17 @@ class Proxy:
         """Ask Redis for a route; the exchange goes on with its answer."""
 
         def on_read(event: ReadEvent) -> None:
-            data = event.frame.data
-            if event.user_context is None and data.startswith(b"$") and data != b"$-1\r\n":
-                event.metadata.user_context = "the value is next"
-                event.next_is_read(FixedLengthFramePicker(int(data[1:]) + 2))
-                return
             self.executor.socket_bag.forget_socket(event.socket)  # back to the pool
-            if event.user_context is None:
-                exchange.refuse(b"404 Not Found" if data.startswith(b"$") else b"502 Bad Gateway")
+            route = event.frame.value
+            if not isinstance(route, bytes):  # none, or an error
+                exchange.refuse(b"404 Not Found" if route is None else b"502 Bad Gateway")
             elif exchange.client in self.executor.socket_bag:
-                exchange.connect(data[:-2].decode())
+                exchange.connect(route.decode())
 
         key = b"route:" + name
         self.executor.socket_bag.add_socket(
             PersistentClientSocket("routes"),
-            WriteOperation(b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key), then=ReadOperation(LINE)),
+            WriteOperation(b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key), then=REPLY),
             handler={
                 EventType.READ: on_read,
                 EventType.EXCEPTION: lambda event: exchange.refuse(b"502 Bad Gateway"),
@@ -246,4 +245,7 @@ def main(front: str, routes: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        print("usage: python proxy.py FRONT ROUTES", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

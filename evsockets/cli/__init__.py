@@ -7,9 +7,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from .. import __version__
+from .. import __version__, _build
+from ..text import one_line
 from . import demo, echo, engines, fetch, serve
-from .common import CommandError, one_line
+from .common import CommandError
 from .options import Parser
 
 __all__ = ["main"]
@@ -22,7 +23,8 @@ def build_parser() -> Parser:
         description="Many client and server sockets at once, in one thread, on interchangeable engines.",
         epilog="'evsockets COMMAND --help' explains one command; 'evsockets demo' shows it all at work.",
     )
-    parser.add_argument("--version", action="version", version=f"evsockets {__version__}")
+    version = f"evsockets {__version__} ({_build.describe()})"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for module in (fetch, serve, echo, engines, demo):
         module.register(commands)

@@ -1,4 +1,4 @@
-"""What every command shares: engines, units, and errors that name their cure."""
+"""What every command shares: engines, and errors that name their cure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import EngineUnavailableError, RequestExecutor, available_engines
 from ..configuration import Configuration
+from ..text import one_line
 
 
 class CommandError(Exception):
@@ -16,11 +17,6 @@ class CommandError(Exception):
     def __init__(self, message: str, status: int = 2) -> None:
         super().__init__(message)
         self.status = status
-
-
-def one_line(text: str) -> str:
-    """Return `text` with its line breaks turned into "; " (into a space after a colon)."""
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip()).replace(":; ", ": ")
 
 
 def make_executor(
@@ -48,34 +44,6 @@ def raise_descriptor_limit() -> None:
         wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def human_bytes(number: float) -> str:
-    """Return a byte count for people: "812 B", "1.4 MiB"."""
-    if number < 1024:
-        return f"{int(number)} B"
-    for unit in ("KiB", "MiB", "GiB"):
-        number /= 1024
-        if number < 1024:
-            return f"{number:.1f} {unit}"
-    return f"{number / 1024:.1f} TiB"
-
-
-def human_seconds(value: float | None) -> str:
-    """Return a duration for people: "0.3 ms", "210 ms", "1.50 s", or "-" without one."""
-    if value is None:
-        return "-"
-    if value < 0.01:
-        return f"{value * 1000:.1f} ms"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
-
-
-def shorten(text: str, width: int) -> str:
-    """Return `text` cut in its middle so that it takes at most `width` (5 or more) columns."""
-    if len(text) <= width:
-        return text
-    tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
 
 
 def terminal_width() -> int:

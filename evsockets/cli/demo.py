@@ -8,13 +8,14 @@ import sys
 from typing import Any
 
 from .. import StreamContext
-from .common import human_seconds, make_executor
+from ..text import human_seconds, printable
+from .common import make_executor
 from .demo_servers import DemoServers
 from .fetch import print_requests
 from .gathering import Gathering, configuration
 from .options import add_engine_option
 from .progress import Progress
-from .timeline import check_picture, draw
+from .timeline import HELP, RequestsTimeline
 
 #: Seconds without a byte after which the client gives up, and which the slow servers take for an answer.
 _TIMEOUT = 1.5
@@ -38,19 +39,21 @@ def register(commands: Any) -> None:
         description="Needs no network, no set-up and no dependency; takes two seconds.",
     )
     add_engine_option(parser)
-    parser.add_argument("--timeline", metavar="FILE.svg", help="draw what each request did when")
+    parser.add_argument("--timeline", metavar="FILE.svg", help=HELP)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 if every request ended as planned, 1 otherwise, 130 if interrupted."""
-    check_picture(arguments.timeline)
+    timeline = RequestsTimeline(arguments.timeline)
     with (
         make_executor(arguments.engine, configuration(5.0, _TIMEOUT)) as executor,
         DemoServers(_PACE) as servers,
     ):
         engine = executor.engine.name
         gathering = Gathering(executor)
+        if arguments.timeline is not None:
+            executor.with_event_handler(timeline)
         context = StreamContext(ca_file=servers.ca_file) if servers.ca_file else None
         planned = []
         for kind, times, outcome in _PLAN:
@@ -80,9 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
     if missing:
         print("To have it all: pip install 'evsockets[cli]'")
     status = 130 if gathering.interrupted else _conclude(gathering, engine, planned)
-    draw(arguments.timeline, gathering, engine)
+    timeline.save()
     if arguments.timeline:
-        print(f"The picture is in {arguments.timeline}.")
+        print(printable(f"The timeline is in {arguments.timeline}."))
     return status
 
 
@@ -94,7 +97,7 @@ def _conclude(gathering: Gathering, engine: str, expected: list[str]) -> int:
         if request.outcome != outcome
     ]
     if wrong:
-        print("\nNot as planned:", *wrong, sep="\n  ", file=sys.stderr)
+        print("\nNot as planned:", *map(printable, wrong), sep="\n  ", file=sys.stderr)
         return 1
     alone = sum(request.log.seconds() or 0.0 for request in gathering.requests)
     print(

@@ -103,13 +103,17 @@ class DemoServers:
         assert self._executor is not None
         self._expected += 1
         answer = {"fast": self._on_fast, "slow": self._on_slow, "TLS": self._on_fast}.get(name)
-        client = {EventType.READ: answer} if answer is not None else {EventType.READ: self._on_silent}
+        client: dict[EventType, Any] = {EventType.READ: answer or self._on_silent}
+        for trouble in (EventType.EXCEPTION, EventType.TIMEOUT):  # the client's table tells of it
+            client[trouble] = lambda event: None
 
         def accept(event: AcceptEvent) -> None:
             event.executor.socket_bag.add_socket(event.client_socket, ReadOperation(_HEAD), handler=client)
 
         def listening(event: Event) -> None:
-            host, port = event.metadata.local_address
+            local = event.metadata.local_address
+            assert isinstance(local, tuple)
+            host, port = local[:2]
             scheme = address.partition(":")[0]
             self.addresses[name] = f"{scheme}://{host}:{port}"
             self._expected -= 1

@@ -12,7 +12,7 @@ from html import escape
 from http import HTTPStatus
 from urllib.parse import quote
 
-from .common import human_bytes
+from ..text import human_bytes
 from .http import HttpError
 
 #: What every page looks like, by day and by night, on a desk and on a phone.

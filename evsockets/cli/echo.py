@@ -22,9 +22,9 @@ from .. import (
     SocketExceptionEvent,
     WriteOperation,
 )
-from .common import one_line
+from ..text import one_line, printable
 from .options import delay, parsed, seconds
-from .serving import Server, add_server_options, tls_context
+from .serving import Server, add_server_options, run_server, tls_context
 
 #: Seconds between two looks at the clock while an answer is held back, at most.
 _LOOK = 0.05
@@ -49,7 +49,12 @@ def register(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Echo until a signal; 0 after an orderly end."""
+    """Serve until a signal; 0 after an orderly end."""
+    return run_server(arguments, make_server)
+
+
+def make_server(arguments: argparse.Namespace, **worker: Any) -> Server:
+    """The server of a command line: see `serving.Make`."""
     address = parsed(arguments.address, server=True)
     context = tls_context(arguments, address)
     echo = _Echo(arguments.delay)
@@ -61,9 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Configuration(
         io_timeout=arguments.io_timeout, idle_timeout=arguments.io_timeout, isolate_handler_errors=True
     )
-    server = Server(arguments, address, echo.accept, banner, settings, stream_context=context)
-    with echo.bars:
-        return server.run()
+    server = Server(arguments, address, echo.accept, banner, settings, context, **worker)
+    server.beside = echo.bars
+    return server
 
 
 class _Echo:
@@ -74,7 +79,10 @@ class _Echo:
         self.bars = DelayBars(held)
         self._read = ReadOperation()
         self._idle = NullOperation()
-        rest: dict[EventType, Any] = {EventType.EXCEPTION: self._on_exception}
+        rest: dict[EventType, Any] = {
+            EventType.EXCEPTION: self._on_exception,
+            EventType.TIMEOUT: lambda event: None,  # a silent client is no news
+        }
         if held:
             rest[EventType.FINALIZE] = self._on_finalize
         stream = {EventType.READ: self._on_read, EventType.DATA_ALERT: self._on_data_alert, **rest}
@@ -105,7 +113,7 @@ class _Echo:
             event.next_is(answer)
             return
         due = time.monotonic() + self._held
-        bar = self.bars.begin(f"{event.metadata.remote_address} {len(event.frame)} bytes")
+        bar = self.bars.begin(printable(f"{event.metadata.remote_address} {len(event.frame)} bytes"))
         event.metadata.user_context = bar
         interval = max(0.001, min(_LOOK, self._held / 4))
         event.next_is(DelayedOperation(answer, self._waits, due, bar, interval=interval))
@@ -172,7 +180,7 @@ def _rich_progress() -> Any:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
         return None
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn(compact=True))
     # Standard output is not led to the terminal: the banner belongs to whoever started this.
     return Progress(
         *columns, console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False

@@ -10,11 +10,10 @@ import platform
 import sys
 from typing import Any
 
-from .. import EngineError, available_engines, create_engine
-from .common import one_line
+from .. import Engine, EngineError, __version__, _build, available_engines, create_engine
+from ..engines.discovery import announced
+from ..text import one_line
 from .table import print_table
-
-GROUP = "evsockets.engines"
 
 
 def register(commands: Any) -> None:
@@ -42,9 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
         for name, reason in found.items()
     ]
     if arguments.json:
-        print(json.dumps({"default": chosen, "engines": entries}, indent=2))
+        build = {"compiled": _build.is_compiled(), "why_pure": _build.why_pure()}
+        print(json.dumps({"default": chosen, "build": build, "engines": entries}, indent=2))
     else:
         _print(entries)
+        print(f"evsockets {__version__}: {_build.describe()}")
     if problem is not None:
         print(f"evsockets: {problem}", file=sys.stderr)
     return 0 if any(entry["usable"] for entry in entries) else 1
@@ -77,29 +78,34 @@ def _default() -> tuple[str | None, str | None]:
 def _version(name: str) -> str | None:
     """The version of the distribution which brings engine `name`."""
     base = name.partition(":")[0]
-    for entry in importlib.metadata.entry_points(group=GROUP):
-        if entry.name == base and entry.dist is not None:
-            return entry.dist.version
+    try:
+        entry = announced().get(base)
+    except OSError:
+        entry = None
+    if entry is not None and entry.dist is not None:
+        return entry.dist.version
     if base == "selectors":
-        from .. import __version__
-
         return __version__
     return None
 
 
 def _runs_on(name: str) -> str | None:
-    """What a usable engine stands on: its binding, or the module and its version."""
+    """What a usable engine stands on, and what it cannot stand on though it is here."""
     try:
         engine = create_engine(name)
     except EngineError as error:
         return one_line(str(error))
+    with engine:
+        passed_over = getattr(engine, "passed_over", None)
+        return _stands_on(engine) if passed_over is None else f"{_stands_on(engine)}; not used: {passed_over}"
+
+
+def _stands_on(engine: Engine) -> str:
+    """The engine's binding, or the module, and its version."""
+    binding = getattr(engine, "binding", None)
+    module = str(binding or engine.name)
     try:
-        binding = getattr(engine, "binding", None)
-        module = str(binding or engine.name)
-        try:
-            found = f"{module.partition('.')[0]} {importlib.metadata.version(module.partition('.')[0])}"
-        except importlib.metadata.PackageNotFoundError:
-            return module if binding else f"Python {platform.python_version()}"
-        return f"{module} ({found})" if "." in module else found
-    finally:
-        engine.close()
+        found = f"{module.partition('.')[0]} {importlib.metadata.version(module.partition('.')[0])}"
+    except importlib.metadata.PackageNotFoundError:
+        return module if binding else f"Python {platform.python_version()}"
+    return f"{module} ({found})" if "." in module else found

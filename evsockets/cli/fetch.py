@@ -10,14 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ConstantLimitationSolver, FixedLengthFramePicker, FramePicker, MarkerFramePicker
-from .common import (
-    CommandError,
-    human_bytes,
-    human_seconds,
-    make_executor,
-    one_line,
-    raise_descriptor_limit,
-)
+from ..text import human_bytes, human_seconds, one_line, printable
+from .common import CommandError, make_executor, raise_descriptor_limit
 from .gathering import Gathering, Request, configuration
 from .options import (
     add_engine_option,
@@ -28,10 +22,10 @@ from .options import (
     path_of_http,
     seconds,
 )
-from .phases import PHASE_COLOURS
+from .phases import PHASES
 from .progress import Progress
 from .table import print_table
-from .timeline import check_picture, draw
+from .timeline import HELP, RequestsTimeline
 
 _EPILOG = r"""
 Addresses are scheme://target: tcp://host:port, tls://host:port (tlsv1.2, tlsv1.3 pin the version),
@@ -98,7 +92,7 @@ def register(commands: Any) -> None:
     how.add_argument("--ca", metavar="FILE", help="PEM file with the certificate authorities to trust")
     out = parser.add_argument_group("output")
     out.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
-    out.add_argument("--timeline", metavar="FILE.svg", help="draw what each request did when")
+    out.add_argument("--timeline", metavar="FILE.svg", help=HELP)
     out.add_argument("--no-progress", action="store_true", help="show no live progress on a terminal")
     parser.set_defaults(run=run)
 
@@ -118,14 +112,16 @@ def run(arguments: argparse.Namespace) -> int:
         for address in arguments.addresses:
             gathering.add(address, send=_request(arguments, address), picker=picker, stream_context=context)
         engine = executor.engine.name
-        check_picture(arguments.timeline)
+        timeline = RequestsTimeline(arguments.timeline)
+        if arguments.timeline is not None:
+            executor.with_event_handler(timeline)
         with Progress(gathering, shown=not arguments.no_progress) as progress:
             gathering.run(progress.update)
     if arguments.json:
         print(json.dumps(_document(gathering, engine, arguments.data), indent=2))
     else:
         report(gathering, engine, arguments.data)
-    draw(arguments.timeline, gathering, engine)
+    timeline.save()
     if gathering.interrupted:
         return 130
     return 1 if gathering.failed else 0
@@ -142,7 +138,8 @@ def report(gathering: Gathering, engine: str, data: bool = False) -> None:
     failures = [request for request in gathering.requests if not request.ok]
     for request in failures:
         error = one_line(request.error or request.outcome)
-        print(f"  {error if request.address in error else f'{request.address}: {error}'}", file=out)
+        address = printable(request.address)
+        print(f"  {error if address in error else f'{address}: {error}'}", file=out)
     received = sum(request.received for request in gathering.requests)
     print(
         f"{len(gathering.requests) - len(failures)} complete, {len(failures)} failed, "
@@ -153,7 +150,7 @@ def report(gathering: Gathering, engine: str, data: bool = False) -> None:
 
 def print_requests(requests: Sequence[Request], out: Any = None) -> None:
     """Print the table of requests: address, outcome, bytes, the time in all and in each phase there was."""
-    names = [name for name in PHASE_COLOURS if any(one.log.seconds(name) is not None for one in requests)]
+    names = [name for name in PHASES if any(one.log.seconds(name) is not None for one in requests)]
     rows = [
         [
             one.label,

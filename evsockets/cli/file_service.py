@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from html import escape
@@ -13,9 +12,10 @@ from .. import (
     AcceptEvent,
     CallbackEventHandler,
     DataAlertEvent,
+    EmptyFrame,
+    EmptyFramePicker,
     Event,
     EventType,
-    NullOperation,
     Operation,
     ReadEvent,
     ReadOperation,
@@ -24,107 +24,69 @@ from .. import (
     SocketExceptionEvent,
     WriteOperation,
 )
+from .conditions import parse_range, range_applies, refusal
 from .directory import Directory, Listing, OpenFile, Redirect, page_head
-from .http import (
-    HeadPicker,
-    HttpError,
-    Request,
-    http_date,
-    not_modified,
-    parse_head,
-    parse_range,
-    range_applies,
-    response_head,
-)
+from .file_body import CHUNK, FileBody
+from .http import HeadPicker, HttpError, Request, RestPicker, http_date, parse_head, response_head
 
-_CHUNK = 64 * 1024
-#: Bytes of a refused request that are read and thrown away, so that its answer is not lost to a reset.
+#: Bytes after a request that are read and thrown away, so that its answer is not lost to a reset.
 _LINGER = 1024 * 1024
 #: Seconds in which a new client has to begin its first request.
 _SILENCE = 10.0
-_HEAD = HeadPicker()
 
 #: What a stranger may cost: seconds for the handshake, seconds without a byte, and bytes a second.
 _CLIENT_LIMITS: dict[str, Any] = {
     "connection_timeout": 10.0,
     "io_timeout": 30.0,
     "min_receive_speed": 16.0,
-    "min_receive_speed_duration": 10.0,
     "min_send_speed": 256.0,
     "min_send_speed_duration": 30.0,
 }
 
 
-class FileBody:
-    """The bytes of an open file, as chunks; closes the file at its end.
-
-    A file that turns out shorter is a SendError: the promised length cannot be kept any more, and only
-    a closed connection tells the client so.
-    """
-
-    def __init__(self, file: OpenFile) -> None:
-        self._descriptor = file.descriptor
-        self._position = 0
-        self._stop = file.size
-
-    def select(self, start: int, stop: int) -> None:
-        """Give the bytes from `start` to before `stop` only."""
-        self._position = start
-        self._stop = stop
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        wanted = min(_CHUNK, self._stop - self._position)
-        if wanted <= 0:
-            self.close()
-            raise StopIteration
-        try:
-            chunk = os.pread(self._descriptor, wanted, self._position)
-        except OSError as error:
-            raise SendError(
-                f"the file cannot be read any more: {error.strerror}", errno=error.errno
-            ) from error
-        if not chunk:
-            raise SendError("the file has shrunk while it was sent")
-        self._position += len(chunk)
-        return chunk
-
-    def close(self) -> None:
-        """Close the file; harmless when done before."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
 class _Client:
-    """What is known of one connection: whether it ever asked, the body under way, and how much is still
-    thrown away."""
+    """What is known of one connection: the body under way."""
 
-    __slots__ = ("asked", "body", "lingering")
+    __slots__ = ("body",)
 
     def __init__(self) -> None:
-        self.asked = False
         self.body: FileBody | None = None
-        self.lingering = -1
 
 
 class FileService:
-    """Answers HTTP clients from a directory. `idle_timeout`: seconds between two requests."""
+    """Answers HTTP clients from a directory.
 
-    def __init__(self, directory: Directory, *, log: bool = False, idle_timeout: float = 60.0) -> None:
+    `idle_timeout`: seconds between two requests. `request_timeout`: seconds from a request's first byte to
+    the end of its head, and as long for what a client sends after an answer that ends the connection.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        log: bool = False,
+        idle_timeout: float = 60.0,
+        request_timeout: float = 30.0,
+    ) -> None:
         self._directory = directory
         self._log = log
-        self._idle_timeout = idle_timeout
-        self._limits = {**_CLIENT_LIMITS, "idle_timeout": min(idle_timeout, _SILENCE), "keep_alive": True}
-        self._idle = NullOperation()
-        self._read = ReadOperation(_HEAD)
+        self._request_timeout = request_timeout
+        self._limits = {
+            **_CLIENT_LIMITS,
+            # The pickers look at the clock when bytes come; who sends none is too slow.
+            "min_receive_speed_duration": min(request_timeout, _SILENCE) or None,
+            "idle_timeout": idle_timeout,
+            "keep_alive": True,
+        }
+        # A new client's first byte is read for: it is not idle, and so not closed at once by a drain.
+        self._first = ReadOperation(EmptyFramePicker())
+        self._silent = {**self._limits, "io_timeout": min(idle_timeout, _SILENCE), "min_receive_speed": None}
         self._handler = CallbackEventHandler(
             {
                 EventType.READ: self._on_read,
                 EventType.DATA_ALERT: self._on_data_alert,
                 EventType.EXCEPTION: self._on_exception,
+                EventType.TIMEOUT: lambda event: None,  # a silent client is no news
                 EventType.FINALIZE: self._on_finalize,
             }
         )
@@ -132,33 +94,35 @@ class FileService:
     def accept(self, event: AcceptEvent) -> None:
         """Take a client in."""
         event.executor.socket_bag.add_socket(
-            event.client_socket, self._idle, handler=self._handler, user_context=_Client(), **self._limits
+            event.client_socket,
+            self._first,
+            handler=self._handler,
+            user_context=_Client(),
+            **self._silent,
         )
 
     def _on_data_alert(self, event: DataAlertEvent) -> None:
         """The idle client says something: its next request."""
-        client: _Client = event.user_context
-        if not client.asked:
-            client.asked = True
-            event.metadata.idle_timeout = self._idle_timeout
-        event.next_is(self._read)
+        event.next_is_read(HeadPicker(self._request_timeout))
 
     def _on_read(self, event: ReadEvent) -> None:
         client: _Client = event.user_context
-        if client.lingering >= 0:
-            client.lingering -= len(event.frame)
-            if client.lingering >= 0:
-                event.next_is_read()
+        if event.operation is self._first:
+            if event._channel.inbox:  # else it has ended without a request, as an idle one may
+                event.executor.socket_bag.set_metadata(event.socket, **self._limits)
+                event.next_is_read(HeadPicker(self._request_timeout))
             return
+        if isinstance(event.frame, EmptyFrame):
+            return  # what came after the last answer is over, and so is the connection
         request: Request | None = None
         try:
             request = parse_head(event.frame.data)
             operation, status = self._answer(event, client, request)
         except HttpError as error:
-            operation, status = self._refuse(event, client, request, error)
+            operation, status = self._refuse(event, request, error)
         if self._log:
             target = f"{request.method} {request.target}" if request is not None else "?"
-            print(f"{event.metadata.remote_address} {target!a} {status.value}", file=sys.stderr)
+            print(f"{event.metadata.remote_address!a} {target!a} {status.value}", file=sys.stderr)
         event.next_is(operation)
 
     def _answer(self, event: ReadEvent, client: _Client, request: Request) -> tuple[Operation, HTTPStatus]:
@@ -172,7 +136,7 @@ class FileService:
         if isinstance(found, Redirect):
             headers = [("Location", found.location), ("Content-Length", "0")]
             return self._whole(event, request, HTTPStatus.MOVED_PERMANENTLY, headers, b"")
-        return self._page(event, request, HTTPStatus.OK, found)
+        return self._page(event, request, found)
 
     def _file(
         self, event: ReadEvent, client: _Client, request: Request, file: OpenFile
@@ -192,7 +156,7 @@ class FileService:
             ("ETag", file.tag),
             ("Accept-Ranges", "bytes"),
         ]
-        if not_modified(request, file.tag, file.modified):
+        if self._is_refused(request, file.tag, file.modified):
             return self._whole(event, request, HTTPStatus.NOT_MODIFIED, headers, b"")
         status, start, stop = HTTPStatus.OK, 0, file.size
         if request.method == "GET" and range_applies(request, file.tag, file.modified):
@@ -209,25 +173,32 @@ class FileService:
         if request.method == "HEAD":
             return self._whole(event, request, status, headers, b"")
         body.select(start, stop)
-        if stop - start > _CHUNK:
+        if stop - start > CHUNK:
             client.body = body
             head = response_head(status, headers, keep_alive=self._keep(event, request))
-            return WriteOperation(_joined(head, body)), status
+            return WriteOperation(_joined(head, body), then=self._rest(request)), status
         try:
             content = b"".join(body)
         except SendError as error:
             raise HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
         return self._whole(event, request, status, headers, content)
 
-    def _page(
-        self, event: ReadEvent, request: Request, status: HTTPStatus, listing: Listing
-    ) -> tuple[Operation, HTTPStatus]:
+    def _page(self, event: ReadEvent, request: Request, listing: Listing) -> tuple[Operation, HTTPStatus]:
+        if self._is_refused(request, None, None):
+            return self._whole(event, request, HTTPStatus.NOT_MODIFIED, [], b"")
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Length", str(len(listing.page))),
             ("X-Content-Type-Options", "nosniff"),
         ]
-        return self._whole(event, request, status, headers, listing.page)
+        return self._whole(event, request, HTTPStatus.OK, headers, listing.page)
+
+    def _is_refused(self, request: Request, tag: str | None, modified: float | None) -> bool:
+        """Whether the client has this already. HttpError if it means something else than what is here."""
+        status = refusal(request, tag, modified)
+        if status is HTTPStatus.PRECONDITION_FAILED:
+            raise HttpError(status, "not what is here now")
+        return status is not None
 
     def _whole(
         self,
@@ -239,23 +210,25 @@ class FileService:
     ) -> tuple[Operation, HTTPStatus]:
         """An answer that fits into memory: head and body leave in one piece."""
         head = response_head(status, headers, keep_alive=self._keep(event, request))
-        return WriteOperation(head if request.method == "HEAD" else head + content), status
+        content = head if request.method == "HEAD" else head + content
+        return WriteOperation(content, then=self._rest(request)), status
 
     def _keep(self, event: Event, request: Request) -> bool:
-        """Whether the connection goes on after this answer; if not, it closes once that is sent."""
-        if not request.keep_alive:
+        """Whether the connection goes on after this answer; if not, it closes once that is sent. A server
+        that ends says so in its last answer (RFC 9112, 9.6)."""
+        keep = request.keep_alive and event.executor._loop.draining is None
+        if not keep:
             event.metadata.keep_alive = False
-        return request.keep_alive
+        return keep
+
+    def _rest(self, request: Request) -> Operation | None:
+        """What follows the answer: for a request with a body, the throwing away of that."""
+        return _ending(self._request_timeout) if request.has_body else None
 
     def _refuse(
-        self, event: ReadEvent, client: _Client, request: Request | None, error: HttpError
+        self, event: ReadEvent, request: Request | None, error: HttpError
     ) -> tuple[Operation, HTTPStatus]:
-        """The answer to a request that gets no file.
-
-        A connection whose next request can be found goes on. Any other closes: first our direction, and
-        the rest when the client has seen that, because closing with bytes unread would reset the
-        connection and could take the answer away from under the client.
-        """
+        """The answer to a request that gets no file. A connection whose next request can be found goes on."""
         status = error.status
         title = f"{status.value} {status.phrase}"
         body = f"<body>\n<h1>{title}</h1>\n<p>{escape(str(error))}</p>\n</body>\n</html>\n"
@@ -263,9 +236,10 @@ class FileService:
         known = status in (
             HTTPStatus.NOT_FOUND,
             HTTPStatus.FORBIDDEN,
+            HTTPStatus.PRECONDITION_FAILED,
             HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
         )
-        keep = request is not None and known and request.keep_alive
+        keep = request is not None and known and self._keep(event, request)
         headers = [
             *error.headers,
             ("Content-Type", "text/html; charset=utf-8"),
@@ -276,20 +250,29 @@ class FileService:
             answer += page
         if keep:
             return WriteOperation(answer), status
-        client.lingering = _LINGER
         event.metadata.keep_alive = False
         event.metadata.io_timeout = 2.0
-        return WriteOperation(answer, then=ShutdownWriteOperation(then=ReadOperation())), status
+        patience = 0.0 if status is HTTPStatus.REQUEST_TIMEOUT else self._request_timeout
+        return WriteOperation(answer, then=_ending(patience)), status
 
     def _on_exception(self, event: SocketExceptionEvent) -> None:
         """Nobody is left to answer; what ended the client is worth a line in the log."""
         if self._log:
-            print(f"{event.metadata.remote_address} {str(event.exception)!a}", file=sys.stderr)
+            print(f"{event.metadata.remote_address!a} {str(event.exception)!a}", file=sys.stderr)
 
     def _on_finalize(self, event: Event) -> None:
         client: _Client = event.user_context
         if client.body is not None:
             client.body.close()
+
+
+def _ending(seconds: float) -> Operation:
+    """The end of a connection on which the client may still be sending: our direction first.
+
+    Closing with bytes unread would reset the connection, and could take the answer away from under the
+    client. It has `seconds`.
+    """
+    return ShutdownWriteOperation(then=ReadOperation(RestPicker(_LINGER, seconds)))
 
 
 def _joined(head: bytes, body: FileBody) -> Iterator[bytes]:

@@ -32,8 +32,9 @@ from .. import (
     TlsHandshakeError,
     WriteOperation,
 )
-from ..resolver import numeric
-from .phases import PHASE_COLOURS, PhaseLog
+from ..address import numeric_address
+from ..core.channel import Channel
+from .phases import PHASES, PhaseLog
 
 #: What the first matching class of an exception is called in the table; most special first.
 _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
@@ -173,7 +174,7 @@ class Gathering:
         now = time.monotonic()
         for request in self._active.values():
             phase = _live_phase(request)
-            if phase in PHASE_COLOURS:
+            if phase in PHASES:
                 self._enter(request, phase, now)
 
     def _on_initialize(self, event: Event) -> None:
@@ -256,7 +257,7 @@ class _Answer(ReadOperation):
         super().__init__(picker)
         self._begins = begins
 
-    def start(self, channel: Any) -> Operation | None:
+    def start(self, channel: Any) -> Any:
         self._begins()
         return super().start(channel)
 
@@ -264,15 +265,14 @@ class _Answer(ReadOperation):
 def _live_phase(request: Request) -> str | None:
     """What the request is doing, in the words of `TimeoutEvent.phase`."""
     assert request.metadata is not None
-    operation = request.metadata._channel.operation
-    return None if operation is None else operation.phase
+    channel = request.metadata._channel
+    return channel.phase_name() if isinstance(channel, Channel) and channel.stepper is not None else None
 
 
 def _handshake_began(request: Request, now: float) -> float:
     """When it began, which may be long before the end of the turn it began in."""
     assert request.metadata is not None
-    began: float = getattr(request.metadata._channel.transport, "began", now)
-    return began
+    return dict(request.metadata._channel.steps).get("handshaking", now)
 
 
 def _is_name(request: Request) -> bool:
@@ -282,7 +282,7 @@ def _is_name(request: Request) -> bool:
     if address is None or address.host is None or address.port is None:
         return False
     try:
-        return numeric(address.host, address.port) is None
+        return numeric_address(address.host, address.port) is None
     except OSError:  # a zone that is none of our interfaces
         return False
 

@@ -10,8 +10,9 @@ from typing import NoReturn
 
 from .. import AddressError, StreamContext
 from ..address import Address, parse_address
+from ..text import one_line
 from ..transports.tls_context import client_context, server_context
-from .common import CommandError, one_line
+from .common import CommandError
 
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
 _PLAIN_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", "'": b"'", '"': b'"'}
@@ -103,7 +104,7 @@ def add_engine_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="what waits for the sockets, e.g. selectors, selectors:poll, libev, gevent "
+        help="what waits for the sockets, e.g. selectors, selectors:poll, libev, libevent, gevent "
         "('evsockets engines' lists them; default: EVSOCKETS_ENGINE, else the best one here)",
     )
 

@@ -5,15 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-#: The order in which phases are shown, and the colour of each.
-PHASE_COLOURS = {
-    "resolving": "#a371c7",
-    "connecting": "#e0a100",
-    "handshaking": "#e2701e",
-    "writing": "#2f81c9",
-    "reading": "#3a9b57",
-    "waiting": "#b9c0c8",
-}
+#: The phases of a request, in the order in which they are shown.
+PHASES = ("resolving", "connecting", "handshaking", "writing", "reading", "waiting")
 
 
 @dataclass(slots=True)

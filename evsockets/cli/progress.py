@@ -7,7 +7,8 @@ import time
 from types import TracebackType
 from typing import Any
 
-from .common import human_bytes, shorten, terminal_width
+from ..text import human_bytes, printable, shorten
+from .common import terminal_width
 from .gathering import Gathering
 
 #: Seconds between two redraws.
@@ -99,7 +100,8 @@ class Progress:
                     total=1, completed=1, width=24, finished_style="green" if request.ok else "red"
                 )
                 style = "green" if request.ok else "red"
-            table.add_row(request.label, bar, Text(state, style=style), human_bytes(request.received))
+            label = Text(printable(request.label))
+            table.add_row(label, bar, Text(state, style=style), human_bytes(request.received))
         total = ProgressBar(total=max(1, len(gathering.requests)), completed=gathering.finished, width=24)
         table.add_row("all", total, Text(self._summary(), style="bold"), "")
         return Group(table)

@@ -11,7 +11,7 @@ from .common import CommandError
 from .directory import Directory
 from .file_service import FileService
 from .options import delay, parsed, port
-from .serving import Server, add_server_options, tls_context
+from .serving import Server, add_server_options, run_server, tls_context
 
 _DEFAULT = "tcp://127.0.0.1:8000"
 
@@ -40,6 +40,14 @@ def register(commands: Any) -> None:
         metavar="SECONDS",
         help="keep idle clients so long (default 60)",
     )
+    parser.add_argument(
+        "--request-timeout",
+        type=delay,
+        default=30.0,
+        metavar="SECONDS",
+        help="a request's head has to be whole so long after its first byte, and what comes after a refused "
+        "one has to end so soon (default 30)",
+    )
     parser.add_argument("--log", action="store_true", help="print a line for every request on standard error")
     add_server_options(parser)
     parser.set_defaults(run=run)
@@ -47,6 +55,11 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal; 0 after an orderly end."""
+    return run_server(arguments, make_server)
+
+
+def make_server(arguments: argparse.Namespace, **worker: Any) -> Server:
+    """The server of a command line: see `serving.Make`."""
     try:
         directory = Directory(arguments.directory)
     except OSError as error:
@@ -55,7 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     address = _address(arguments)
     context = tls_context(arguments, address)
-    service = FileService(directory, log=arguments.log, idle_timeout=arguments.idle_timeout)
+    service = FileService(
+        directory,
+        log=arguments.log,
+        idle_timeout=arguments.idle_timeout,
+        request_timeout=arguments.request_timeout,
+    )
 
     def banner(url: str) -> str:
         web = (
@@ -68,8 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     # A client's mistake, or a bug that it brings out, ends that client and nobody else.
     settings = Configuration(isolate_handler_errors=True)
-    server = Server(arguments, address, service.accept, banner, settings, stream_context=context)
-    return server.run()
+    server = Server(arguments, address, service.accept, banner, settings, context, **worker)
+    return server
 
 
 def _address(arguments: argparse.Namespace) -> Address:

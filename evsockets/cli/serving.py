@@ -1,16 +1,19 @@
-"""What the serving commands share: the listener, its banner, and the orderly end by SIGTERM or SIGINT."""
+"""What the serving commands share: the listener, its banner, workers, and the end by SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from .. import (
     AcceptEvent,
     Configuration,
+    ConnectionFailedError,
     ConstantLimitationSolver,
     DrainReport,
     Event,
@@ -22,8 +25,12 @@ from .. import (
     StreamContext,
 )
 from ..address import Address
-from .common import CommandError, make_executor, one_line, raise_descriptor_limit
+from ..text import one_line, printable
+from .common import CommandError, make_executor, raise_descriptor_limit
 from .options import add_engine_option, certificate, count, delay
+
+if TYPE_CHECKING:
+    pass
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,6 +49,12 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         default=5.0,
         metavar="SECONDS",
         help="how long SIGTERM and SIGINT let running answers go on (default 5); a second one ends at once",
+    )
+    parser.add_argument(
+        "--workers",
+        type=count,
+        metavar="N",
+        help="serve by N processes, each with a --limit of its own; SIGHUP replaces them without a gap",
     )
 
 
@@ -62,7 +75,8 @@ class Server:
     """One listening socket and its executor, from the banner to the drained end.
 
     `accept` is told of every client; `banner` gets the bound address as a URL and returns the line to
-    print once it listens. `metadata` is the listener's.
+    print once it listens. `context` is the listener's. A worker is given its `listener`, and tells `ready`
+    instead of printing.
     """
 
     def __init__(
@@ -72,12 +86,17 @@ class Server:
         accept: Callable[[AcceptEvent], None],
         banner: Callable[[str], str],
         configuration: Configuration,
-        **metadata: Any,
+        context: StreamContext | None,
+        listener: ServerSocket | None = None,
+        ready: Callable[[RequestExecutor, Any], None] | None = None,
     ) -> None:
         raise_descriptor_limit()
         self.executor: RequestExecutor = make_executor(arguments.engine, configuration)
-        self._address = address.text
+        self.address = address.text
+        self.context = context
+        self.beside: contextlib.AbstractContextManager[object] = contextlib.nullcontext()  # of the run
         self._banner = banner
+        self._ready = ready
         self._drain_seconds = arguments.drain
         self._failure: str | None = None
         self._signals = 0
@@ -85,41 +104,51 @@ class Server:
         self._listening = False
         if arguments.limit:
             self.executor.with_limitation_solver(ConstantLimitationSolver(arguments.limit))
-        handler = {
+        handler: dict[EventType, Callable[[Any], object]] = {
             EventType.CONNECTED: self._on_listening,
             EventType.ACCEPT: accept,
             EventType.EXCEPTION: self._on_exception,
         }
+        if ready is not None:
+            handler[EventType.FINALIZE] = self._on_finalize
         self.executor.socket_bag.add_socket(
-            ServerSocket(), ReadOperation(), handler=handler, address=address.text, **metadata
+            listener or ServerSocket(),
+            ReadOperation(),
+            handler=handler,
+            address=address.text,
+            stream_context=context,
         )
 
-    def run(self) -> int:
-        """Serve until a signal ends it; 0 then, 1 if it could not listen."""
+    def run(self) -> DrainReport | None:
+        """Serve until a signal ends it; how the clients ended, None if that was at once. CommandError if it
+        cannot listen."""
         before = {number: signal.getsignal(number) for number in _SIGNALS}
         try:
-            with self.executor:
+            with self.beside, self.executor:
                 self.executor.execute_request()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._failure is not None:
             raise CommandError(self._failure, 1)
-        if self._report is not None:
-            aborted = "".join(f"; aborted {socket!r}: {why}" for socket, why in self._report.aborted)
-            print(
-                f"evsockets: drained: {self._report.finished} finished, {self._report.closed_idle} idle, "
-                f"{len(self._report.aborted)} aborted{aborted}",
-                file=sys.stderr,
-            )
-        return 0
+        return self._report
+
+    def announce(self, local_address: Any) -> None:
+        """Print where it listens."""
+        print(printable(self._banner(bound_url(self.address, local_address))), flush=True)
 
     def _on_listening(self, event: Event) -> None:
         self._listening = True
         for number in _SIGNALS:
             signal.signal(number, self._on_signal)
-        url = bound_url(self._address, event.metadata.local_address)
-        print(self._banner(url), flush=True)
+        if self._ready is None:
+            self.announce(event.metadata.local_address)
+        else:
+            self._ready(self.executor, event.metadata.local_address)
+
+    def _on_finalize(self, event: Event) -> None:
+        """Nothing is accepted any more, as the parent says or by a signal."""
+        self._report = self.executor.drain(self._drain_seconds)
 
     def _on_exception(self, event: SocketExceptionEvent) -> None:
         text = one_line(str(event.exception))
@@ -137,6 +166,58 @@ class Server:
         else:
             self._report = None
             self.executor.stop_request()
+
+
+#: Makes the server of a command line; a worker's with its listener and what it tells when it accepts.
+Make = Callable[..., Server]
+
+
+def run_server(arguments: argparse.Namespace, make: Make) -> int:
+    """Serve until a signal, by this process or by workers; 0 after an orderly end."""
+    server = make(arguments)
+    report = server.run() if arguments.workers is None else _run_workers(arguments, make, server)
+    if report is not None:
+        aborted = "".join(f"; aborted {socket}: {why}" for socket, why in report.aborted)
+        print(
+            f"evsockets: drained: {report.finished} finished, {report.closed_idle} idle, "
+            f"{len(report.aborted)} aborted{printable(aborted)}",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _run_workers(arguments: argparse.Namespace, make: Make, server: Server) -> DrainReport:
+    from ..listeners import open_listeners
+    from ..workers import Workers
+
+    server.executor.close()  # it was made to have the command line checked
+    given = {name: value for name, value in vars(arguments).items() if name not in ("run", "parser")}
+    try:
+        workers = Workers(
+            partial(_work, make, argparse.Namespace(**given)),
+            arguments.workers,
+            drain_timeout=arguments.drain,
+            engine=arguments.engine,
+            ready=lambda executor, local_address: server.announce(local_address),
+        )
+        listeners = open_listeners(server.address, server.context or StreamContext(), arguments.workers)
+    except ValueError as error:
+        raise CommandError(f"--{error}") from error
+    except ConnectionFailedError as error:
+        raise CommandError(f"cannot serve on {one_line(str(error))}", 1) from error
+    try:
+        return workers.run(listeners)
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _work(
+    make: Make, arguments: argparse.Namespace, listener: Any, ready: Callable[[RequestExecutor, Any], None]
+) -> DrainReport:
+    """In a worker: see `evsockets.worker.Job`."""
+    server = make(arguments, listener=ServerSocket.from_socket(listener), ready=ready)
+    return server.run() or DrainReport()
 
 
 def bound_url(address: str, local: Any) -> str:

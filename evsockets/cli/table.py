@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Literal, TextIO
 
-from .common import shorten, terminal_width
+from ..text import printable, shorten
+from .common import terminal_width
 
 #: Colours by the tone of a row.
 _COLOURS = {"good": "green", "bad": "red", "off": "yellow", "": ""}
@@ -26,7 +27,7 @@ def print_table(
     wrap: bool = False,
     stream: TextIO | None = None,
 ) -> None:
-    """Print `rows` of text under `columns`.
+    """Print `rows` of text under `columns`; what is not printable in a cell is escaped.
 
     The first `left` columns are aligned to the left, the others to the right. `tones` ("good", "bad",
     "off" or "", one for each row) colour the second column on a terminal with rich installed. What is too
@@ -34,6 +35,7 @@ def print_table(
     is broken into lines instead.
     """
     out = stream if stream is not None else sys.stdout
+    rows = [[printable(cell) for cell in row] for row in rows]
     if not out.isatty():
         print("\n".join(plain_table(columns, rows, left=left)), file=out)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import CONTRACT, READ, WRITE, Engine
+from .base import CONTRACT, READ, WRITE, Engine, WatchError
 from .discovery import available_engines, create_engine
 from .stdlib import SelectorsEngine
 from .tracing import TracingEngine
@@ -14,6 +14,7 @@ __all__ = [
     "Engine",
     "SelectorsEngine",
     "TracingEngine",
+    "WatchError",
     "available_engines",
     "create_engine",
 ]

@@ -7,6 +7,7 @@ standard library's engine is there without any installed metadata.
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -24,7 +25,8 @@ PREFERRED = ("libev", "selectors")
 
 _BUILT_IN: dict[str, type[Engine]] = {"selectors": SelectorsEngine}
 _ANNOUNCED: dict[str, EntryPoint] = {}  # besides the installed ones
-_OFFICIAL = ("gevent", "libev")
+_installed: dict[str, EntryPoint] | None = None  # as read, which costs more than a loop; None: not yet
+_OFFICIAL = ("gevent", "libev", "libevent")
 _VERBS = ("watch", "poll", "close")
 
 
@@ -32,11 +34,16 @@ class _Unusable(Exception):
     """Carries the reason why one candidate cannot be used."""
 
 
-def available_engines() -> dict[str, str | None]:
+def available_engines(refresh: bool = False) -> dict[str, str | None]:
     """Return every known `name` and `name:variant`, with None if usable, else why not and what to do.
 
-    Loads every installed engine. A broken one gets its reason and harms no other.
+    Loads every installed engine. A broken one gets its reason and harms no other. What is installed is read
+    once per process; `refresh` reads it again, for what was installed since.
     """
+    global _installed
+    if refresh:
+        importlib.invalidate_caches()
+        _installed = None
     found: dict[str, str | None] = {}
     for name in _known():
         try:
@@ -96,15 +103,16 @@ def announce(target: str) -> str:
     return name
 
 
-def _announced() -> dict[str, EntryPoint]:
+def announced() -> dict[str, EntryPoint]:
     """Entry points by name; of two with one name, the distribution that sorts first wins. OSError if they
     cannot be read."""
-    # importlib.metadata takes a folder it cannot list for an empty one, and remembers that.
-    os.close(os.open(os.devnull, os.O_RDONLY))
-    found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=GROUP), key=_distribution, reverse=True):
-        found[entry.name] = entry
-    return found | _ANNOUNCED
+    global _installed
+    if _installed is None:
+        # importlib.metadata takes a folder it cannot list for an empty one, and remembers that.
+        os.close(os.open(os.devnull, os.O_RDONLY))
+        entries = sorted(entry_points(group=GROUP), key=_distribution, reverse=True)
+        _installed = {entry.name: entry for entry in entries}
+    return _installed | _ANNOUNCED
 
 
 def _distribution(entry: EntryPoint) -> str:
@@ -113,10 +121,10 @@ def _distribution(entry: EntryPoint) -> str:
 
 def _known() -> list[str]:
     try:
-        announced: Iterable[str] = _announced()
+        installed: Iterable[str] = announced()
     except OSError:  # `_load` says so for each of the others
-        announced = ()
-    return sorted({*_BUILT_IN, *_OFFICIAL, *announced})
+        installed = ()
+    return sorted({*_BUILT_IN, *_OFFICIAL, *installed})
 
 
 def _make(candidate: str) -> Engine:
@@ -153,7 +161,7 @@ def _load(name: str) -> type[Engine]:
     if name in _BUILT_IN:
         return _BUILT_IN[name]
     try:
-        entry = _announced().get(name)
+        entry = announced().get(name)
     except OSError as error:
         raise _Unusable(f"the installed distributions' entry points cannot be read: {error}") from error
     if entry is None:
@@ -161,22 +169,26 @@ def _load(name: str) -> type[Engine]:
             raise _Unusable(f'not installed; install it with: pip install "evsockets[{name}]"')
         known = _with_known(f"no engine is named {name!r}", name, _known())
         raise _Unusable(f"{known}; for another one install the distribution that brings it")
-    source = f"{_distribution(entry)} ({entry.value})"
-    cure = f"upgrade, reinstall or remove the distribution {_distribution(entry)}"
     try:
         kind = entry.load()
     except (Exception, SystemExit) as error:
-        raise _Unusable(f"{source} cannot be loaded: {error!r}; {cure}") from error
+        raise _broken(entry, f"cannot be loaded: {error!r}") from error
     flaw = _flaw(kind)
     if flaw is not None:
-        raise _Unusable(f"{source} {flaw}; {cure}")
+        raise _broken(entry, flaw)
     try:
         reason = kind.available() if hasattr(kind, "available") else None
     except Exception as error:
-        raise _Unusable(f"{source} fails when asked whether it is available: {error!r}; {cure}") from error
+        raise _broken(entry, f"fails when asked whether it is available: {error!r}") from error
     if reason is not None:
         raise _Unusable(f"{reason} (distribution {_distribution(entry)})")
     return kind  # type: ignore[no-any-return]
+
+
+def _broken(entry: EntryPoint, complaint: str) -> _Unusable:
+    name = _distribution(entry)  # reads and parses its metadata: only for those who complain
+    cure = f"upgrade, reinstall or remove the distribution {name}"
+    return _Unusable(f"{name} ({entry.value}) {complaint}; {cure}")
 
 
 def _flaw(kind: Any) -> str | None:

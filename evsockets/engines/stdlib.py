@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import errno
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 from .base import READ, WRITE, Engine
-from .facilities import FACILITIES, IN, OUT, Events, exists
+from .multiplexers import IN, MULTIPLEXERS, OUT, Events, exists
+
+try:
+    from .._native import Epoll  # type: ignore[import-not-found, unused-ignore]
+except ImportError:
+    Epoll = None
 
 _BITS = (0, IN, OUT, IN | OUT)
 _BOTH = READ | WRITE
@@ -35,8 +41,8 @@ class SelectorsEngine(Engine):
 
     @classmethod
     def variants(cls) -> Sequence[str]:
-        """The facilities of this system, the best one first."""
-        return [variant for variant in FACILITIES if exists(variant)]
+        """The multiplexers of this system, the best one first."""
+        return [variant for variant in MULTIPLEXERS if exists(variant)]
 
     def __init__(self, variant: str | None = None) -> None:
         known = self.variants()
@@ -45,13 +51,18 @@ class SelectorsEngine(Engine):
         elif variant not in known:
             raise ValueError(f"no variant {variant!r} on this system; there are {', '.join(known)}")
         self.binding = variant
-        self._facility = FACILITIES[variant]()
-        self._wait = self._facility.wait
+        self._multiplexer = MULTIPLEXERS[variant]()
+        self._wait = self._multiplexer.wait
         # By descriptor: (token, interest), None if it is not watched. A list costs a third of a dict.
         self._watched: list[tuple[Any, int] | None] = []
         self._duplex: set[int] = set()
         # Numbers the kernel refused to drop: closed before being forgotten, perhaps alive in a copy.
         self._suspects: set[int] = set()
+        self._in_c: Any = None
+        if Epoll is not None and variant == "epoll" and type(self).poll is SelectorsEngine.poll:
+            # The same in C. The descriptor stays, also when the kernel's object is made anew.
+            self._in_c = Epoll(self.fileno(), self._watched, weakref.WeakMethod(self._rebuild))
+            self.poll = self._in_c.poll  # type: ignore[method-assign]
 
     def watch(self, fd: int, interest: int, token: Any) -> None:
         """See `Engine.watch`."""
@@ -60,13 +71,13 @@ class SelectorsEngine(Engine):
         if known is None:
             self._begin(fd, interest, token)
         elif interest == 0:
-            watched[fd] = None
+            if not self._multiplexer.drop(fd):
+                self._suspects.add(fd)
+            watched[fd] = None  # after the kernel: a signal handler may raise in between
             if self._duplex:
                 self._duplex.discard(fd)
-            if not self._facility.drop(fd):
-                self._suspects.add(fd)
         elif 0 < interest <= _BOTH:
-            self._facility.change(fd, _BITS[interest])
+            self._multiplexer.change(fd, _BITS[interest])
             self._set(fd, interest, token)
         else:
             raise ValueError(_WRONG % (interest,))
@@ -83,12 +94,18 @@ class SelectorsEngine(Engine):
             raise ValueError(_WRONG % (interest,))
         if fd in self._suspects:
             self._rebuild()
-        self._facility.add(fd, _BITS[interest])
-        missing = fd + 1 - len(self._watched)
-        if missing > 0:  # the kernel knows it: no number out of this world makes a list of that length
-            # An eighth more, so that a growing crowd is not copied for each newcomer.
-            self._watched.extend([None] * (missing + fd // 8))
-        self._set(fd, interest, token)
+        try:
+            self._multiplexer.add(fd, _BITS[interest])
+            missing = fd + 1 - len(self._watched)
+            if missing > 0:  # the kernel knows it: no number out of this world makes a list of that length
+                # An eighth more, so that a growing crowd is not copied for each newcomer.
+                self._watched.extend([None] * (missing + fd // 8))
+            self._set(fd, interest, token)
+        except OSError:
+            raise
+        except BaseException:  # a signal handler's: what the kernel watches must be known here
+            self._multiplexer.drop(fd)
+            raise
 
     def _set(self, fd: int, interest: int, token: Any) -> None:
         self._watched[fd] = token, interest
@@ -120,30 +137,32 @@ class SelectorsEngine(Engine):
 
     def _rebuild(self) -> None:
         """Start over with a fresh kernel object under the same descriptor, if it has one."""
-        old, self._facility = self._facility, FACILITIES[self.binding]()
-        number, fresh = old.fileno(), self._facility.fileno()
+        old, self._multiplexer = self._multiplexer, MULTIPLEXERS[self.binding]()
+        number, fresh = old.fileno(), self._multiplexer.fileno()
         if number is not None and fresh is not None:
             os.dup2(fresh, number, inheritable=False)
-            self._facility.close()
-            self._facility = old
-        self._wait = self._facility.wait
+            self._multiplexer.close()
+            self._multiplexer = old
+        self._wait = self._multiplexer.wait
         self._suspects.clear()
         for fd, pair in enumerate(self._watched):
             if pair is not None:
                 try:
-                    self._facility.add(fd, _BITS[pair[1]])
+                    self._multiplexer.add(fd, _BITS[pair[1]])
                 except OSError:
                     pass  # closed without being forgotten
 
     def fileno(self) -> int:
         """The descriptor of the epoll or kqueue; UnsupportedOperationError with the other variants."""
-        number = self._facility.fileno()
+        number = self._multiplexer.fileno()
         return super().fileno() if number is None else number
 
     def close(self) -> None:
         """See `Engine.close`."""
         if self._wait is not _closed:
             self._wait = _closed
-            self._facility.close()
+            if self._in_c is not None and vars(self).get("poll") == self._in_c.poll:
+                del self.poll  # the method in Python says that it is closed
+            self._multiplexer.close()
             self._watched.clear()
             self._duplex.clear()

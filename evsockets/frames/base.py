@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-from ..errors import FrameError
+from .._generic import Generic, TypeVar
+from .inbox import Inbox, RemoteAddress
 
 if TYPE_CHECKING:
-    from .inbox import Inbox
-
-RemoteAddress: TypeAlias = "tuple[Any, ...] | str | None"
-"""An address as `socket` gives it: (host, port), the IPv6 4-tuple, a path, or None if there is none."""
-
-DEFAULT_MAX_LENGTH = 16 * 1024 * 1024
-"""The largest frame, in bytes, unless the picker is told otherwise."""
+    from ..sockets import AcceptedSocket, DatagramClientSocket
 
 
 class Frame:
@@ -73,18 +67,27 @@ class AcceptedFrame(Frame):
 
     __slots__ = ("client_socket",)
 
-    def __init__(self, client_socket: Any, remote_address: RemoteAddress) -> None:
+    def __init__(
+        self, client_socket: AcceptedSocket | DatagramClientSocket, remote_address: RemoteAddress
+    ) -> None:
         self.client_socket = client_socket
+        self.data = _address_text(remote_address).encode("utf-8", "surrogateescape")
         self.remote_address = remote_address
 
-    @property
-    def data(self) -> bytes:  # type: ignore[override]
-        """The address as text; made when somebody asks, for most have the address itself."""
-        return _address_text(self.remote_address).encode("utf-8", "surrogateescape")
 
 
-class FramePicker(ABC):
-    """Finds frames in received bytes.
+FrameT_co = TypeVar("FrameT_co", bound=Frame, covariant=True, default=Frame)
+"""The class of the frames that a picker finds, and with it what is read."""
+
+
+class _Root:
+    """What a compiled class has to have for its first base, to have another one that is not compiled."""
+
+    __slots__ = ()
+
+
+class FramePicker(_Root, Generic[FrameT_co]):
+    """Finds frames in received bytes. `FramePicker[MyFrame]` finds frames of a class of their own.
 
     `pick` is called whenever bytes have arrived, and once more with `ended` true when no more will come.
     It must not keep anything between calls if the picker is to serve several frames or sockets.
@@ -92,31 +95,13 @@ class FramePicker(ABC):
 
     __slots__ = ()
 
-    @abstractmethod
-    def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
+    def pick(self, inbox: Inbox, ended: bool) -> FrameT_co | None:
         """Take one whole frame out of `inbox`, or return None to ask for more.
 
         Bytes beyond the frame must stay in the inbox. With `ended` true None means that what is there
         makes no frame. Raises `FrameError` if it never can.
         """
-
-
-def checked_length(name: str, value: int) -> int:
-    """`value` if it is a possible number of bytes; else TypeError or ValueError naming it."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value < 0:
-        raise ValueError(f"{name} must not be negative: {value}")
-    return value
-
-
-def over_limit(picker: FramePicker, inbox: Inbox, limit: int, shown: int | None = None) -> FrameError:
-    """The error for a frame over `limit` bytes; its partial frame has the first `shown` (or `limit`)."""
-    partial = PartialFrame(Frame(inbox.peek(limit if shown is None else shown), inbox.remote_address))
-    message = f"the frame is longer than the limit of {limit} bytes ({type(picker).__name__})"
-    error = FrameError(message, picker=picker, partial=partial)
-    error._unplaced = True
-    return error
+        raise NotImplementedError(f"{type(self).__name__} has no pick(inbox, ended)")
 
 
 def _address_text(address: RemoteAddress) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import EmptyFrame, Frame, FramePicker
+from .base import EmptyFrame, FramePicker
 from .inbox import Inbox
 
 
@@ -11,7 +11,7 @@ class EmptyFramePicker(FramePicker):
 
     __slots__ = ()
 
-    def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
+    def pick(self, inbox: Inbox, ended: bool) -> EmptyFrame | None:
         """An empty frame, or None while nothing has arrived."""
         return EmptyFrame(inbox.remote_address) if ended or inbox._chunk else None
 

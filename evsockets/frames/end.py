@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .base import DEFAULT_MAX_LENGTH, Frame, FramePicker, checked_length, over_limit
+from .base import Frame, FramePicker
 from .inbox import Inbox
+from .limit import DEFAULT_MAX_LENGTH, checked_length, over_limit
 
 
 class EndOfStreamFramePicker(FramePicker):
@@ -22,7 +23,7 @@ class EndOfStreamFramePicker(FramePicker):
         limit = self.max_length
         if limit is not None and len(inbox) > limit:
             raise over_limit(self, inbox, limit)
-        return Frame(inbox.take_all(), inbox.remote_address) if ended else None
+        return Frame(inbox.take(len(inbox)), inbox.remote_address) if ended else None
 
     def __repr__(self) -> str:
         return f"EndOfStreamFramePicker(max_length={self.max_length})"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .base import Frame, FramePicker, checked_length
+from .base import Frame, FramePicker
 from .inbox import Inbox
+from .limit import checked_length
 
 
 class FixedLengthFramePicker(FramePicker):

@@ -1,17 +1,20 @@
-"""The received bytes of one socket that nobody has taken yet."""
+"""The received bytes of one socket that no picker has taken yet."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from .base import RemoteAddress
+RemoteAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
+"""An address as `socket` gives it: (host, port), the IPv6 4-tuple, a path, or None if there is none."""
 
 _FAR = 1024
 """A marker found this near to where the search began is cheaper to find again than to remember."""
 
 _MOST_REMEMBERED = 16
 """Searches remembered at once; a picker repeats the same few, so more would only hold memory."""
+
+_SPARED = 512
+"""So many taken bytes may stay in front of the remaining ones: freeing them would copy the remaining ones."""
 
 _FIRST_WINDOW = 256
 _LARGEST_WINDOW = 65536
@@ -34,8 +37,9 @@ class Inbox:
     def __init__(self, data: bytes = b"", remote_address: RemoteAddress = None) -> None:
         self._chunk: bytes | bytearray = bytes(data)
         self._offset = 0
-        # (marker, start, ignoring case) -> where to go on; all counted from _offset, so void when it moves.
-        self._searched: dict[tuple[bytes, int, bool], int] | None = None
+        # What was found out: (marker, start, ignoring case) -> where to go on, a picker -> what it remembers.
+        # All counted from _offset, so void when it moves.
+        self._searched: dict[Any, Any] | None = None
         self.remote_address = remote_address
 
     def __len__(self) -> int:
@@ -44,7 +48,7 @@ class Inbox:
     def __repr__(self) -> str:
         return f"<Inbox of {len(self)} bytes from {self.remote_address!r}>"
 
-    def append(self, data: bytes) -> None:
+    def _append(self, data: bytes) -> None:
         """Add received bytes at the end. The object is kept, not copied, when the inbox was empty."""
         chunk = self._chunk
         if not chunk:
@@ -71,16 +75,14 @@ class Inbox:
         """
         return self._find(bytes(memoryview(marker)), start, False)
 
-    def find_ignoring_case(self, marker: bytes | bytearray | memoryview, start: int = 0) -> int:
-        """As `find`, taking ASCII letters of either case as equal."""
-        return self._find(bytes(memoryview(marker)).lower(), start, True)
+    def peek(self, n: int, start: int = 0) -> bytes:
+        """The oldest `n` bytes from position `start` on, or all if there are fewer; they stay here.
 
-    def peek(self, n: int) -> bytes:
-        """The oldest `n` bytes, or all if there are fewer; they stay here. Negative: ValueError."""
-        if n < 0:
-            raise ValueError(f"cannot look at {n} bytes")
+        Negative: ValueError."""
+        if n < 0 or start < 0:
+            raise ValueError(f"cannot look at {n} bytes from {start} on")
         chunk = self._chunk
-        offset = self._offset
+        offset = self._offset + start
         if isinstance(chunk, bytes):
             return chunk[offset : offset + n]  # the same object, if that is all of it
         with memoryview(chunk) as view:
@@ -103,12 +105,30 @@ class Inbox:
         self._offset = 0
         return chunk[offset:]
 
-    def take_all(self) -> bytes:
-        """Everything, leaving the inbox empty."""
+    def _take_whole(self) -> bytes:
+        """Everything, without a copy if nothing was taken of it before."""
         chunk = self._chunk
-        data = chunk if isinstance(chunk, bytes) and not self._offset else self.peek(len(chunk))
-        self._clear()
-        return data
+        if self._offset or type(chunk) is not bytes:
+            return self.take(len(self))
+        self._chunk = b""
+        self._searched = None
+        return chunk
+
+    def _take_through(self, marker: bytes, limit: int) -> bytes | None:
+        """What ends with the first `marker`, no more than `limit` bytes; None if there is none in the one
+        chunk that was received, or the search goes on where an earlier one ended."""
+        if type(self._chunk) is not bytes or self._searched is not None:
+            return None
+        data, offset, size = self._chunk, self._offset, len(marker)
+        stop = data.find(marker, offset) + size
+        if stop < offset + size or stop - offset > limit:
+            return None
+        if stop != len(data):
+            self._offset = stop
+            return data[offset:stop]
+        self._chunk = b""
+        self._offset = 0
+        return data[offset:] if offset else data
 
     def drop(self, n: int) -> None:
         """Forget the oldest `n` bytes, or all if there are fewer. Negative: ValueError."""
@@ -125,6 +145,15 @@ class Inbox:
                 # More is gone than left: give the memory back (each byte moves at most once on average).
                 del chunk[:offset]
                 self._offset = 0
+
+    def _tidy(self) -> None:
+        """Free the memory of taken bytes, if they are more than the remaining ones. Called when a picker has
+        found no frame, so that several frames in one chunk are not copied for it."""
+        offset = self._offset
+        if offset > _SPARED and 2 * offset > len(self._chunk):
+            # Each byte moves at most once on average. Searches count from the first byte left: they stand.
+            self._chunk = self._chunk[offset:]
+            self._offset = 0
 
     def _clear(self) -> None:
         self._chunk = b""
@@ -152,13 +181,19 @@ class Inbox:
             self._remember(key, stop)
         return -1
 
-    def _remember(self, key: tuple[bytes, int, bool], reached: int) -> None:
+    def _remember(self, key: Any, found: Any) -> None:
+        """Keep what was found out under `key`, until the first byte here is another one."""
         searched = self._searched
         if searched is None:
             searched = self._searched = {}
         elif len(searched) >= _MOST_REMEMBERED and key not in searched:
             searched.clear()
-        searched[key] = reached
+        searched[key] = found
+
+    def _recall(self, key: Any, default: Any) -> Any:
+        """What was kept under `key`; `default` if nothing is known."""
+        searched = self._searched
+        return default if searched is None else searched.get(key, default)
 
 
 def _find_folded(chunk: bytes | bytearray, marker: bytes, begin: int) -> int:

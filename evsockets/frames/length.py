@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import DEFAULT_MAX_LENGTH, Frame, FramePicker, checked_length, over_limit
+from .base import Frame, FramePicker
 from .inbox import Inbox
+from .limit import DEFAULT_MAX_LENGTH, checked_length, over_limit
 
 
 class LengthPrefixedFramePicker(FramePicker):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from .base import DEFAULT_MAX_LENGTH, Frame, FramePicker, checked_length, over_limit
+from .base import Frame, FramePicker
 from .inbox import Inbox
+from .limit import DEFAULT_MAX_LENGTH, checked_length, over_limit
 
 
 class MarkerFramePicker(FramePicker):
@@ -43,7 +44,7 @@ class MarkerFramePicker(FramePicker):
             raise ValueError("the end marker is empty")
         self.case_sensitive = bool(case_sensitive)
         self.max_length = None if max_length is None else checked_length("max_length", max_length)
-        self._limit = sys.maxsize if self.max_length is None else self.max_length
+        self._limit = sys.maxsize if self.max_length is None else min(self.max_length, sys.maxsize)
         self._start = self.start or b""
         self._end = self.end
         if not self.case_sensitive:
@@ -56,22 +57,12 @@ class MarkerFramePicker(FramePicker):
     def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
         """The next frame, or None while it is not complete. FrameError over the limit."""
         if self._plain:
-            # The way of nearly every message: a line in one received chunk, no further call than `find`.
-            chunk = inbox._chunk
-            if isinstance(chunk, bytes) and inbox._searched is None:
-                offset = inbox._offset
-                index = chunk.find(self._end, offset)
-                if index >= 0:
-                    stop = index + self._end_size
-                    if stop - offset <= self._limit:
-                        if stop != len(chunk):
-                            inbox._offset = stop
-                            return Frame(chunk[offset:stop], inbox.remote_address)
-                        inbox._chunk = b""
-                        if offset:
-                            inbox._offset = 0
-                            return Frame(chunk[offset:], inbox.remote_address)
-                        return Frame(chunk, inbox.remote_address)
+            data = inbox._take_through(self._end, self._limit)  # the way of nearly every message
+            if data is not None:
+                frame = Frame.__new__(Frame)
+                frame.data = data
+                frame.remote_address = inbox.remote_address
+                return frame
         return self._pick(inbox)
 
     def _pick(self, inbox: Inbox) -> Frame | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import Frame, FramePicker
 from .inbox import Inbox
 
@@ -13,15 +15,17 @@ class RawFramePicker(FramePicker):
 
     def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
         """All bytes as a frame; None without any."""
-        data = inbox._chunk
+        data = inbox._take_whole()
         if not data:
             return None
-        if inbox._offset or not isinstance(data, bytes):
-            return Frame(inbox.take_all(), inbox.remote_address)
-        inbox._chunk = b""
-        if inbox._searched is not None:
-            inbox._searched = None
-        return Frame(data, inbox.remote_address)
+        frame = Frame.__new__(Frame)  # where it is compiled, less than half the price of a call
+        frame.data = data
+        frame.remote_address = inbox.remote_address
+        return frame
 
     def __repr__(self) -> str:
         return "RawFramePicker()"
+
+
+RAW: FramePicker[Any] = RawFramePicker()
+"""The picker where none is named."""

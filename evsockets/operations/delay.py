@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
-from .base import Operation
+from ..core.operation import Operation
 
 if TYPE_CHECKING:
-    from ..channel import Channel
+    from ..core.channel import Channel
+    from ..executor import RequestExecutor
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class DelayedOperation(Operation):
     """Holds `operation` back while `pending(socket, executor, *args)` is true.
 
     Asked when it becomes current, then at most once per turn in which another socket had an event or a
-    thread-safe callback ran, and every `interval` seconds if given (ValueError unless positive).
+    timer or thread-safe callback ran, and every `interval` seconds if given (ValueError unless positive).
     """
 
     __slots__ = ("args", "interval", "operation", "pending")
 
     interest = 0
-    phase = "delayed"
-    timed = False
-    steady = True
+    _phase = "delayed"
+    _timed = False
+    _replaceable = False
 
     def __init__(
-        self, operation: Operation, pending: Callable[..., Any], *args: Any, interval: float | None = None
+        self,
+        operation: Operation,
+        pending: Callable[[Any, RequestExecutor, *Arguments], object],
+        *args: *Arguments,
+        interval: float | None = None,
     ) -> None:
         if not isinstance(operation, Operation):
             raise TypeError(f"DelayedOperation holds back an operation, got {operation!r}")
@@ -35,35 +42,32 @@ class DelayedOperation(Operation):
         if interval is not None and not interval > 0:
             raise ValueError(f"interval must be positive seconds or None, got {interval!r}")
         self.operation = operation
-        self.pending = pending
-        self.args = args
+        self.pending: Callable[..., object] = pending
+        self.args: tuple[object, ...] = args
         self.interval = interval
 
     def start(self, channel: Channel) -> Operation | None:
-        return self.ask(channel)
-
-    def ask(self, channel: Channel) -> Operation:
-        """Ask now: itself while pending, else the operation held back."""
-        executor = channel.executor
-        if self.pending(channel.socket, executor, *self.args):
-            executor.delayed[channel] = (
-                None if self.interval is None else executor.clock() + self.interval
-            )
+        """Ask: itself while pending, else the operation held back takes its place."""
+        loop = channel.loop
+        if self.pending(channel.socket, loop.executor, *self.args):
+            loop.delayed[channel] = None if self.interval is None else loop.clock() + self.interval
             return self
-        executor.delayed.pop(channel, None)
-        return self.operation
+        loop.delayed.pop(channel, None)
+        if channel.cancelled or loop.stopping:
+            return self
+        return channel.replace(self.operation)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self
 
-    def due(self, channel: Channel) -> float | None:
-        return channel.executor.delayed.get(channel)
+    def _due(self, channel: Channel) -> float | None:
+        return channel.loop.delayed.get(channel)
 
-    def expire(self, channel: Channel, now: float) -> Operation | None:
-        return self.ask(channel)
+    def _expire(self, channel: Channel, now: float) -> Any:
+        return self.start(channel)
 
-    def abandon(self, channel: Channel) -> None:
-        channel.executor.delayed.pop(channel, None)
+    def _abandon(self, channel: Channel) -> None:
+        channel.loop.delayed.pop(channel, None)
 
     def __repr__(self) -> str:
         return f"<DelayedOperation {self.operation!r}>"

@@ -2,59 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..core import outbox
+from ..core.operation import DONE, UNTOLD, Operation
 from ..engines.base import READ, WRITE
+from ..errors import NetworkSocketError
 from ..frames.raw import RawFramePicker
-from .base import REPEAT, Operation
 from .read import ReadOperation
 from .write import WriteOperation
 
 if TYPE_CHECKING:
-    from ..channel import Channel
+    from ..core.channel import Channel
+    from ..metadata import SocketMetadata
 
-_PER_TURN = 64
+_FRAMES_PER_TURN = 64
+# Bytes of the queue that one turn sends before the others have their turn.
+_BYTES_PER_TURN = 1024 * 1024
+# What each write counts for besides its bytes: telling of it takes as long as sending these.
+_TELLING = 256
+# So much scheduled in one turn does not wait for the next one.
+_MUCH = 64 * 1024
+_BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 class ReadWriteOperation(Operation):
     """Reads and writes at once: each direction first in, first out.
 
-    `read_first`: which one is looked at first when both are ready. `operations`: reads and writes to
-    begin with (TypeError for others). Every socket it serves begins with what was queued before any
-    did; `schedule` afterwards is for the socket that came first.
+    `read_first`: which one goes first whenever both can. `operations`: reads and writes to begin with
+    (TypeError for others). Every socket it serves begins with what was queued before any did; `schedule`
+    afterwards is for the socket that came first. Queued writes leave joined, up to 64 KiB a send.
     """
 
     __slots__ = (
-        "_busy", "_channel", "_plan", "_reads", "_served", "_started", "_writes", "interest", "read_first",
+        "_after_write", "_busy", "_channel", "_fresh", "_left", "_metadata", "_plan", "_reads", "_served",
+        "_started", "_writes", "interest", "read_first",
     )  # fmt: skip
 
-    phase = "reading"
-    steady = True
+    _phase = "reading"
+    _replaceable = False
+    _heeds_next = True
 
     def __init__(self, read_first: bool = True, operations: Iterable[Operation] = ()) -> None:
         self.read_first = bool(read_first)
         self._reads: deque[ReadOperation] = deque()
         self._writes: deque[WriteOperation] = deque()
         self._channel: Channel | None = None
+        self._metadata: SocketMetadata | None = None  # of the socket served, or to be served, last
+        self._fresh = 0  # what was scheduled to be written since some was last
         self._plan: list[Operation] = []  # what each socket begins with
         self._served = False
         self._started = False  # the write at the head has told WRITE
+        self._after_write: Any = UNTOLD  # what the handlers of that WRITE named
         self._busy = False
+        self._left = False  # whole frames may lie in the inbox
         self.interest = 0
         for operation in operations:
             self.schedule(operation)
 
     def schedule(self, operation: Operation) -> None:
-        """Queue a read or a write; TypeError for anything else."""
+        """Queue a read or a write; TypeError for anything else, RuntimeError when its socket is complete."""
         channel = self._channel
         if channel is not None:
-            channel.executor.check_thread()
-        if isinstance(operation, ReadOperation):
-            self._reads.append(operation)
-        elif isinstance(operation, WriteOperation):
+            channel.loop.check_thread()
+        elif self._metadata is not None and self._metadata.request_complete:
+            raise RuntimeError(f"the socket of {self!r} is complete: nothing can be scheduled on it")
+        if isinstance(operation, WriteOperation):
+            data = operation._data
+            cost = _TELLING + (len(data) if isinstance(data, _BYTES_LIKE) else 0)
             self._writes.append(operation)
+            self._fresh += cost
+        elif isinstance(operation, ReadOperation):
+            self._reads.append(operation)
+            cost = 0
         else:
             raise TypeError(f"only reads and writes can be scheduled, got {operation!r}")
         if channel is None:
@@ -62,133 +85,153 @@ class ReadWriteOperation(Operation):
                 self._served = False
                 self._plan = []
             self._plan.append(operation)
-        if channel is not None and not self._busy:
-            channel.again()
-            channel.executor.wake_if_hosted()
+        elif not self._busy:
+            channel.step_next_turn()
+            channel.loop.wake_if_hosted()
+            if self._fresh - cost < _MUCH <= self._fresh:
+                channel.loop.flush_soon(channel, self._flush)
 
-    @property
-    def reads(self) -> tuple[ReadOperation, ...]:
-        """The reads queued, the current one first."""
-        return tuple(self._reads)
-
-    @property
-    def writes(self) -> tuple[WriteOperation, ...]:
-        """The writes queued, the current one first."""
-        return tuple(self._writes)
+    def _added(self, metadata: SocketMetadata) -> None:
+        """A socket is to begin with this."""
+        if self._channel is None:
+            self._metadata = metadata
 
     def start(self, channel: Channel) -> Operation | None:
         if self._channel is not None and self._channel is not channel and not self._channel.complete:
-            return ReadWriteOperation(self.read_first, self._plan)  # this one's queues are in use
+            # This one's queues are in use.
+            return channel.replace(ReadWriteOperation(self.read_first, self._plan))
         if self._served and not (self._reads or self._writes):
             for operation in self._plan:
                 self._queue(operation)
         self._served = True
         self._channel = channel
-        return self._work(channel, 0)
+        self._metadata = channel.metadata
+        self._fresh = 0
+        # Which can go first is known only by trying.
+        return self._work(channel, READ if self.read_first and self._writes else 0)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self._work(channel, mask)
 
-    def _work(self, channel: Channel, mask: int) -> Operation | None:
+    def _flush(self, channel: Channel) -> None:
+        """Send what the kernel takes of what was scheduled."""
+        if channel.stepper is self:
+            channel.go_on(self._work(channel, 0, (WRITE,)))
+
+    def _work(self, channel: Channel, mask: int, order: tuple[int, ...] = ()) -> Operation | None:
         self._busy = True
-        later, channel.override = channel.override, None  # set from outside: comes when both are done
         try:
-            for direction in (READ, WRITE) if self.read_first else (WRITE, READ):
-                if channel.cancelled or channel.executor.stopping:
+            for direction in order or ((READ, WRITE) if self.read_first else (WRITE, READ)):
+                if channel.cancelled or channel.loop.stopping:
                     return self
                 if direction == READ:
                     self._read(channel, mask)
                 else:
                     self._write(channel)
-            if channel.gather and channel.unsent is None:
-                channel.flush()
-            if channel.cancelled or channel.executor.stopping:
+            if channel.cancelled or channel.loop.stopping:
                 return self
             return self._go_on(channel)
         finally:
             self._busy = False
-            if later is not None:
-                channel.override = later
 
     def _go_on(self, channel: Channel) -> Operation | None:
-        sending = bool(self._writes) or channel.unsent is not None
+        sending = bool(self._writes) or channel.outbox is not None
         if not self._reads and not sending:
             self._channel = None
             return None
         self.interest = (READ if self._reads and not channel.ended else 0) | (WRITE if sending else 0)
         if channel.ended and self._reads and not sending:
             # What was queued has left; now the pending read meets the end.
-            following = self._reads[0].start(channel)
-            current = self._reads.popleft()
-            self._queue_next(channel, following if following is not current else None)
+            current = self._reads[0]
+            following = current.start(channel)
+            if following is current:
+                following = current._end(channel)
+            self._reads.popleft()
+            self._queue_next(channel, following)
             if isinstance(current.picker, RawFramePicker) or not (self._reads or self._writes):
                 self._channel = None
                 self._reads.clear()
                 return None
-            channel.again()
-            return self
-        channel.update()
+            channel.step_next_turn()
         return self
 
     def _read(self, channel: Channel, mask: int) -> None:
         reads = self._reads
         if not reads:
             return
-        fresh = bool(mask & READ) and not channel.ended
-        if fresh and channel.recv() is None:
-            fresh = False
-        for _ in range(_PER_TURN):
-            if not reads or channel.cancelled or channel.executor.stopping:
+        # Frames left by the last share of a turn come first: a receive may tell of the end of everything.
+        if self._left:
+            self._left = False
+        elif mask & READ and not channel.ended:
+            channel.recv()
+        for _ in range(_FRAMES_PER_TURN):
+            if not reads or channel.cancelled or channel.loop.stopping:
                 return
-            current = reads[0]
-            inbox = channel.inbox
-            if channel.ended and not inbox:
+            if channel.ended and not channel.inbox:
                 return  # the end is met when everything queued has been sent
-            if not inbox and not (channel.transport.datagram and channel.datagrams):
-                if not current._ask_at_once:
-                    return
-            if channel.transport.datagram:
-                if not channel.datagrams:
-                    return
-                following = current._datagram(channel)
-            else:
-                frame = current.picker.pick(inbox, channel.ended and not channel.truncated)
-                if frame is None:
-                    return
-                following = current.deliver(channel, frame)
+            if channel.transport.shared and not channel.datagrams:
+                return  # what a read of its own would receive here is the end
+            following = reads[0].start(channel)
+            if following is reads[0]:
+                return
             reads.popleft()
             self._queue_next(channel, following)
-        channel.again()
+        self._left = bool(channel.inbox)
+        channel.step_next_turn()
 
     def _write(self, channel: Channel) -> None:
+        """Send what lies queued until the kernel takes no more, or this turn's share is used up. What was
+        scheduled since the last time is in the share: a peer that takes everything is never behind."""
+        share = max(_BYTES_PER_TURN, self._fresh)
+        self._fresh = 0
+        if outbox.is_refused(channel) and not outbox.flush(channel):
+            return
         writes = self._writes
-        for _ in range(_PER_TURN):
-            if channel.unsent is not None and not channel.flush():
+        before = channel.bytes_sent
+        for count in range(len(writes)):
+            if outbox.is_refused(channel):
                 return
-            if not writes or channel.cancelled or channel.executor.stopping:
+            if channel.transport.failure is not None:  # nothing leaves any more: the reads alone go on
+                writes.clear()
+                outbox.drop_source(channel)
+                self._started = False
                 return
+            if channel.bytes_sent - before + count * _TELLING >= share:
+                break
+            if len(writes) > 1 and not channel.transport.datagram:
+                outbox.cork(channel)  # they leave together
             current = writes[0]
-            following = current.pump(channel) if self._started else current.start(channel)
-            if channel.cancelled or channel.executor.stopping:
+            try:
+                following = self._begin_or_go_on(channel, current)
+            except BaseException:
+                with contextlib.suppress(NetworkSocketError):  # the handler's own counts
+                    outbox.flush(channel)  # what came before is sent
+                raise
+            if channel.cancelled or channel.loop.stopping:
                 return
-            if following is current and channel.source is not None:
-                self._started = True
-                if channel.override is not None:
-                    channel.after, channel.override = channel.override, None
-                return
-            self._started = False
+            self._started = following is current
+            if self._started:
+                self._after_write, channel.next = channel.next, UNTOLD
+                break
             writes.popleft()
             self._queue_next(channel, following)
-        channel.again()
+        if not outbox.is_refused(channel):
+            outbox.flush(channel)
+            if writes and not outbox.is_refused(channel):
+                channel.step_next_turn()
 
-    def _queue_next(self, channel: Channel, following: Operation | None) -> None:
+    def _begin_or_go_on(self, channel: Channel, write: WriteOperation) -> Any:
+        if self._started:
+            channel.next = self._after_write
+            return write._pump(channel)
+        channel.io_start = channel.loop.turn_time  # as of every operation that begins
+        return write.start(channel)
+
+    def _queue_next(self, channel: Channel, following: Any) -> None:
         """Queue what a handler named, if anything, in its direction."""
-        if following is REPEAT:
-            following = channel.release_held()
-        if channel.override is not None:  # named by way of the bag
-            following, channel.override = channel.override, None
-        if following is not None:
-            self._queue(following)
+        named, channel.next = channel.next, UNTOLD
+        if following is DONE and named is not None:
+            self._queue(named)
 
     def _queue(self, operation: Operation) -> None:
         if isinstance(operation, ReadOperation):
@@ -200,13 +243,16 @@ class ReadWriteOperation(Operation):
                 f"inside a ReadWriteOperation the next operation is a read or a write, got {operation!r}"
             )
 
-    def abandon(self, channel: Channel) -> None:
+    def _named_beside(self, channel: Channel, operation: Operation) -> None:
+        self.schedule(operation)
+
+    def _abandon(self, channel: Channel) -> None:
         self._channel = None
         self._started = False
         if channel.operation is None:  # the socket has ended
             self._reads.clear()
             self._writes.clear()
-        channel.source = channel.after = None
+        outbox.drop_source(channel)
 
     def __repr__(self) -> str:
         return f"<ReadWriteOperation {len(self._reads)} reads, {len(self._writes)} writes>"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from ..core import outbox
+from ..core.failure import reason, socket_error
+from ..core.operation import Operation
 from ..engines.base import READ
 from ..errors import TlsHandshakeError
 from ..sockets import AcceptedSocket
+from ..transports.broken import BrokenTransport
 from ..transports.tls import TlsTransport
 from ..transports.tls_context import client_context, server_context, server_name
-from .base import Operation
+from ..validation import check_server_hostname
 
 if TYPE_CHECKING:
-    from ..channel import Channel
+    from ..core.channel import Channel
 
 
 class TlsHandshakeOperation(Operation):
@@ -28,7 +32,9 @@ class TlsHandshakeOperation(Operation):
     __slots__ = ("allow_leftover", "context", "next_operation", "server_hostname")
 
     interest = READ
-    phase = "handshaking"
+    _phase = "handshaking"
+    _replaceable = False
+    _after_posts = True
 
     def __init__(
         self,
@@ -42,57 +48,51 @@ class TlsHandshakeOperation(Operation):
             raise TypeError(f"next_operation must be an operation, got {next_operation!r}")
         if context is not None and not hasattr(context, "wrap_bio"):  # gevent has a class of its own
             raise TypeError(f"context must be an ssl.SSLContext, got {context!r}")
+        check_server_hostname(server_hostname)
         self.next_operation = next_operation
         self.context = context
         self.server_hostname = server_hostname
         self.allow_leftover = allow_leftover
 
     def start(self, channel: Channel) -> Operation | None:
-        address = channel.metadata.address
         transport = channel.transport
         if transport.datagram:
-            raise TlsHandshakeError(f"{address}: TLS needs a stream, not datagrams", address=address)
+            raise _refused(channel, "TLS needs a stream, not datagrams")
         if channel.tls is not None:
-            raise TlsHandshakeError(f"{address}: this connection has TLS already", address=address)
-        server = isinstance(channel.socket, AcceptedSocket)
-        received = b""
-        if channel.inbox:
-            if server:
-                received = channel.inbox.take(len(channel.inbox))
-            elif not self.allow_leftover:
-                raise TlsHandshakeError(
-                    f"{address}: {len(channel.inbox)} bytes came before the handshake (command injection?) "
-                    "while handshaking; allow_leftover=True keeps them",
-                    address=address,
-                )
+            raise _refused(channel, "this connection has TLS already")
+        if transport.failure is not None:
+            raise outbox.broken(channel)
         settings = channel.metadata._settings.stream_context
         listener = channel.socket._listener if isinstance(channel.socket, AcceptedSocket) else None
-        shared = settings if listener is None else listener.metadata._settings.stream_context
-        if settings == channel.executor.client_settings.stream_context:
-            settings = shared
+        if channel.inbox and listener is None and not self.allow_leftover:
+            why = f"{len(channel.inbox)} bytes came before the handshake (command injection?) while"
+            raise _refused(channel, f"{why} handshaking; allow_leftover=True keeps them")
+        received, name = b"", None
         try:
-            if self.context is not None:
-                context = self.context
-            elif listener is not None:
-                own = settings.tls is not None or settings.certificate is not None
-                context = server_context(settings if own else shared, listener.metadata._parsed)
-            else:
-                context = client_context(settings, channel.metadata._parsed)
-            name: Any = None
-            if not server:
+            if listener is None:
+                context = self.context or client_context(settings, channel.metadata._parsed)
                 name = self.server_hostname or server_name(settings, channel.metadata._parsed)
-            channel.use(
-                TlsTransport(
-                    transport.sock,
-                    context,
-                    server_side=server,
-                    server_hostname=name,
-                    require_close_notify=settings.require_close_notify,
-                    received=received,
+            else:
+                received = channel.inbox.take(len(channel.inbox))
+                shared = listener.metadata._settings.stream_context
+                if settings == channel.loop.client_settings.stream_context:
+                    settings = shared
+                own = settings.tls is not None or settings.certificate is not None
+                context = self.context or server_context(
+                    settings if own else shared, listener.metadata._parsed
                 )
+            transport = TlsTransport(
+                transport.sock,
+                context,
+                server_side=listener is not None,
+                server_hostname=name,
+                require_close_notify=settings.require_close_notify,
+                received=received,
             )
         except (ValueError, OSError) as error:
-            raise TlsHandshakeError(f"{address}: {error} while handshaking", address=address) from error
+            raise _refused(channel, str(error), "handshaking", cause=error) from error
+        channel.set_transport(transport)
+        channel.steps += (("handshaking", channel.loop.clock()),)
         return self.step(channel, READ)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
@@ -101,18 +101,32 @@ class TlsHandshakeOperation(Operation):
             if not transport.handshake():
                 return self
         except OSError as error:
-            address = channel.metadata.address
-            raise TlsHandshakeError(
-                f"{address}: {_reason(error)} while handshaking",
+            if channel.conversation is not None:
+                channel.set_transport(BrokenTransport(transport, error, "handshaking"))
+            # The list in no variable: the traceback would hold it, and it the error.
+            raise _refused(
+                channel,
+                _reason(error),
+                "handshaking",
+                cause=error,
                 attempts=[(channel.remote_address(), error)],
-                address=address,
-                errno=None if isinstance(error, ssl.SSLError) else error.errno,
             ) from error
         channel.tls = transport.info()
         return self.next_operation
 
+    def _abandon(self, channel: Channel) -> None:
+        """What goes on after half a handshake can only be told that."""
+        unfinished = channel.tls is None and type(channel.transport) is TlsTransport
+        if unfinished and channel.conversation is not None:
+            why = ssl.SSLError("the handshake was broken off")
+            channel.set_transport(BrokenTransport(channel.transport, why, "handshaking"))
+
     def __repr__(self) -> str:
         return f"<TlsHandshakeOperation then {self.next_operation!r}>"
+
+
+def _refused(channel: Channel, why: str, phase: str | None = None, **details: Any) -> TlsHandshakeError:
+    return socket_error(TlsHandshakeError, channel, why, phase, **details)
 
 
 def _reason(error: OSError) -> str:
@@ -120,4 +134,4 @@ def _reason(error: OSError) -> str:
         return f"the peer's certificate was refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or error}"
-    return f"{error.strerror or error} (errno {error.errno})"
+    return reason(error)

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .._generic import Generic
+from ..core import at_once, outbox
+from ..core.failure import socket_error
+from ..core.operation import DONE, UNTOLD, Operation
 from ..engines.base import READ
-from ..errors import DisconnectedError, FrameError, ReceiveError, SendError
+from ..errors import DisconnectedError, FrameError
+from ..event_types import EventType
 from ..events import ReadEvent, WriteEvent
-from ..frames.base import Frame, FramePicker, PartialFrame
+from ..frames.base import Frame, FramePicker, FrameT_co, PartialFrame
+from ..frames.batch import BatchFramePicker, FrameBatch, innermost
 from ..frames.empty import EmptyFramePicker
 from ..frames.end import EndOfStreamFramePicker
 from ..frames.fixed import FixedLengthFramePicker
 from ..frames.length import LengthPrefixedFramePicker
+from ..frames.line import LineFramePicker
 from ..frames.marker import MarkerFramePicker
-from ..frames.raw import RawFramePicker
-from ..transports.stream import RECEIVE_SIZE, SEND_SIZE
-from .base import Operation, repeated
-from .write import Told, WriteOperation
+from ..frames.netstring import NetstringFramePicker
+from ..frames.raw import RAW, RawFramePicker
+from ..frames.regex import RegexFramePicker
+from ..frames.resp import RespFramePicker
+from ..frames.varint import VarintPrefixedFramePicker
+from ..transports.stream import NO_SIGNAL, SEND_SIZE
+from .write import WriteOperation
 
 if TYPE_CHECKING:
-    from ..channel import Channel
+    from ..core.channel import Channel
 
 # These need a byte (or the end) before they can answer; others are asked at once.
 _WAITING = frozenset(
-    {RawFramePicker, EmptyFramePicker, MarkerFramePicker, LengthPrefixedFramePicker, EndOfStreamFramePicker}
-)
+    {
+        RawFramePicker, EmptyFramePicker, MarkerFramePicker, LineFramePicker, LengthPrefixedFramePicker,
+        NetstringFramePicker, VarintPrefixedFramePicker, RegexFramePicker, RespFramePicker,
+        EndOfStreamFramePicker,
+    }
+)  # fmt: skip
+# Under names of this module's own they cost compiled code no look-up.
+_READ, _WRITE, _DONE, _UNTOLD = EventType.READ, EventType.WRITE, DONE, UNTOLD
+_QUIET, _MOST = NO_SIGNAL, SEND_SIZE
 
 
-class ReadOperation(Operation):
+class ReadOperation(Operation, Generic[FrameT_co]):
     """READ fires once, when `picker` (default: RawFramePicker, whatever comes first) has its frame.
 
     Bytes beyond the frame stay and are offered to the next picker before anything is read.
@@ -36,206 +53,189 @@ class ReadOperation(Operation):
     __slots__ = ("_ask_at_once", "picker")
 
     interest = READ
-    phase = "reading"
-    runs_ahead = True
-    steady = True
+    _phase = "reading"
+    _runs_ahead = True
+    _heeds_next = True
 
-    def __init__(self, picker: FramePicker | None = None) -> None:
+    def __init__(self, picker: FramePicker[FrameT_co] | None = None) -> None:
         if picker is None:
-            self.picker: FramePicker = _RAW
+            self.picker: FramePicker[FrameT_co] = RAW
             self._ask_at_once = False
             return
-        kind = type(picker)
+        finder = innermost(picker) if type(picker) is BatchFramePicker else picker
+        kind = type(finder)
         if kind in _WAITING:
             self._ask_at_once = False
         elif kind is FixedLengthFramePicker:
-            self._ask_at_once = picker.length == 0  # type: ignore[attr-defined]
-        elif isinstance(picker, FramePicker):
+            self._ask_at_once = finder.length == 0  # type: ignore[attr-defined]
+        elif isinstance(finder, FramePicker):
             self._ask_at_once = True
         else:
             raise TypeError(f"ReadOperation takes a frame picker, got {picker!r}")
         self.picker = picker
 
+    @property
+    def _takes_nothing(self) -> bool:  # type: ignore[override]
+        return isinstance(innermost(self.picker), EmptyFramePicker)
+
     def start(self, channel: Channel) -> Operation | None:
-        if channel.plain is None and channel.transport.datagram:
-            if channel.transport.shared and not (channel.datagrams or channel.ended):
-                channel.recv()  # a server's client was made of its datagram, which is there
-            return self._datagram(channel) if channel.datagrams or channel.ended else self
-        if channel.inbox._chunk or channel.ended or self._ask_at_once:
-            return self._pick(channel)
-        return self
+        ch = channel
+        if ch.plain is None and ch.transport.datagram:
+            ready: Any = ch.datagrams or ch.ended
+            if not ready and ch.transport.shared:
+                return self.step(channel, READ)  # a server's client was made of its datagram, which is there
+        else:
+            ready = ch.inbox._chunk or ch.ended or self._ask_at_once
+        return self.step(channel, 0) if ready else self
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
-        # Much of recv() and deliver() without the calls: this is the way of every message.
-        executor = channel.executor
-        inbox = channel.inbox
-        plain = channel.plain
-        if plain is None:
-            if channel.recv() is None:
-                return self
-            if channel.transport.datagram:
-                return self._datagram(channel)
+        """`mask` 0: only what has been received is looked at."""
+        ch = channel
+        if mask and ch.recv() is None:
+            return self
+        inbox = ch.inbox
+        datagram = ch.plain is None and ch.transport.datagram
+        if datagram and ch.datagrams:
+            frame = self._datagram(ch)
         else:
-            try:
-                data = plain.recv(RECEIVE_SIZE)
-            except BlockingIOError:
-                return self
-            except OSError as error:
-                raise channel.lost(error, ReceiveError, "reading") from error
-            channel.io_start = executor.moment
-            if data:
-                channel.bytes_received += len(data)
-                if inbox._chunk:
-                    inbox.append(data)
-                else:
-                    inbox._chunk = data
-                if channel.meters is not None:
-                    channel.sample()
-            else:
-                channel.ended = True
-        frame = self.picker.pick(inbox, channel.ended and not channel.truncated)
+            frame = self.picker.pick(inbox, ch.ended and not ch.truncated)
         if frame is None:
-            return self._end(channel) if channel.ended else self
-        if self._ask_at_once:
-            self._check(frame)
-        if executor.delayed:
-            executor.actors.add(channel)
-        handler = channel.dispatch.read
+            if inbox._offset:
+                inbox._tidy()
+            # Of both directions the end is met when everything queued has been sent.
+            return self._end(ch) if ch.ended and ch.stepper is self else self
+        if self._ask_at_once and not isinstance(frame, Frame):
+            raise TypeError(f"pick() of {self.picker!r} must return a Frame or None, got {frame!r}")
+        loop = ch.loop
+        if loop.delayed:
+            ch.mark_active()
+        handler = ch.dispatch.read
+        if ch.conversation is not None:
+            ch.conversation.frame = frame
+            if handler is None:
+                following: Operation | None = at_once.go_on(ch.conversation, ch, self) if mask else None
+                return following
+            ch.conversation.tell(handler, ReadEvent(ch, frame, self))
+            return _DONE
         if handler is None:
             return None
-        event = ReadEvent(channel, frame, self)
+        event = ReadEvent.__new__(ReadEvent)  # where it is compiled, less than half the price of a call
+        event.type = _READ
+        event._channel = ch
+        event.frame = frame
+        event.operation = self
+        ch.next = None
         handler(event)
-        following = event._next
-        if type(following) is WriteOperation and not (inbox._chunk or channel.ended or executor.attention):
-            return self._answer(channel, following)
-        return following if following is not self else repeated(channel, self)
+        write = ch.next
+        if (
+            type(write) is WriteOperation
+            and ch.stepper is self
+            and not (datagram or inbox._chunk or ch.ended or loop.interrupt)
+        ):
+            return self._answer(ch, write)
+        return _DONE
 
     def _answer(self, channel: Channel, write: WriteOperation) -> Operation | None:
-        """A plain answer and on with reading, without the general way through `become`: what servers and
-        request/response clients do with nearly every message. Anything unusual takes that way."""
-        executor = channel.executor
-        then = write._then
+        """A plain answer and on with reading, without the general way through `Channel.advance`: what servers
+        and request/response clients do with nearly every message. Anything unusual takes that way."""
+        data = write._data
         if (
-            channel.gather
-            or channel.unsent is not None
-            or channel.override is not None
+            type(data) is not bytes
+            or channel.outbox is not None
+            or channel.after is not None
             or channel.forgotten
-            or channel.meters is not None
+            or channel.speeds
             or write.out_of_band
-            or executor.delayed
-            or then is write
+            or channel.loop.delayed
         ):
-            return write
+            return _DONE
         handler = channel.dispatch.write
-        if handler is not None:
-            # Where the general way has to take over from here on, WRITE has been told already.
-            channel.operation = write
-            event = WriteEvent(channel, write)
+        if handler is None:
+            then = write._then
+            if type(then) is not ReadOperation or then._ask_at_once or not 0 < len(data) <= _MOST:
+                return _DONE
+        else:
+            channel.operation = channel.stepper = write
+            event = WriteEvent.__new__(WriteEvent)
+            event.type = _WRITE
+            event._channel = channel
+            event.operation = write
+            channel.next = write._then
             handler(event)
-            then = event._next
+            then = channel.next
             data = write._data
+            if channel.cancelled or channel.loop.stopping:
+                return _DONE
             if (
-                executor.attention
-                or type(data) is not bytes
-                or then is write
-                or channel.override is not None
+                type(data) is not bytes
+                or type(then) is not ReadOperation
+                or then._ask_at_once
+                or not 0 < len(data) <= _MOST
+                or channel.after is not None
                 or channel.forgotten
             ):
-                return Told(write, then)
-        else:
-            data = write._data
-            if type(data) is not bytes:
-                return write
-        if type(then) is not ReadOperation or then._ask_at_once or not 0 < len(data) <= SEND_SIZE:
-            return write if handler is None else Told(write, then)
+                return write.start(channel, told=True)
+        channel.next = then
         plain = channel.plain
         try:
-            sent: int = channel.transport.send(data) if plain is None else plain.send(data)
+            sent: int = channel.transport.send(data) if plain is None else plain.send(data, _QUIET)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            raise channel.lost(error, SendError, "writing") from error
+            outbox.send_failed(channel, error)
+            return _DONE
         channel.bytes_sent += sent
         if sent != len(data) or (plain is None and channel.transport.unflushed):
-            channel.unsent = data[sent:]
-            return then if then is not self else repeated(channel, self)
-        channel.operation = then
+            outbox.keep(channel, data[sent:])
+            return _DONE
+        channel.next = _UNTOLD
+        channel.operation = channel.stepper = then
         return then
 
-    def _pick(self, channel: Channel) -> Operation | None:
-        frame = self.picker.pick(channel.inbox, channel.ended and not channel.truncated)
-        if frame is None:
-            return self._end(channel) if channel.ended else self
-        return self.deliver(channel, frame)
-
-    def _datagram(self, channel: Channel) -> Operation | None:
-        """One READ is one datagram; a frame never spans two."""
-        if not channel.datagrams:  # a datagram client's only one has been read
-            return self._pick(channel)
-        inbox = channel.inbox
-        frame: Frame | None
-        picker = self.picker
-        if inbox._chunk and picker is not _RAW and isinstance(picker, EmptyFramePicker):  # takes nothing
-            return self._pick(channel)
+    def _datagram(self, channel: Channel) -> Frame | None:
+        """The frame of the datagram that lies ready, which never spans two; FrameError if there is none."""
+        inbox, picker = channel.inbox, self.picker
+        if inbox._chunk and isinstance(innermost(picker), EmptyFramePicker):  # takes nothing
+            return picker.pick(inbox, channel.ended)
         channel.datagrams = False
-        if inbox._chunk:
-            frame = self.picker.pick(inbox, True)
-            if frame is None:
-                partial = PartialFrame(Frame(inbox.take(len(inbox)), inbox.remote_address))
-                raise FrameError(
-                    f"{channel.metadata.address}: the datagram from {inbox.remote_address} holds no whole "
-                    f"frame for {self.picker!r} while reading",
-                    picker=self.picker,
-                    partial=partial,
-                    address=channel.metadata.address,
-                )
-            if inbox._chunk:
-                inbox.drop(len(inbox))
-        else:
-            frame = Frame(b"", inbox.remote_address)
-        return self.deliver(channel, frame)
-
-    def _check(self, frame: object) -> None:
-        """What a picker of a user's own gave is a frame, or a TypeError."""
-        if not isinstance(frame, Frame):
-            raise TypeError(f"pick() of {self.picker!r} must return a Frame or None, got {frame!r}")
-
-    def deliver(self, channel: Channel, frame: Frame) -> Operation | None:
-        """Tell the handlers; what they want next."""
-        if self._ask_at_once:
-            self._check(frame)
-        if channel.executor.delayed:
-            channel.executor.actors.add(channel)
-        handler = channel.dispatch.read
-        if handler is None:
-            return None
-        event = ReadEvent(channel, frame, self)
-        handler(event)
-        following = event._next
-        return following if following is not self else repeated(channel, self)
+        return frame_of_datagram(channel, picker)
 
     def _end(self, channel: Channel) -> Operation | None:
         """The stream has ended and there is no frame (spec: end of stream while a read is pending)."""
-        inbox = channel.inbox
-        address = channel.metadata.address
+        if channel.transport.failure is not None:
+            raise outbox.broken(channel)
         how = "without close_notify " if channel.truncated else ""
-        if isinstance(self.picker, RawFramePicker) and not channel.truncated:
+        picker = innermost(self.picker)
+        raw = isinstance(picker, RawFramePicker) and channel.conversation is None
+        if raw and not channel.truncated:
             channel.forgotten = False  # there is no connection left to let go of: the socket ends
             return None
-        if inbox or (channel.truncated and isinstance(self.picker, EndOfStreamFramePicker)):
-            data = inbox.take(len(inbox))
-            raise FrameError(
-                f"{address}: the stream ended {how}inside a frame, after {len(data)} bytes, while reading",
-                picker=self.picker,
-                partial=PartialFrame(Frame(data, inbox.remote_address)),
-                address=address,
-            )
-        raise DisconnectedError(
-            f"{address}: the peer closed the connection {how}while reading", address=address
-        )
+        if channel.inbox or (channel.truncated and isinstance(picker, EndOfStreamFramePicker)):
+            why = f"the stream ended {how}inside a frame, after {len(channel.inbox)} bytes,"
+            raise _unfinished(channel, self.picker, why, channel.inbox.peek(len(channel.inbox)))
+        why = f"the peer closed the connection {how}".rstrip()
+        raise socket_error(DisconnectedError, channel, why, "reading", clean=not channel.truncated)
 
     def __repr__(self) -> str:
         return f"<ReadOperation {type(self.picker).__name__}>"
 
 
-_RAW = RawFramePicker()
+def frame_of_datagram(channel: Channel, picker: FramePicker) -> Frame:
+    """The frame of the datagram in the inbox, of which nothing is left there; FrameError if it has none."""
+    inbox = channel.inbox
+    if not inbox._chunk:
+        empty = Frame(b"", inbox.remote_address)
+        return FrameBatch((empty,), empty.remote_address) if type(picker) is BatchFramePicker else empty
+    frame = picker.pick(inbox, True)
+    if frame is None:
+        why = f"the datagram from {inbox.remote_address} holds no whole frame for {picker!r}"
+        raise _unfinished(channel, picker, why, inbox.take(len(inbox)))
+    if inbox._chunk:
+        inbox.drop(len(inbox))
+    return frame
+
+
+def _unfinished(channel: Channel, picker: FramePicker, why: str, data: bytes) -> FrameError:
+    partial = PartialFrame(Frame(data, channel.inbox.remote_address))
+    return socket_error(FrameError, channel, why, "reading", picker=picker, partial=partial)
+

@@ -6,18 +6,21 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..core import outbox, posted
+from ..core.failure import socket_error
+from ..core.operation import DONE, Operation
 from ..engines.base import WRITE
-from ..errors import NetworkSocketError, UnsupportedOperationError
+from ..errors import EngineError, NetworkSocketError, UnsupportedOperationError
 from ..events import WriteEvent
-from .base import Operation, repeated
 
 if TYPE_CHECKING:
-    from ..channel import Channel
+    from ..core.channel import Channel
+    from ..typing import Data
 
 # What one turn sends of an iterable before the others have their turn.
 _BYTES_PER_TURN = 256 * 1024
 _BYTES_PER_SEND = 64 * 1024
-_CHUNKS_PER_SEND = 256
+_CHUNKS_PER_SEND = 1024
 
 
 def check_data(data: Any) -> Any:
@@ -51,28 +54,27 @@ class WriteOperation(Operation):
     """WRITE fires once, before the first byte; its handler may set `data`.
 
     `data`: bytes-like, or any iterable of bytes-like, pulled as the peer accepts. `out_of_band`: send
-    one urgent byte (TCP). `then`: what comes next unless a handler says otherwise.
+    one out-of-band byte (TCP). `then`: what comes next unless a handler says otherwise.
     """
 
     __slots__ = ("_data", "_then", "out_of_band")
 
     interest = WRITE
-    phase = "writing"
-    runs_ahead = True
-    steady = True
+    _phase = "writing"
+    _replaceable = False
+    _runs_ahead = True
+    _heeds_next = True
 
     def __init__(
-        self, data: Any = None, *, out_of_band: bool = False, then: Operation | None = None
+        self, data: Data | None = None, *, out_of_band: bool = False, then: Operation | None = None
     ) -> None:
-        self._data = data if type(data) is bytes else check_data(data)
+        self._data: Any = data if type(data) is bytes else check_data(data)
         self.out_of_band = out_of_band
-        self._then: Operation | None = None
-        if then is not None:
-            self.then = then
+        self.then = then
 
     @property
     def then(self) -> Operation | None:
-        """What comes next unless a handler says otherwise."""
+        """What comes next unless a handler says otherwise. TypeError for what is no operation."""
         return self._then
 
     @then.setter
@@ -82,150 +84,134 @@ class WriteOperation(Operation):
         self._then = value
 
     @property
-    def data(self) -> Any:
+    def data(self) -> Data | None:
         """What is (to be) written; None for nothing."""
-        return self._data
+        data: Data | None = self._data
+        return data
 
     @data.setter
-    def data(self, value: Any) -> None:
+    def data(self, value: Data | None) -> None:
         self._data = check_data(value)
 
-    def start(self, channel: Channel) -> Operation | None:
-        handler = channel.dispatch.write
-        following = self._then
-        if channel.executor.delayed:
-            channel.executor.actors.add(channel)
-        if handler is not None:
-            event = WriteEvent(channel, self)
-            handler(event)
-            following = event._next
-            if channel.cancelled or channel.executor.stopping:
-                return None
-        return self.begin(channel, following)
-
-    def begin(self, channel: Channel, following: Operation | None) -> Operation | None:
-        """WRITE has been told: send, and go on with `following`."""
-        if following is self:
-            following = repeated(channel, self)
+    def start(self, channel: Channel, told: bool = False) -> Operation | None:
+        """Tell WRITE, unless that was `told`, and send; what comes next is in `channel.next`."""
+        if not told:
+            channel.next = self._then
+            if channel.loop.delayed:
+                channel.mark_active()
+            handler = channel.dispatch.write
+            if handler is not None:
+                if channel.conversation is None:
+                    handler(WriteEvent(channel, self))
+                else:
+                    channel.conversation.tell(handler, WriteEvent(channel, self))
+                if channel.cancelled or channel.loop.stopping:
+                    return None
         data = self._data
-        if type(data) is bytes:
-            if self.out_of_band:
-                return self._urgent(channel, data, following)
-            if data or channel.transport.datagram:
-                channel.put(data)
-            return following
         if data is None:
-            return following
-        try:
-            view: Any = memoryview(data).cast("B")
-        except TypeError:
-            if self.out_of_band:
-                return self._urgent(channel, _few_bytes(data), following)
-            channel.source = iter(data)
-            channel.after = following
-            return self.pump(channel)
+            return DONE
+        chunks: Iterable[Any] | None = None
+        if type(data) is not bytes:
+            try:
+                data = memoryview(data).cast("B")
+            except TypeError:
+                chunks = data
         if self.out_of_band:
-            return self._urgent(channel, bytes(view), following)
-        if view.nbytes or channel.transport.datagram:
-            channel.put(view)
-        return following
+            chunks = self._out_of_band(channel, _few_bytes(chunks) if chunks is not None else bytes(data))
+        box = channel.outbox
+        if box is not None and box.posted:
+            if chunks is None:
+                posted.write_behind(channel, bytes(data))
+                return DONE
+            posted.hold(channel)
+            if not outbox.flush(channel):
+                box.source = iter(chunks)
+                return self
+        if chunks is not None:
+            outbox.of(channel).source = iter(chunks)
+            return self._pump(channel)
+        if box is not None and box.corked and len(data) >= _BYTES_PER_SEND and not outbox.flush(channel):
+            # A large one behind what the kernel does not take yet waits as it is, not joined to it; what may
+            # be changed by whoever wrote it is copied.
+            outbox.of(channel).source = iter((bytes(data),))
+            return self._pump(channel)
+        if len(data) or channel.transport.datagram:
+            outbox.put(channel, data)
+        return DONE
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
-        if channel.unsent is not None and not channel.flush():
-            return self
-        return self.pump(channel)
+        return self._pump(channel) if outbox.flush(channel) else self
 
-    def pump(self, channel: Channel) -> Operation | None:
+    def _pump(self, channel: Channel) -> Operation | None:
         """Pull from the iterable while the peer accepts and this turn's share lasts."""
-        source = channel.source
-        if source is None:
+        box = channel.outbox
+        if box is None or box.source is None:
             return self
         limit = channel.bytes_sent + _BYTES_PER_TURN
         datagram = channel.transport.datagram
-        while channel.unsent is None and channel.bytes_sent <= limit:
+        while not outbox.is_refused(channel) and channel.bytes_sent <= limit:
+            failure = channel.transport.failure
+            if failure is not None:  # nothing leaves any more: nothing is pulled
+                outbox.send_failed(channel, failure)
+                outbox.drop_source(channel)
+                return DONE
             parts: list[bytes] = []
             size = 0
             ended = False
             # Small chunks leave together; each datagram leaves alone.
             for _ in range(_CHUNKS_PER_SEND):
                 try:
-                    chunk = as_bytes(next(source))
+                    chunk = as_bytes(next(box.source))
                 except StopIteration:
                     ended = True
                     break
                 except BaseException:
-                    if parts:  # what came before is sent
-                        with contextlib.suppress(NetworkSocketError):  # the iterable's own counts
-                            channel.put(b"".join(parts))
+                    if parts:  # what came before is sent; the iterable's own error counts
+                        with contextlib.suppress(NetworkSocketError, EngineError):
+                            outbox.put(channel, b"".join(parts))
                     raise
                 if datagram:
-                    channel.put(chunk)
-                    if channel.unsent is not None:
+                    outbox.put(channel, chunk)
+                    if box.rest is not None:
                         break
                 elif chunk:
+                    if parts and len(chunk) >= _BYTES_PER_SEND:  # by itself, without a copy
+                        outbox.put(channel, b"".join(parts))
+                        parts.clear()
                     parts.append(chunk)
                     size += len(chunk)
                     if size >= _BYTES_PER_SEND:
                         break
             if parts:
-                channel.put(parts[0] if len(parts) == 1 else b"".join(parts))
+                outbox.put(channel, parts[0] if len(parts) == 1 else b"".join(parts))
             if ended:
-                following = channel.after
-                channel.source = channel.after = None
-                return following
-            if channel.cancelled or channel.executor.stopping:
+                outbox.drop_source(channel)
+                return DONE
+            if channel.cancelled or channel.loop.stopping:
                 return self
             if not parts:
                 break
-        if channel.unsent is None:
-            channel.again()
+        if not outbox.is_refused(channel):
+            channel.step_next_turn()
         return self
 
-    def _urgent(self, channel: Channel, data: bytes, following: Operation | None) -> Operation | None:
+    def _out_of_band(self, channel: Channel, data: bytes) -> Iterator[bytes]:
+        """Checks `data`; the iterator sends it past the queue, once what was queued before has left."""
         transport = channel.transport
-        if transport.datagram or channel.tls is not None or not transport.supports_urgent:
-            raise UnsupportedOperationError(
-                f"{channel.metadata.address}: out-of-band data needs a plain TCP connection, while writing",
-                address=channel.metadata.address,
-            )
-        if len(data) != 1:
-            raise UnsupportedOperationError(
-                f"{channel.metadata.address}: TCP sends one out-of-band byte at a time, got {len(data)}, "
-                "while writing",
-                address=channel.metadata.address,
-            )
-        channel.source = _urgent_byte(channel, data)
-        channel.after = following
-        return self.pump(channel)
+        if transport.datagram or channel.tls is not None or not transport.supports_out_of_band:
+            why = "out-of-band data needs a plain TCP connection,"
+        elif len(data) != 1:
+            why = f"TCP sends one out-of-band byte at a time, got {len(data)},"
+        else:
+            return _out_of_band_byte(channel, data)
+        raise socket_error(UnsupportedOperationError, channel, why, "writing")
 
-    def abandon(self, channel: Channel) -> None:
-        channel.source = channel.after = None
+    def _abandon(self, channel: Channel) -> None:
+        outbox.drop_source(channel)
 
     def __repr__(self) -> str:
         size = f"{len(self._data)} bytes" if isinstance(self._data, bytes) else type(self._data).__name__
         return f"<WriteOperation {size}>"
-
-
-class Told(Operation):
-    """A write whose WRITE has been told already."""
-
-    __slots__ = ("_following", "_write")
-
-    interest = WRITE
-    phase = "writing"
-    runs_ahead = True
-
-    def __init__(self, write: WriteOperation, following: Operation | None) -> None:
-        self._write = write
-        self._following = following
-
-    def start(self, channel: Channel) -> Operation | None:
-        channel.operation = self._write  # what waits from here on, if anything does
-        following = self._write.begin(channel, self._following)
-        return self if following is self._write else following
-
-    def __repr__(self) -> str:
-        return repr(self._write)
 
 
 def _few_bytes(chunks: Iterable[Any]) -> bytes:
@@ -238,7 +224,7 @@ def _few_bytes(chunks: Iterable[Any]) -> bytes:
     return data
 
 
-def _urgent_byte(channel: Channel, data: bytes) -> Iterator[bytes]:
+def _out_of_band_byte(channel: Channel, data: bytes) -> Iterator[bytes]:
     """Yields nothing to send: the byte goes past the queue, once what was queued before has left."""
-    while not channel.send_urgent(data):
+    while not outbox.send_out_of_band(channel, data):
         yield b""

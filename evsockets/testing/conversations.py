@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
 from ..engines.base import Engine
-from ..events import EventType
+from ..event_types import EventType
 from ..executor import RequestExecutor
 from ..frames import EndOfStreamFramePicker, FixedLengthFramePicker, MarkerFramePicker
 from ..limits import ConstantLimitationSolver
-from ..operations import (
-    DelayedOperation,
-    NullOperation,
-    ReadOperation,
-    ReadWriteOperation,
-    ShutdownWriteOperation,
-    WriteOperation,
-)
+from ..operations.delay import DelayedOperation
+from ..operations.duplex import ReadWriteOperation
+from ..operations.null import NullOperation
+from ..operations.read import ReadOperation
+from ..operations.shutdown import ShutdownWriteOperation
+from ..operations.write import WriteOperation
 from .recordings import Stage
 
 LINE = MarkerFramePicker(None, b"\n")
@@ -83,9 +80,7 @@ def cut_off(stage: Stage) -> None:
     stage.client("boundary", boundary, ReadOperation(LINE))
     stage.client("raw", stage.peer(("end",), ("wait",)), ReadOperation())
     stage.client("reset", reset, _ask())
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    stage.client("refused", f"tcp://127.0.0.1:{port}", _ask())
+    stage.client("refused", stage.refusing("tcp"), _ask())
 
 
 @_conversation
@@ -106,7 +101,7 @@ def both_directions(stage: Stage) -> None:
     stage.client(
         "duplex",
         duplex,
-        ReadWriteOperation(True, [ReadOperation(LINE), WriteOperation(b"1\n2\n"), ReadOperation(LINE)]),
+        ReadWriteOperation(False, [ReadOperation(LINE), WriteOperation(b"1\n2\n"), ReadOperation(LINE)]),
     )
     half = stage.peer(("receive", b"ask\n"), ("wait",), ("send", b"an answer"))
     stage.client(
@@ -183,10 +178,7 @@ def datagrams(stage: Stage) -> None:
         )
 
     stage.server("udp://127.0.0.1:0", clients, {EventType.READ: lambda e: e.next_is_write(e.frame.data)})
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
-    stage.client("nobody", f"udp://127.0.0.1:{port}", WriteOperation(b"x", then=ReadOperation()))
+    stage.client("nobody", stage.refusing("udp"), WriteOperation(b"x", then=ReadOperation()))
 
 
 @_conversation

@@ -23,9 +23,10 @@ from ..engines.base import Engine
 from ..engines.stdlib import SelectorsEngine
 from ..engines.tracing import TracingEngine
 from ..errors import EngineError, UnsupportedOperationError
-from ..events import EventType
+from ..event_types import EventType
 from ..executor import RequestExecutor
-from ..operations import ReadOperation, WriteOperation
+from ..operations.read import ReadOperation
+from ..operations.write import WriteOperation
 from ..sockets import ClientSocket
 from .conversations import CONVERSATIONS, LINE, run
 from .engines import alarm

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..errors import FrameError
-from ..frames import Frame, FramePicker, Inbox
+from ..frames import Frame, FrameBatch, FramePicker, Inbox
 
 _CHUNK = 4096
+
+#: The proof of linear work: pieces so small, frames from so large on, each compared with one of an eighth.
+_PIECE = 256
+_SMALLEST = 16 * 1024
+#: Eight times the frame may cost this many times as much: linear work costs 8 times, quadratic 64.
+_MOST_GROWTH = 24
+#: Nor is it too much what costs so many times the gathering of the same pieces. The more memory is taken
+#: the more it may cost, and gathering shows that, too.
+_MOST_GATHERING = 20
+#: Others' load disturbs single runs, so the best of a few counts.
+_TRIES = 5
+#: Processor seconds a frame has to cost for larger ones to prove nothing more.
+_ENOUGH = 0.5
 
 
 class PickerExample(NamedTuple):
@@ -34,14 +48,16 @@ class PickerContract:
 
     `make_limited` and `make_large` add the promises on memory and on work. A picker that gives frames
     without taking bytes (as `EmptyFramePicker`) or whose frames are as the bytes come (`RawFramePicker`)
-    is not for this suite: its frames depend on the cut by design.
+    is not for this suite: its frames depend on the cut by design. One that gives batches (`FrameBatch`) is
+    judged by the single frames in them: how many come together depends on the cut.
     """
 
     ends_stream = False
     """True for a picker whose frame comes only at the end of the stream."""
 
     large_size = 64 * 1024 * 1024
-    """The size, in bytes, of the frame that proves linear work."""
+    """The size, in bytes, of the largest frame that proves linear work: sizes double up to it, and end
+    before it when a frame costs so much that its growth is clear."""
 
     def make_picker(self) -> FramePicker:
         """A fresh picker, as configured for the examples."""
@@ -74,12 +90,12 @@ class PickerContract:
         inbox = Inbox(remote_address=("192.0.2.1", 7))
         frames: list[Frame] = []
         for chunk in chunks:
-            inbox.append(chunk)
+            inbox._append(chunk)
             _drain(picker, inbox, frames)
         if self.ends_stream:
             frame = picker.pick(inbox, True)
             assert frame is not None, "no frame at the end of the stream"
-            frames.append(frame)
+            frames += _singly(frame)
         for frame in frames:
             assert frame.remote_address == inbox.remote_address, "a frame carries inbox.remote_address"
         return [frame.data for frame in frames], inbox.peek(len(inbox))
@@ -108,7 +124,7 @@ class PickerContract:
                 assert self._feed(chunks) == (list(example.frames), example.left), f"cut at {cut}"
 
     def test_trailing_bytes_stay(self) -> None:
-        """A frame takes no byte beyond its own end, whatever follows."""
+        """A frame takes no byte beyond its own end, whatever follows. A batch may hold more frames."""
         if self.ends_stream:
             return
         for example in self._examples():
@@ -116,17 +132,21 @@ class PickerContract:
             for end, expected in self._frame_ends(example):
                 for tail in (b"\x00", b"\xff" * 50, example.stream):
                     inbox = Inbox(example.stream[:end] + tail)
-                    frames = [picker.pick(inbox, False) for _ in range(expected)]
-                    found = [None if frame is None else frame.data for frame in frames]
-                    assert found == list(example.frames[:expected])
-                    assert inbox.peek(len(inbox)) == tail
+                    found: list[bytes | None] = []
+                    frame: Frame | None = None
+                    while len(found) < expected:
+                        frame = picker.pick(inbox, False)
+                        found += [None] if frame is None else [each.data for each in _singly(frame)]
+                    assert found[:expected] == list(example.frames[:expected])
+                    if not isinstance(frame, FrameBatch):
+                        assert inbox.peek(len(inbox)) == tail
 
     def _frame_ends(self, example: PickerExample) -> list[tuple[int, int]]:
         """(bytes needed, frames they complete) for each point of the stream where a frame completes."""
         ends = []
         inbox, picker, frames = Inbox(), self.make_picker(), list[Frame]()
         for index in range(len(example.stream)):
-            inbox.append(example.stream[index : index + 1])
+            inbox._append(example.stream[index : index + 1])
             before = len(frames)
             _drain(picker, inbox, frames)
             if len(frames) > before:
@@ -143,7 +163,7 @@ class PickerContract:
             frames: list[list[Frame]] = [[], [], []]
             for index in range(len(example.stream)):
                 for inbox, found in zip(inboxes, frames, strict=True):
-                    inbox.append(example.stream[index : index + 1])
+                    inbox._append(example.stream[index : index + 1])
                     _drain(picker, inbox, found)
             for found in frames:
                 assert [frame.data for frame in found] == list(example.frames)
@@ -175,10 +195,10 @@ class PickerContract:
         failure = None
         try:
             for chunk in chunks:
-                inbox.append(chunk)
+                inbox._append(chunk)
                 _drain(picker, inbox, frames)
             if inbox and (last := picker.pick(inbox, True)) is not None:
-                frames.append(last)
+                frames += _singly(last)
         except FrameError as error:
             failure = error
         assert failure is None or failure.picker is picker, "a FrameError names its picker: picker=self"
@@ -195,7 +215,7 @@ class PickerContract:
             stream = piece * (2 * (limit + size) // len(piece) + 2)
             failure = None
             for begin in range(0, len(stream), size):
-                inbox.append(stream[begin : begin + size])
+                inbox._append(stream[begin : begin + size])
                 try:
                     picked = picker.pick(inbox, False)
                 except FrameError as error:
@@ -209,23 +229,35 @@ class PickerContract:
 
     def test_linear_work(self) -> None:
         """A frame eight times as large costs about eight times as much, however many chunks it comes in."""
-        large = self.make_large(self.large_size)
-        eighth = self.make_large(self.large_size // 8)
+        size = self.large_size
+        while size // 2 >= _SMALLEST:
+            size //= 2
+        while size <= self.large_size and self._growth_proven(size) < _ENOUGH:
+            size *= 2
+
+    def _growth_proven(self, size: int) -> float:
+        """The processor seconds that a frame of `size` bytes costs; none if there is no frame.
+
+        AssertionError if the cost grows faster than the frame. That is known as soon as it is exceeded, so
+        nobody waits for the end of quadratic work.
+        """
+        large = self.make_large(size)
+        eighth = self.make_large(size // 8)
         if large is None or eighth is None:
-            return
-        # Quadratic work would be 64 times, and hundreds of times that of only gathering the chunks. The more
-        # memory is taken the more it may cost, but then gathering does so, too. Single runs are disturbed by
-        # others' load, so the best of a few counts.
-        best_large = best_eighth = best_gathering = float("inf")
-        for _ in range(5):
-            best_eighth = min(best_eighth, _time(*eighth))
-            best_large = min(best_large, _time(*large))
-            best_gathering = min(best_gathering, _time_gathering(large[1]))
-            if best_large < 24 * best_eighth or best_large < 20 * best_gathering:
-                return
+            return math.inf
+        (picker, stream), (picker_of_few, short) = large, eighth
+        pieces, few = _pieces(stream), _pieces(short)
+        best_eighth = best_gathering = math.inf
+        for _ in range(_TRIES):
+            best_eighth = min(best_eighth, _time(picker_of_few, few))
+            best_gathering = min(best_gathering, _time_gathering(pieces))
+            most = max(_MOST_GROWTH * best_eighth, _MOST_GATHERING * best_gathering)
+            spent = _time(picker, pieces, most)
+            if spent < most:
+                return spent
         raise AssertionError(
-            f"8 times the frame took {best_large / best_eighth:.1f} times as long, and "
-            f"{best_large / best_gathering:.0f} times as long as to gather its chunks"
+            f"8 times the frame took more than {most / best_eighth:.0f} times as long ({size} bytes in "
+            f"pieces of {_PIECE}), and {most / best_gathering:.0f} times as long as to gather its pieces"
         )
 
 
@@ -237,38 +269,43 @@ def _drain(picker: FramePicker, inbox: Inbox, frames: list[Frame]) -> None:
         if frame is None:
             break
         assert len(inbox) < before, "a frame was picked without taking a byte"
-        frames.append(frame)
+        frames += _singly(frame)
 
 
-def _time(picker: FramePicker, stream: bytes) -> float:
-    """The CPU seconds one frame takes in small chunks."""
+def _singly(picked: Frame) -> Sequence[Frame]:
+    """The frames of a batch; another one alone."""
+    return picked.frames if isinstance(picked, FrameBatch) else (picked,)
+
+
+def _time(picker: FramePicker, pieces: Sequence[bytes], most: float = math.inf) -> float:
+    """The processor seconds one frame takes in these pieces; about `most` if it takes more."""
     inbox = Inbox()
-    pieces = _pieces(stream)
     frame = None
-    start = time.process_time()
-    for piece in pieces:
-        inbox.append(piece)
+    start = time.thread_time()
+    for number, piece in enumerate(pieces):
+        inbox._append(piece)
         frame = picker.pick(inbox, False)
+        if not number % 16 and time.thread_time() - start > most:
+            return most
     if frame is None:
         frame = picker.pick(inbox, True)
-    spent = time.process_time() - start
+    spent = time.thread_time() - start
     assert frame is not None
-    assert len(frame) >= len(stream) // 2
+    assert len(frame) >= sum(map(len, pieces)) // 2
     return spent
 
 
-def _time_gathering(stream: bytes) -> float:
-    """The CPU seconds it takes to put the same chunks together and no more."""
-    pieces = _pieces(stream)
-    start = time.process_time()
+def _time_gathering(pieces: Sequence[bytes]) -> float:
+    """The processor seconds it takes to put the same pieces together and no more."""
+    start = time.thread_time()
     gathered = bytearray()
     for piece in pieces:
         gathered += piece
     whole = bytes(gathered)
-    spent = time.process_time() - start
-    assert len(whole) == len(stream)
+    spent = time.thread_time() - start
+    assert len(whole) == sum(map(len, pieces))
     return spent
 
 
 def _pieces(stream: bytes) -> list[bytes]:
-    return [stream[begin : begin + _CHUNK] for begin in range(0, len(stream), _CHUNK)]
+    return [stream[begin : begin + _PIECE] for begin in range(0, len(stream), _PIECE)]

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .. import __version__, _build
 from ..engines.discovery import announce
 
 if TYPE_CHECKING:
     from ..executor import RequestExecutor
 
-USUAL_ENGINES = ("selectors", "libev", "gevent")
+USUAL_ENGINES = ("selectors", "libev", "libevent", "gevent")
 _OUTCOMES = ("passed", "failed", "skipped")
 _PARAMETER = "_engine_to_test_on"
 _wanted = pytest.StashKey[list[str]]()
@@ -42,6 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_scores] = scores
     config.stash[_names] = {}
     config.stash[_wanted] = [_announced(word) for word in text.replace(",", " ").split()]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"evsockets: {__version__}, {_build.describe()}"
 
 
 def _announced(word: str) -> str:
@@ -156,7 +161,7 @@ def _engine_of(item: pytest.Item) -> str | None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     scores = config.stash[_scores]
     if scores:
-        terminalreporter.section("engines")
+        terminalreporter.section(f"engines ({_build.describe()})")
         width = max(map(len, scores))
         for name, counts in scores.items():
             line = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _OUTCOMES)

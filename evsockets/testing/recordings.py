@@ -15,9 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..events import EventType
+from ..core.operation import Operation
+from ..event_types import EventType
 from ..executor import RequestExecutor
-from ..operations import Operation, ReadOperation
+from ..operations.read import ReadOperation
 from ..sockets import ClientSocket, ServerSocket
 
 _LONG = 30.0  # seconds after which a peer gives up
@@ -71,6 +72,7 @@ class Stage:
         self.left = 0  # clients that have not ended
         self.servers: list[ServerSocket] = []
         self._players: list[_Player] = []
+        self._holders: list[socket.socket] = []
         self._folder = tempfile.TemporaryDirectory(prefix="evsockets-")
         self.folder = Path(self._folder.name)
         executor.with_event_handler(self.trace)
@@ -128,12 +130,24 @@ class Stage:
         player.start()
         return "tcp://127.0.0.1:%d" % player.listener.getsockname()[1]
 
+    def refusing(self, scheme: str) -> str:
+        """A "tcp" or "udp" address that refuses, and that nobody else gets for the stage's time."""
+        kind = socket.SOCK_STREAM if scheme == "tcp" else socket.SOCK_DGRAM
+        holder = socket.socket(socket.AF_INET, kind)
+        self._holders.append(holder)
+        holder.bind(("127.0.0.1", 0))
+        if scheme == "udp":
+            holder.connect(holder.getsockname())  # others' datagrams find nobody
+        return "%s://127.0.0.1:%d" % (scheme, holder.getsockname()[1])
+
     def __enter__(self) -> Stage:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for holder in self._holders:
+            holder.close()
         for player in self._players:
             if kind is not None:
                 player.listener.close()

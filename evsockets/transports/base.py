@@ -11,7 +11,9 @@ class Transport:
     `pending` is true while received bytes lie where the kernel announces none; `unflushed` is the number of
     bytes to be sent that have not reached the kernel; `wants` is the direction to wait for where that is not
     the call's own, else 0: without TLS none of these ever happens. `shared` is true where the descriptor is
-    somebody else's, `at_end` once a transport of datagrams has no more of them.
+    another transport's, `at_end` once a transport of datagrams has no more of them. `failure` is why nothing
+    can be sent any more (`BrokenTransport`); `acknowledges` is true where the kernel tells how many bytes the
+    peer's kernel has yet to acknowledge.
     """
 
     __slots__ = ("sock",)
@@ -22,6 +24,8 @@ class Transport:
     wants = 0
     pending = False
     unflushed = 0
+    failure: OSError | None = None
+    acknowledges = False
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
@@ -36,7 +40,7 @@ class Transport:
         return self.sock.fileno() < 0
 
     @property
-    def supports_urgent(self) -> bool:
+    def supports_out_of_band(self) -> bool:
         """Whether out-of-band data can be sent."""
         return False
 

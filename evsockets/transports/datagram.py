@@ -4,22 +4,67 @@ from __future__ import annotations
 
 import _socket
 import errno
+import functools
 import os
+import struct
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..address import SockAddr
 from ..errors import UnsupportedOperationError
+from .base import Transport
 from .listener import Listener
-from .stream import Data, StreamTransport
+from .stream import NO_SIGNAL, Data, StreamTransport
 
+_IP_PKTINFO = 8  # from <linux/in.h>; Python has it since 3.12
+_PACKET_INFO = frozenset(
+    {(_socket.IPPROTO_IP, _IP_PKTINFO), (_socket.IPPROTO_IPV6, getattr(_socket, "IPV6_PKTINFO", -1))}
+)
+_CONTROL_SIZE = 256  # room for what else a descriptor's former owner asked for
+_WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
+
+_new_datagram = tuple.__new__
 # No UDP datagram is larger; larger unix datagrams are reported as truncated.
 DATAGRAM_SIZE = 65536
+
+
+class Asked(NamedTuple):
+    """One of a wildcard server's addresses: as text, with its scope, and as sendmsg takes it for a source."""
+
+    host: str
+    scope: int
+    control: list[tuple[int, int, bytes]]
+
+    def sockaddr(self, port: int) -> SockAddr:
+        """As `socket` gives it."""
+        return (self.host, port, 0, self.scope) if ":" in self.host else (self.host, port)
+
+
+@functools.lru_cache(maxsize=256)  # a machine has few
+def _asked(level: int, kind: int, info: bytes, mapped: bool) -> Asked | None:
+    """What struct in_pktinfo or in6_pktinfo says; see ip(7), ipv6(7). `mapped` is how an IPv6 socket writes
+    an IPv4 address."""
+    if level == _socket.IPPROTO_IP:
+        # The address to answer from, which is another one if a group was asked, then the one asked; the first
+        # is missing from what came before the option was set.
+        own = info[4:8] if any(info[4:8]) else info[8:12]
+        host = ("::ffff:" if mapped else "") + _socket.inet_ntop(_socket.AF_INET, own)
+        # Without the interface: the way back is for the routing to find.
+        return Asked(host, 0, [(level, kind, bytes(4) + own + bytes(4))])
+    if info[0] == 0xFF:  # a group
+        return None
+    index = struct.unpack("I", info[16:20])[0] if info[0] == 0xFE and info[1] & 0xC0 == 0x80 else 0
+    host = _socket.inet_ntop(_socket.AF_INET6, info[:16])
+    return Asked(host, index, [(level, kind, info[:16] + struct.pack("I", index))])
 
 
 def _truncated() -> OSError:
     return OSError(errno.EMSGSIZE, f"a datagram of more than {DATAGRAM_SIZE} bytes was truncated")
 
 
-def _checked(sock: _socket.socket) -> tuple[bytes, SockAddr]:
+def checked_datagram(sock: _socket.socket) -> tuple[bytes, SockAddr]:
+    """Receive one with its sender. Raises BlockingIOError if there is none, OSError if it was truncated."""
     data, _, flags, sender = sock.recvmsg(DATAGRAM_SIZE)
     if flags & _socket.MSG_TRUNC:
         raise _truncated()
@@ -44,14 +89,14 @@ class DatagramTransport(StreamTransport):
         try:
             if self.sock.family != _socket.AF_UNIX:  # no UDP datagram can be truncated
                 return self.sock.recv(DATAGRAM_SIZE)
-            return _checked(self.sock)[0]
+            return checked_datagram(self.sock)[0]
         except BlockingIOError:
             return None
 
     def send(self, data: Data) -> int:
         """Send `data`, which may be empty, as one datagram; return its length, or -1 if not possible now."""
         try:
-            return self.sock.send(data)
+            return self.sock.send(data, NO_SIGNAL)
         except BlockingIOError:
             return -1
 
@@ -60,12 +105,25 @@ class DatagramTransport(StreamTransport):
         raise UnsupportedOperationError("datagrams have no end of stream to send")
 
 
+class Datagram(NamedTuple):
+    """One that a server received, or answers with: `remote` is the other side's raw address, `asked` which of
+    the server's addresses it was sent to, or is sent from."""
+
+    data: bytes
+    remote: SockAddr
+    asked: Asked | None = None
+
+
 class ServerDatagram(Listener):
-    """Receive datagrams with their senders, and answer them, through one bound, non-blocking socket."""
+    """Receive datagrams with their senders, and answer them, through one bound, non-blocking socket.
+
+    `asked` is what the datagram received last was sent to, None where there is but one address.
+    """
 
     __slots__ = ()
 
     datagram = True
+    asked: Asked | None = None
 
     def receive(self) -> tuple[bytes, SockAddr] | None:
         """Return the next `(datagram, sender's raw address)`, None if there is none now.
@@ -73,52 +131,126 @@ class ServerDatagram(Listener):
         An unbound unix sender's address is None. Raises OSError: EMSGSIZE for a truncated one, which is lost.
         """
         try:
-            if self.sock.family != _socket.AF_UNIX:  # no UDP datagram can be truncated
-                return self.sock.recvfrom(DATAGRAM_SIZE)
-            return _checked(self.sock)
+            return self._receive_one()
         except BlockingIOError:
             return None
 
-    def send_to(self, data: Data, sockaddr: SockAddr) -> int:
-        """Send `data`, which may be empty, to `sockaddr`; return its length, or -1 if not possible now.
+    def _receive_one(self) -> tuple[bytes, SockAddr]:
+        """As `receive`; BlockingIOError if there is none."""
+        if self.sock.family != _socket.AF_UNIX:  # no UDP datagram can be truncated
+            return self.sock.recvfrom(DATAGRAM_SIZE)
+        return checked_datagram(self.sock)
+
+    def receive_many(self, most: int) -> list[Datagram | OSError]:
+        """Return up to `most` of what lies there, in order: datagrams, and what `receive` raises."""
+        received: list[Datagram | OSError] = []
+        receive = self._receive_one
+        for _ in range(most):
+            try:
+                data, remote = receive()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                received.append(error.with_traceback(None))
+            else:
+                received.append(_new_datagram(Datagram, (data, remote, self.asked)))
+        return received
+
+    def send_many(self, datagrams: Sequence[Datagram]) -> int:
+        """Send them in order; return how many the system has taken. Raises OSError if the first one cannot be
+        sent."""
+        sent = 0
+        for data, remote, asked in datagrams:
+            try:
+                if self.send_to(data, remote, asked) < 0:
+                    break
+            except OSError:
+                if not sent:
+                    raise
+                break  # told when it is the first
+            sent += 1
+        return sent
+
+    def send_to(self, data: Data, sockaddr: SockAddr, asked: Asked | None = None) -> int:
+        """Send `data`, which may be empty, to `sockaddr` from the address `asked`; return its length, or -1
+        if not possible now.
 
         Raises OSError.
         """
         if not sockaddr:
             raise OSError(errno.EDESTADDRREQ, os.strerror(errno.EDESTADDRREQ))
         try:
-            return self.sock.sendto(data, sockaddr)
+            return self.sock.sendto(data, NO_SIGNAL, sockaddr)
         except BlockingIOError:
             return -1
 
 
-class DatagramReply:
+class WildcardDatagram(ServerDatagram):
+    """A server on all addresses of the machine: it notes which one a datagram was sent to, and answers from
+    there, for clients drop answers from another address (RFC 1122, 4.1.3.5)."""
+
+    __slots__ = ("_mapped", "asked")
+
+    def __init__(self, sock: _socket.socket) -> None:
+        super().__init__(sock)
+        self._mapped = sock.family == _socket.AF_INET6
+        sock.setsockopt(_socket.IPPROTO_IP, _IP_PKTINFO, 1)  # of IPv4 through an IPv6 socket, too
+        if self._mapped:
+            sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_RECVPKTINFO, 1)
+        self.asked = None
+
+    def _receive_one(self) -> tuple[bytes, SockAddr]:
+        """See `ServerDatagram._receive_one`; `asked` is set."""
+        data, control, _, sender = self.sock.recvmsg(DATAGRAM_SIZE, _CONTROL_SIZE)
+        self.asked = None
+        for level, kind, info in control:  # of IPv4 through an IPv6 socket both come, IPv4's last
+            if (level, kind) in _PACKET_INFO:
+                self.asked = _asked(level, kind, info, self._mapped)
+        return data, sender
+
+    def send_to(self, data: Data, sockaddr: SockAddr, asked: Asked | None = None) -> int:
+        """See `ServerDatagram.send_to`."""
+        if asked is not None:
+            try:
+                return self.sock.sendmsg([data], asked.control, NO_SIGNAL, sockaddr)
+            except BlockingIOError:
+                return -1
+            except OSError as error:
+                # It has gone meanwhile, or is a group's: the system chooses another.
+                if error.errno not in (errno.EINVAL, errno.EADDRNOTAVAIL):
+                    raise
+        return super().send_to(data, sockaddr)
+
+
+def server_datagram(sock: _socket.socket) -> ServerDatagram:
+    """The transport for a bound datagram socket."""
+    if sys.platform == "linux" and sock.family != _socket.AF_UNIX and sock.getsockname()[0] in _WILDCARDS:
+        return WildcardDatagram(sock)
+    return ServerDatagram(sock)
+
+
+class DatagramReply(Transport):
     """One datagram a server received, and the way back to its sender. The descriptor is the server's.
 
     `recv` gives the datagram once, then b"" with `at_end` true; `send` answers.
     """
 
-    __slots__ = ("_data", "_remote", "_server", "at_end", "retry_at")
+    __slots__ = ("_asked", "_data", "_remote", "_server", "at_end", "retry_at")
 
     datagram = True
     shared = True
     closed = False
-    supports_urgent = False
-    wants = 0
-    pending = False
-    unflushed = 0
 
-    def __init__(self, server: ServerDatagram, data: bytes, remote: SockAddr) -> None:
+    def __init__(
+        self, server: ServerDatagram, data: bytes, remote: SockAddr, asked: Asked | None = None
+    ) -> None:
+        super().__init__(server.sock)
         self._server = server
+        self._asked = asked
         self._data: bytes | None = data
         self._remote = remote
         self.at_end = False
         self.retry_at = 0.0  # when the channel sends again what was not taken
-
-    @property
-    def sock(self) -> _socket.socket:
-        """The server's socket."""
-        return self._server.sock
 
     def fileno(self) -> int:
         """Return -1: there is no descriptor of its own."""
@@ -134,7 +266,7 @@ class DatagramReply:
 
     def send(self, data: Data) -> int:
         """Answer with one datagram; return its length, or -1 if not possible now. Raises OSError."""
-        return self._server.send_to(data, self._remote)
+        return self._server.send_to(data, self._remote, self._asked)
 
     def flush(self) -> bool:
         """Return True: nothing is kept."""
@@ -144,7 +276,7 @@ class DatagramReply:
         """Raises UnsupportedOperationError: datagrams have no end of stream."""
         raise UnsupportedOperationError("datagrams have no end of stream to send")
 
-    def send_oob(self, data: Data) -> int:
+    def send_out_of_band(self, data: Data) -> int:
         """Raises UnsupportedOperationError: datagrams have no out-of-band data."""
         raise UnsupportedOperationError("out-of-band data needs a tcp connection")
 

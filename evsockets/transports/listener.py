@@ -1,17 +1,18 @@
-"""Sockets from nothing: clients' and servers' own, adopted and accepted ones, and unix servers' files."""
+"""Sockets from nothing: clients' and servers' own, accepted ones, and unix servers' files."""
 
 from __future__ import annotations
 
 import _socket
 import errno
+import operator
 import os
-import socket
 import sys
 from typing import Any, cast
 
 from ..address import Address, SockAddr, numeric_address, sockaddr_of
-from ..checks import parse_bind
 from ..configuration import StreamContext
+from ..validation import parse_bind
+from .adopted import adopt_descriptor
 from .base import Transport
 from .options import adjust_options, join_groups, set_options
 from .unix_file import UnixSocketFile, remove_stale
@@ -45,6 +46,9 @@ def open_client_socket(family: int, type: int, context: StreamContext) -> _socke
                 sock.file = UnixSocketFile(path)
         elif family == _socket.AF_UNIX and type == _socket.SOCK_DGRAM and sys.platform == "linux":
             sock.bind("")  # the system chooses an abstract name
+        elif type == _socket.SOCK_DGRAM and not context.connect_datagrams and family != _socket.AF_UNIX:
+            # Connecting would give it a port; it is known from the beginning this way, too.
+            sock.bind(("::" if family == _socket.AF_INET6 else "0.0.0.0", 0))
         if type == _socket.SOCK_DGRAM:
             join_groups(sock, context)
     except BaseException:
@@ -91,38 +95,11 @@ def open_server(address: Address, family: int, sockaddr: SockAddr, context: Stre
     return sock
 
 
-def adopt(sock: socket.socket | _socket.socket | int) -> _socket.socket:
-    """Take over a socket object (which is detached) or a descriptor; return it non-blocking.
-
-    Raises OSError for what is no open socket; a socket object then stays as it was.
-    """
-    descriptor = sock if isinstance(sock, int) else sock.fileno()
-    if descriptor < 0:
-        raise OSError(errno.EBADF, "the socket is closed")
-    taken = _socket.socket(-1, -1, -1, descriptor)
-    try:
-        taken.setblocking(False)
-    except BaseException:
-        taken.detach()
-        raise
-    if not isinstance(sock, int):
-        sock.detach()
-    return taken
-
-
 def _open_descriptor(number: int) -> _socket.socket:
-    sock = adopt(number)
-    if sock.type == _socket.SOCK_STREAM and not is_listening(sock):
-        sock.detach()
-        raise OSError(errno.EINVAL, f"descriptor {number} is no listening socket")
-    return sock
-
-
-def is_listening(sock: _socket.socket) -> bool:
-    """Return whether `sock` is a stream socket that listens."""
-    return sock.type == _socket.SOCK_STREAM and bool(
-        sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN)
-    )
+    try:
+        return adopt_descriptor(number, server=True)
+    except TypeError as error:
+        raise OSError(errno.EINVAL, str(error)) from error
 
 
 class _UnixBound(_socket.socket):
@@ -132,10 +109,14 @@ class _UnixBound(_socket.socket):
 
     def close(self) -> None:
         """Remove the file first: a server that takes the path over meanwhile must keep its own."""
-        file, self.file = self.file, None
-        if file is not None:
-            file.remove()
+        self.remove_file()
         super().close()
+
+    def remove_file(self) -> None:
+        """Remove the path: no client can connect any more. Open connections stay."""
+        if self.file is not None:
+            self.file.remove()
+            self.file = None
 
 
 class Listener(Transport):
@@ -143,19 +124,28 @@ class Listener(Transport):
 
     __slots__ = ()
 
+    def withdraw(self) -> None:
+        """Refuse further clients while the queue is worked off, where the system can: a unix server's file is
+        removed."""
+        if isinstance(self.sock, _UnixBound):
+            self.sock.remove_file()
+
     def accept(self) -> tuple[_socket.socket, SockAddr] | None:
-        """Return the next client's non-blocking socket and raw address, None if nobody waits.
+        """Return the next client's non-blocking socket and raw address, None if the queue is empty.
 
         Where the system does so (Linux), the client starts with the listener's options. Raises OSError.
         """
+        held: list[tuple[int, SockAddr]] = []
         try:
-            fd, sockaddr = cast(Any, self.sock)._accept()
+            # One call in C: a signal handler that raises comes before it or finds the descriptor here.
+            held += map(operator.call, (cast(Any, self.sock)._accept,))
+            fd, sockaddr = held[0]
+            sock = _socket.socket(self.sock.family, _socket.SOCK_STREAM, self.sock.proto, fd)
         except BlockingIOError:
             return None
-        try:
-            sock = _socket.socket(self.sock.family, _socket.SOCK_STREAM, self.sock.proto, fd)
         except BaseException:
-            os.close(fd)
+            if held:
+                os.close(held[0][0])
             raise
         try:
             sock.setblocking(False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _socket
+import errno
+import os
 import socket
 import struct
 
@@ -19,8 +21,12 @@ def set_options(sock: _socket.socket, context: StreamContext, *, server: bool) -
     """
     # The window scale is negotiated from the buffer sizes, so they come before the connection.
     _set_buffer_sizes(sock, context)
-    if sock.family not in _IP:
-        return
+    if sock.family in _IP:
+        _set_ip_options(sock, context, server)
+    _set_given(sock, context)
+
+
+def _set_ip_options(sock: _socket.socket, context: StreamContext, server: bool) -> None:
     level = _socket.SOL_SOCKET
     if _reuse_address(sock, context, server):
         sock.setsockopt(level, _socket.SO_REUSEADDR, 1)
@@ -38,7 +44,7 @@ def set_options(sock: _socket.socket, context: StreamContext, *, server: bool) -
 
 
 def adjust_options(sock: _socket.socket, context: StreamContext) -> None:
-    """Set those options of `context` that can still be set on a socket somebody else has opened.
+    """Set those options of `context` that can still be set on a socket opened outside the library.
 
     Raises OSError where the system refuses.
     """
@@ -50,6 +56,18 @@ def adjust_options(sock: _socket.socket, context: StreamContext) -> None:
             _set_keepalive(sock, context.tcp_keepalive)
     elif sock.type == _socket.SOCK_DGRAM and sock.family in _IP:
         _set_datagram_options(sock, context)
+    _set_given(sock, context)
+
+
+def _set_given(sock: _socket.socket, context: StreamContext) -> None:
+    """Set the `options`. Raises OSError naming the one that is refused."""
+    for option in context.options:
+        try:
+            sock.setsockopt(*option)
+            continue
+        except OSError as error:
+            number = error.errno or errno.EINVAL
+        raise OSError(number, f"{os.strerror(number)}: the socket option {option}")
 
 
 def _set_buffer_sizes(sock: _socket.socket, context: StreamContext) -> None:

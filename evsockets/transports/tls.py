@@ -11,15 +11,11 @@ of a handshake.
 from __future__ import annotations
 
 import _socket
-import array
-import fcntl
 import ssl
-import sys
-import time
 
 from ..engines.base import READ, WRITE
-from .stream import RECEIVE_SIZE, Data, StreamTransport
-from .tls_info import TlsInfo
+from .stream import NO_SIGNAL, RECEIVE_SIZE, Data, StreamTransport, send_queue
+from .tls_info import TlsInfo, agreed
 
 _RECORD_SIZE = 16384
 # One call of send() encrypts no more than this, in slices, so that a large write does not hold up a turn.
@@ -28,8 +24,11 @@ _SEND_SLICE = 65536
 # A handshake has a few flights; a peer that sends more without end waits for the next turn.
 _HANDSHAKE_READS = 16
 _EMPTY_READS = 4
-# From <linux/sockios.h>, tcp(7): bytes in the send queue that are not acknowledged.
-_SIOCOUTQ = 0x5411
+# No more of TLS's own answers than this wait for a peer that reads none. Well above what one send() leaves
+# unflushed: where both sides write a lot, reading has to go on.
+_ANSWERS = 262144
+# What is received, and dropped, before an orderly close.
+_CLOSING_READS = 16
 
 
 class TlsTransport(StreamTransport):
@@ -41,14 +40,12 @@ class TlsTransport(StreamTransport):
     `wants` is READ or WRITE where a call has to wait for another direction than its own, else 0. While
     `unflushed`, wait for writability too and call `flush`; while `pending`, `recv` has more without waiting.
 
-    `began` is when the handshake began, by `time.monotonic`.
-
     Raises ValueError for a context that verifies the host name and no `server_hostname`.
     """
 
     __slots__ = (
         "_backlog", "_ended", "_established", "_failure", "_incoming", "_lost", "_outgoing", "_require_end",
-        "_reset", "_shut", "_stash", "_tls", "began", "pending", "unflushed", "wants",
+        "_reset", "_shut", "_stash", "_tls", "most", "pending", "unflushed", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -62,12 +59,12 @@ class TlsTransport(StreamTransport):
         received: bytes = b"",
     ) -> None:
         super().__init__(sock)
-        self.began = time.monotonic()
         if not server_side and context.check_hostname and not server_hostname:
             raise ValueError("verifying the host name needs one: set server_hostname, or verify=False")
         self.wants = 0
         self.pending = False
         self.unflushed = 0
+        self.most = RECEIVE_SIZE
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(
@@ -92,7 +89,7 @@ class TlsTransport(StreamTransport):
         When False, `wants` tells the direction to wait for. Raises OSError: ssl.SSLError for a failed
         handshake (after an attempt to send the alert), ssl.SSLEOFError when the peer ended the connection.
         """
-        for _ in range(_HANDSHAKE_READS):
+        for reads in range(_HANDSHAKE_READS + 1):
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
@@ -117,30 +114,34 @@ class TlsTransport(StreamTransport):
             if not flushed:
                 self.wants = WRITE
                 return False
-            if not self._fill():
+            # What is not taken from the kernel it announces again; what is taken has to be looked at.
+            if reads == _HANDSHAKE_READS or not self._fill():
                 break
         self.wants = READ
         return False
 
     def _find_alert(self) -> None:
         """The peer has hung up: raise ssl.SSLError if it said why before."""
-        if not self._established and self._fill():
+        while not self._established and self._fill():
             try:
                 self._tls.do_handshake()
-            except (ssl.SSLWantReadError, ssl.SSLEOFError):
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLEOFError:
                 pass
+            break
 
     @property
-    def supports_urgent(self) -> bool:
+    def supports_out_of_band(self) -> bool:
         """False: TLS has no out-of-band data."""
         return False
 
     def info(self) -> TlsInfo:
         """Return what the finished handshake agreed on."""
-        return TlsInfo.of(self._tls)
+        return agreed(self._tls)
 
     def recv(self) -> bytes | None:
-        """Return up to 64 KiB of plaintext; b"" at the end of the stream, None if there is nothing now.
+        """Return up to `most` bytes (64 KiB) of plaintext, b"" at the end of the stream, None for none now.
 
         Reads from the kernel until there is plaintext, a few times at most. Raises ssl.SSLEOFError for a
         truncated stream, ssl.SSLError for bytes that are no TLS, and OSError.
@@ -167,7 +168,7 @@ class TlsTransport(StreamTransport):
         if not data and not self._ended:
             # Records without data (session tickets) may lie before data or the end.
             for _ in range(_EMPTY_READS):
-                if not self._fill():
+                if self._is_choked() or not self._fill():
                     break
                 data = self._decrypt()
                 if data or self._ended:
@@ -181,16 +182,25 @@ class TlsTransport(StreamTransport):
             return b""
         return None
 
+    def _is_choked(self) -> bool:
+        """Whether the peer asks without reading the answers (to its key updates, RFC 8446, 4.6.3): nothing
+        more is read then until it takes some of them, and `wants` is WRITE."""
+        if len(self._backlog) + self._outgoing.pending > _ANSWERS:
+            self.flush_quietly()
+        choked = self.unflushed > _ANSWERS
+        self.wants = WRITE if choked else 0
+        return choked
+
     def _decrypt(self) -> bytes:
-        """Return the plaintext at hand, at most 64 KiB; sets `pending`, and `_ended` at the end."""
+        """Return the plaintext at hand, at most `most` bytes; sets `pending`, and `_ended` at the end."""
         if self._failure is not None:
             raise self._failure
         incoming, read = self._incoming, self._tls.read
         chunks: list[bytes] = []
         size = 0
         try:
-            while size < RECEIVE_SIZE:
-                chunk = read(min(_RECORD_SIZE, RECEIVE_SIZE - size))
+            while size < self.most:
+                chunk = read(min(_RECORD_SIZE, self.most - size))
                 if not chunk:
                     self._ended = True
                     break
@@ -256,6 +266,7 @@ class TlsTransport(StreamTransport):
         if self._lost is not None:
             raise self._lost
         if self._backlog and not self.flush():
+            self._is_choked()
             return 0
         view: Data = data
         if type(data) is not bytes or len(data) > _SEND_SLICE:
@@ -290,18 +301,21 @@ class TlsTransport(StreamTransport):
         """Pass on what TLS has produced; return whether nothing is left. Raises OSError."""
         backlog = self._backlog or self._outgoing.read()
         self._backlog = b""
+        waited = self.unflushed
         self.unflushed = 0  # also if sending fails: nothing of it can ever be sent then
         while backlog:
             try:
-                count = self.sock.send(backlog)
+                count = self.sock.send(backlog, NO_SIGNAL)
             except BlockingIOError:
                 self._backlog = backlog
-                self.unflushed = len(backlog)
+                self.unflushed = len(backlog) + self._outgoing.pending
                 return False
             if count < len(backlog):
                 backlog = memoryview(backlog)[count:]
             else:
                 backlog = self._outgoing.read() if self._outgoing.pending else b""
+        if waited:
+            self.wants = 0
         return True
 
     def flush_quietly(self) -> bool:
@@ -336,11 +350,7 @@ class TlsTransport(StreamTransport):
 
     def is_unacknowledged(self) -> bool:
         """Return whether the peer's kernel has yet to acknowledge what was sent; True where none can tell."""
-        if sys.platform != "linux":
-            return True
-        count = array.array("i", [0])
-        fcntl.ioctl(self.sock.fileno(), _SIOCOUTQ, count, True)
-        return count[0] != 0
+        return send_queue(self.sock) != 0
 
     def _end_writing(self) -> None:
         self._shut = True
@@ -358,7 +368,9 @@ class TlsTransport(StreamTransport):
         if self._established and not self._ended:
             # Unread session tickets would make a reset of the close, and cost the peer our last bytes.
             try:
-                self.sock.recv(RECEIVE_SIZE)
+                for _ in range(_CLOSING_READS):
+                    if not self.sock.recv(RECEIVE_SIZE):
+                        break
             except OSError:
                 pass
         self.flush_quietly()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..address import Address, check_host
-from ..configuration import Path, StreamContext
+from ..configuration import StreamContext
+
+if TYPE_CHECKING:
+    from ..typing import Path
 
 _CACHE_LIMIT = 256
 
@@ -57,6 +60,7 @@ def _context(settings: StreamContext, address: Address | None, *, server: bool) 
         pinned,
         settings.verify,
         settings.alpn_protocols,
+        settings.ca_data,
         files,
         tuple(_state(path) for path in files),
     )
@@ -101,18 +105,29 @@ def _make(settings: StreamContext, pinned: str | None, server: bool) -> ssl.SSLC
     if server:
         modes = {True: ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL}
         context.verify_mode = modes.get(settings.verify or False, ssl.CERT_NONE)
-    elif settings.verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.hostname_checks_common_name = False  # RFC 9525, 6.3: it is no name of the peer
+        if settings.verify is False:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
     if settings.alpn_protocols:
         context.set_alpn_protocols(list(settings.alpn_protocols))
+    if settings.ca_data is not None:
+        _load_certificates(context, settings.ca_data)
     if settings.ca_file is not None:
         _load_authorities(context, settings.ca_file)
-    elif context.verify_mode != ssl.CERT_NONE:
+    elif settings.ca_data is None and context.verify_mode != ssl.CERT_NONE:
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH)
     if settings.certificate is not None:
         _load_certificate(context, settings.certificate, settings.private_key)
     return context
+
+
+def _load_certificates(context: ssl.SSLContext, text: str | bytes) -> None:
+    try:
+        context.load_verify_locations(cadata=text)
+    except ssl.SSLError as error:
+        raise ValueError(f"ca_data has a certificate that is broken, or no PEM: {error}") from error
 
 
 def _load_authorities(context: ssl.SSLContext, path: Path) -> None:

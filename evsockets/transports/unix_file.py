@@ -7,20 +7,28 @@ import errno
 import os
 import stat
 
+from .. import forks
+
 
 class UnixSocketFile:
     """The file a unix server has bound, to be removed with it if it is still the same one."""
 
-    __slots__ = ("_identity", "path")
+    __slots__ = ("_forks", "_identity", "path")
 
     def __init__(self, path: str) -> None:
         # The working directory may have changed by the time it is removed.
         self.path = os.path.abspath(path)
+        self._forks = forks.count()
         found = os.stat(self.path)
         self._identity = (found.st_dev, found.st_ino)
 
     def remove(self) -> bool:
-        """Remove the file if it is ours; return whether it was removed. Never raises."""
+        """Remove the file if it is ours; return whether it was removed. Never raises.
+
+        In the child of a fork it is the parent's.
+        """
+        if self._forks != forks.count():
+            return False
         try:
             found = os.lstat(self.path)
             if not stat.S_ISSOCK(found.st_mode) or (found.st_dev, found.st_ino) != self._identity:

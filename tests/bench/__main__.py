@@ -2,34 +2,30 @@
 
 Every peer runs once a round, in turn, as a process pinned to one processor with its load on another; what is
 printed is the median of the rounds with its least and greatest, and the median of the rounds' ratios to the
-hand-written epoll loop of the same round. Needs Linux, gcc, OpenSSL's headers, trustme, and strace for the
-counts of system calls; peers that are not installed are left out.
+hand-written epoll loop of the same round. Measured is the evsockets that is installed. Needs Linux, gcc,
+OpenSSL's headers, trustme, strace for the counts of system calls and valgrind for those of instructions;
+peers that are not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 from .kinds import Kind, Peer, Sample
-from .lab import ROOT, BenchError, Lab
+from .lab import BenchError, Lab
 from .sections import SECTIONS
 
 DISTURBED = 1.25  # on the noise gauge
 TRIES = 5
 
 
-def missing(peers: list[Peer]) -> dict[str, str]:
+def missing(lab: Lab, peers: list[Peer]) -> dict[str, str]:
     """The names of those peers that cannot run here, and why."""
-    probe = "import json, evsockets; print(json.dumps(evsockets.available_engines()))"
-    command = [sys.executable, "-c", probe]
-    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    engines: dict[str, str | None] = json.loads(asked.stdout) if asked.returncode == 0 else {}
+    engines: dict[str, str | None] = lab.ask("evsockets.available_engines()")
     reasons = {}
     for peer in peers:
         if peer.needs.startswith("engine:"):
@@ -99,7 +95,7 @@ def measure(lab: Lab, kind: Kind, rounds: int, only: list[str]) -> dict[str, lis
         for peer in kind.peers
         if not only or peer.name == kind.base or any(part in peer.name for part in only)
     ]
-    absent = missing(peers)
+    absent = missing(lab, peers)
     for name, why in absent.items():
         print(f"({name} left out: {why})")
     peers = [peer for peer in peers if peer.name not in absent]
@@ -134,6 +130,7 @@ def main() -> None:
         parser.error(f"unknown section {', '.join(sorted(unknown))}")
     record: dict[str, dict[str, list[float]]] = {}
     with Lab.open(quick=options.quick, patient=options.patient) as lab:
+        print(f"{lab.build()}\n", flush=True)
         for section in options.section or SECTIONS:
             for kind in SECTIONS[section]:
                 print(f"### {kind.title}\n", flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from .lab import BenchError, Lab, total_calls
+from .lab import SYSTEM_CALLS, BenchError, Counter, Lab
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +129,21 @@ class Turn(Client):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClientCalls(Client):
-    """System calls per request: the difference of a long and a short run."""
+class ClientCounts(Client):
+    """What `counter` counts per request: the difference of a long and a short run."""
 
-    unit: str = "system calls"
+    unit: str = "each"
+    counter: Counter = SYSTEM_CALLS
 
     def sample(self, lab: Lab, peer: Peer) -> Sample:
         totals = []
         short = lab.scale(self.count)
         for count in (short, short * 5):
-            summary = lab.folder / "calls"
+            summary = lab.folder / "counted"
             with lab.serving(self.server_command(lab), load=True) as server:
                 command = self.command(lab, peer, server.port, count)
-                lab.run(["strace", "-f", "-c", "-o", str(summary), *command])
-            totals.append(total_calls(summary))
+                lab.run(self.counter.before(command, summary))
+            totals.append(self.counter.read(summary))
         return Sample((totals[1] - totals[0]) / (short * 4))
 
 
@@ -201,18 +202,19 @@ class ServeMemory(Serve):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeCalls(Serve):
-    """System calls per message: the difference of a long and a short run."""
+class ServeCounts(Serve):
+    """What `counter` counts per message: the difference of a long and a short run."""
 
-    unit: str = "system calls"
+    unit: str = "each"
+    counter: Counter = SYSTEM_CALLS
     messages: int = 2000
 
     def sample(self, lab: Lab, peer: Peer) -> Sample:
         totals, done = [], []
         for messages in (self.messages, self.messages * 6):
-            summary = lab.folder / "calls"
-            with lab.traced(self.command(lab, peer), summary) as server:
+            summary = lab.folder / "counted"
+            with lab.counted(self.command(lab, peer), self.counter, summary) as server:
                 self.load(lab, server.port, 1, 0, 100)
                 done.append(self.load(lab, server.port, self.connections, 0, messages)["count"])
-            totals.append(total_calls(summary))
+            totals.append(self.counter.read(summary))
         return Sample((totals[1] - totals[0]) / (done[1] - done[0]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,11 +18,47 @@ from pathlib import Path
 from typing import IO, Any
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-SOURCES = os.pathsep.join(map(str, [ROOT, *sorted((ROOT / "backends").glob("*/"))]))  # what is measured
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 LIMIT = 60.0  # seconds after which a program under test is considered hung
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A program that counts what another one does: its command, `{}` being a file, and its total there."""
+
+    unit: str
+    command: tuple[str, ...]
+    total: str
+
+    def before(self, command: list[str], summary: Path) -> list[str]:
+        """`command`, counted; the total is left in `summary`."""
+        return [part.format(summary) for part in self.command] + command
+
+    def read(self, summary: Path) -> int:
+        """The total in `summary`."""
+        found = re.search(self.total, summary.read_text(), re.MULTILINE)
+        if found is None:
+            raise BenchError(f"no total in {summary}")
+        return int(found[1].replace(",", ""))
+
+
+SYSTEM_CALLS = Counter(
+    "system calls", ("strace", "-f", "-c", "-o", "{}"), r"^\S+ +\S+ +(?:\S+ +)?(\d+) +(?:\d+ +)?total$"
+)
+#: Of user space only, and exact but for what the hashes of strings and addresses do to the tables of Python.
+INSTRUCTIONS = Counter(
+    "instructions",
+    (
+        "valgrind",
+        "--tool=cachegrind",
+        "--cache-sim=no",
+        "--cachegrind-out-file=/dev/null",
+        "--log-file={}",
+        "--trace-children=no",
+    ),
+    r"I +refs: +([\d,]+)",
+)
 
 
 class BenchError(Exception):
@@ -47,6 +85,8 @@ class Server:
 class Lab:
     """Runs programs under test on one processor and their load on another.
 
+    They use the evsockets that this Python has installed, or finds on PYTHONPATH, not the checkout's sources.
+
     `quick` divides the amount of work by eight; `patient` repeats a run that a noise gauge finds disturbed.
     """
 
@@ -58,6 +98,9 @@ class Lab:
         self.test_cpu = processors[0]
         self.load_cpu = processors[-1]
         self.best_gauge = float("inf")
+        (folder / "tests").symlink_to(HERE.parent)  # the programs under test, without the sources beside them
+        path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+        self.environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 
     @classmethod
     @contextlib.contextmanager
@@ -73,12 +116,14 @@ class Lab:
     @cached_property
     def native(self) -> dict[str, str]:
         """The paths of the compiled `server` and `generator`."""
-        paths = {}
-        for name in ("server", "generator"):
-            paths[name] = str(self.folder / name)
-            source = HERE / "native" / f"{name}.c"
-            subprocess.run(["gcc", "-O2", "-o", paths[name], source, "-lssl", "-lcrypto"], check=True)
-        return paths
+        return {name: self.compiled(name, "-lssl", "-lcrypto") for name in ("server", "generator")}
+
+    def compiled(self, name: str, *options: str) -> str:
+        """The path of what becomes of a C source."""
+        path = self.folder / name
+        if not path.exists():
+            subprocess.run(["gcc", "-O2", "-o", path, HERE / "native" / f"{name}.c", *options], check=True)
+        return str(path)
 
     @cached_property
     def certificates(self) -> tuple[str, str, str]:
@@ -97,15 +142,32 @@ class Lab:
         """The command that runs a peer's program."""
         return [sys.executable, "-m", f"tests.bench.peers.{module}", *arguments]
 
+    def ask(self, expression: str) -> Any:
+        """What `expression` about `evsockets` is where the programs under test run."""
+        probe = f"import json, evsockets, evsockets._build; print(json.dumps({expression}))"
+        command = [sys.executable, "-c", probe]
+        asked = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        if asked.returncode:
+            raise BenchError(f"evsockets cannot be used: {asked.stderr.strip()[-2000:]}")
+        return json.loads(asked.stdout)
+
+    def build(self) -> str:
+        """Which evsockets is measured, and how it was built."""
+        parts = "(evsockets.__version__, evsockets._build.describe(), evsockets.__file__)"
+        version, build, file = self.ask(parts)
+        return f"evsockets {version} ({build}) of {Path(file).parent}, Python {platform.python_version()}"
+
     def _start(self, command: list[str], cpu: int, **options: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=self.folder,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
-            env={**os.environ, "PYTHONPATH": SOURCES},
+            env=self.environment,
             **options,
         )
 
@@ -134,9 +196,9 @@ class Lab:
             process.communicate()
 
     @contextlib.contextmanager
-    def traced(self, command: list[str], summary: Path) -> Iterator[Server]:
-        """Run a server under strace, which leaves the number of its system calls in `summary`."""
-        process = self._start(["strace", "-f", "-c", "-o", str(summary), *command], self.test_cpu)
+    def counted(self, command: list[str], counter: Counter, summary: Path) -> Iterator[Server]:
+        """Run a server under `counter`, which leaves its total in `summary`."""
+        process = self._start(counter.before(command, summary), self.test_cpu)
         server = Server(*_announcement(process))
         try:
             yield server
@@ -182,11 +244,3 @@ def _announcement(process: subprocess.Popen[str]) -> tuple[int, int]:
     if not words:
         raise BenchError(f"{process.args!r} did not start: {process.communicate()[1].strip()[-2000:]}")
     return int(words[0]), int(words[1])
-
-
-def total_calls(summary: Path) -> int:
-    """The number of system calls in a summary by `strace -c`."""
-    for line in summary.read_text().splitlines():
-        if line.endswith(" total"):
-            return int(line.split()[3])
-    raise BenchError(f"no total in {summary}")

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import files
+from .counts import Polls
 from .kinds import (
     Client,
     ClientBulk,
-    ClientCalls,
+    ClientCounts,
     ClientMemory,
     Kind,
     Peer,
     Serve,
-    ServeCalls,
+    ServeCounts,
     ServeMemory,
     Turn,
 )
+from .lab import INSTRUCTIONS
 
 C = Peer("C epoll", "", "")
 RAW = Peer("raw epoll", "raw_client", "raw_server")
@@ -41,10 +43,23 @@ def ours(engine: str, label: str = "", *, events: bool = False) -> Peer:
 OURS = ours("selectors")
 EVENTS = ours("selectors", "all events", events=True)
 ENGINES = [ours(engine, engine) for engine in ("selectors", "libev", "gevent")]
+COUNTED = [ENGINES[0], ENGINES[1], ours("libevent", "libevent"), ENGINES[2]]
+POLLED = [
+    Peer(flavour or name, "polls", flavour=name, needs=needs)
+    for name, flavour, needs in (
+        ("epoll", "select.epoll", ""),
+        ("pyev", "pyev's Loop.poll", "pyev"),
+        ("selectors", "", "engine:selectors"),
+        ("libev", "", "engine:libev"),
+        ("libev-gevent", "libev on gevent's core", "gevent"),
+        ("libevent", "", "engine:libevent"),
+    )
+]
 FACILITIES = list(zip((RAW, EV, HUB), ENGINES, strict=True))  # each engine beside a raw loop on what it uses
 MAIN = [RAW, EVENTS, OURS]
 LOOPS = [UV_PROTOCOL, UV_STREAMS, AIO_PROTOCOL, AIO_STREAMS, GEVENT]
-CLIENTS = [*MAIN, C, *LOOPS]
+TALK = Peer("evsockets, conversations", "talk_client", flavour="selectors", needs="engine:selectors")
+CLIENTS = [*MAIN, TALK, C, *LOOPS]
 SERVERS = [*MAIN, C, *LOOPS, TWISTED]
 CROWDS = [
     Peer(f"{name} {crowd}", module, flavour=flavour, needs=needs)
@@ -100,9 +115,49 @@ def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: b
     return Serve(title=title, work=work, connections=connections, depth=depth, tls=tls, peers=peers)
 
 
+def instructions(
+    title: str, work: str, connections: int = 50, depth: int = 1, **options: bool
+) -> ServeCounts:
+    """Instructions per message of a server."""
+    return ServeCounts(
+        title=f"Instructions of {title}",
+        work=work,
+        connections=connections,
+        depth=depth,
+        counter=INSTRUCTIONS,
+        peers=echo("", work).peers,
+        **options,
+    )
+
+
+INSTRUCTIONS_EACH: list[Kind] = [
+    instructions("an echo server, 50 connections, per message", "echo"),
+    instructions("an echo server, one connection, per message", "echo", 1),
+    instructions("a line echo server, 50 connections, per line", "lines"),
+    instructions("a line echo server, 16 outstanding on each of 50, per line", "lines", 50, 16),
+    instructions("a TLS echo server, 50 connections, per message", "echo", tls=True),
+    instructions("a UDP echo server, 50 sockets, per datagram", "udp"),
+    *(
+        ClientCounts(
+            title=f"Instructions of {title}",
+            work=work,
+            count=count,
+            concurrency=concurrency,
+            depth=depth,
+            counter=INSTRUCTIONS,
+            peers=CLIENTS,
+        )
+        for title, work, count, concurrency, depth in (
+            ("a fan-out, per request", "fanout", 200, 100, 1),
+            ("lines as a client, 50 connections, per line", "lines", 2000, 50, 1),
+            ("lines as a client, 16 outstanding on each of 50, per line", "lines", 8000, 50, 16),
+        )
+    ),
+]
+
 SECTIONS: dict[str, list[Kind]] = {
     "fanout": [fanout("Client fan-out", CLIENTS, 5000, 100)],
-    "tls-fanout": [fanout("TLS fan-out, verified", [*MAIN, *LOOPS], 300, 50, tls=True)],
+    "tls-fanout": [fanout("TLS fan-out, verified", [*MAIN, TALK, *LOOPS], 300, 50, tls=True)],
     "lines": [lines("Lines as a client", CLIENTS, 100_000)],
     "lines16": [lines("Lines as a client", CLIENTS, 400_000, 16)],
     "bulk": [
@@ -111,13 +166,24 @@ SECTIONS: dict[str, list[Kind]] = {
     ],
     "memory": [
         ClientMemory(
-            title="A connected idle client socket, of 5,000", work="hold", count=5000, peers=[*MAIN, *LOOPS]
+            title="A connected idle client socket, of 5,000",
+            work="hold",
+            count=5000,
+            peers=[*MAIN, TALK, *LOOPS],
         )
     ],
     "idle": [Turn(title="A turn beside idle sockets", count=100_000, peers=CROWDS, base=CROWDS[2].name)],
     "calls": [
-        ClientCalls(title="Fan-out, per request", work="fanout", count=500, concurrency=100, peers=CLIENTS),
-        ClientCalls(title="Lines as a client, per line", work="lines", count=2000, peers=CLIENTS),
+        ClientCounts(
+            title="System calls of a fan-out, per request",
+            work="fanout",
+            count=500,
+            concurrency=100,
+            peers=CLIENTS,
+        ),
+        ClientCounts(
+            title="System calls of lines as a client, per line", work="lines", count=2000, peers=CLIENTS
+        ),
     ],
     "echo": [echo("TCP echo server, 64 bytes, 50 connections", "echo")],
     "echo500": [echo("TCP echo server, 64 bytes, 500 connections", "echo", 500)],
@@ -130,7 +196,10 @@ SECTIONS: dict[str, list[Kind]] = {
             title="An idle accepted connection, of 5,000", connections=5000, peers=[*MAIN, *LOOPS, TWISTED]
         )
     ],
-    "server-calls": [ServeCalls(title="TCP echo server, per message", work="echo", peers=SERVERS)],
+    "server-calls": [
+        ServeCounts(title="System calls of a TCP echo server, per message", work="echo", peers=SERVERS)
+    ],
+    "instructions": INSTRUCTIONS_EACH,
     "serve": files.SECTION,
     # Each engine beside a raw loop on what it uses, then the engines beside one another.
     "engines": [
@@ -146,6 +215,37 @@ SECTIONS: dict[str, list[Kind]] = {
         fanout("Fan-out, by engine", ENGINES, 5000, 100, base=ENGINES[0].name),
         lines("Lines, by engine", ENGINES, 100_000, base=ENGINES[0].name),
         lines("Lines, by engine", ENGINES, 400_000, 16, base=ENGINES[0].name),
+    ],
+    # Instructions, by callgrind.
+    "counts-polls": [
+        Polls(title="A poll with one event, 100 descriptors watched", further=False, peers=POLLED),
+        Polls(title="Each further event", further=True, peers=POLLED),
+    ],
+    "counts-jobs": [
+        ClientCounts(
+            title="Fan-out, each request",
+            work="fanout",
+            count=1_000,
+            concurrency=100,
+            peers=COUNTED,
+            base=COUNTED[0].name,
+            counter=INSTRUCTIONS,
+        ),
+        ClientCounts(
+            title="Lines, each",
+            work="lines",
+            count=5_000,
+            peers=COUNTED,
+            base=COUNTED[0].name,
+            counter=INSTRUCTIONS,
+        ),
+        ServeCounts(
+            title="Echo server, each message",
+            work="echo",
+            peers=COUNTED,
+            base=COUNTED[0].name,
+            counter=INSTRUCTIONS,
+        ),
     ],
     "gevent": [
         fanout("In a gevent program", [GEVENT, ENGINES[2]], 5000, 1000, base=GEVENT.name),

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from evsockets import RequestExecutor
+from evsockets.transports import broken
+from support.conversation import Talk
+from support.memory import MemoryEngine, unread
 from support.stage import Stage
+from support.states import Sampler
 
 
 @pytest.fixture
@@ -14,3 +20,19 @@ def stage() -> Iterator[Stage]:
     made = Stage()
     with made.executor:
         yield made
+
+
+@pytest.fixture
+def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
+    """Conversations in memory."""
+    monkeypatch.setattr(broken, "_unread_bytes", unread)
+    with RequestExecutor(MemoryEngine()) as executor, closing(Talk(executor)) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def states_at_rest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sampler]:
+    """Whenever the engine is about to be asked, every channel is in a state of the table."""
+    sampler = Sampler(monkeypatch)
+    yield sampler
+    assert not sampler.wrong, sampler.wrong[:5]

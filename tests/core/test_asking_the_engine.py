@@ -14,6 +14,7 @@ from evsockets import (
     WRITE,
     ClientSocket,
     DelayedOperation,
+    EngineError,
     FixedLengthFramePicker,
     NullOperation,
     Operation,
@@ -46,7 +47,7 @@ WAITS = {
 }
 
 
-class Enough(Exception):
+class Enough(BaseException):
     """The engine was asked to wait."""
 
 
@@ -256,7 +257,7 @@ def test_a_connect_announced_too_early(stage: Stage) -> None:
 
 
 def test_an_error_of_the_engine_leaves_the_run() -> None:
-    """Unchanged; everything started is closed, and the engine, which is the user's, can be used again."""
+    """As an EngineError; everything started is closed, and the user's engine can be used again."""
     engine = ScriptedEngine(look=True)
     error = OSError(5, "broken engine")
     poll = engine.poll
@@ -264,9 +265,9 @@ def test_an_error_of_the_engine_leaves_the_run() -> None:
     ours, theirs = pair()
     with RequestExecutor(engine) as executor, theirs:
         log = add(executor, None, ReadOperation(), socket=ours)
-        with pytest.raises(OSError, match="broken engine") as caught:
+        with pytest.raises(EngineError, match="broken engine") as caught:
             executor.execute_request()
-        assert caught.value is error and not executor.is_executing
+        assert caught.value.__cause__ is error and not executor.is_executing
         assert log.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
         engine.poll = poll  # type: ignore[method-assign]
         again, others = pair()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evsockets import WRITE, ConnectionFailedError, RequestExecutor, WriteOperation
-from evsockets.operations import connect_race
+from evsockets.opening import connect
 from evsockets.testing.scripted import ScriptedEngine
 from support.wire import Log, add
 
@@ -122,7 +122,7 @@ class Race:
         families = {2: socket.AF_INET, 4: socket.AF_INET6}
         return [(families[len(one)], socket.SOCK_STREAM, 6, "", one) for one in where]
 
-    def new_socket(self, channel: Any, address: Any, family: int) -> Puppet:
+    def new_socket(self, family: int, kind: int, context: Any) -> Puppet:
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         puppet = Puppet(ours.family, ours.type, ours.proto, fileno=ours.detach())
@@ -202,7 +202,7 @@ def test_every_interleaving(count: int, monkeypatch: pytest.MonkeyPatch) -> None
     for begins in beginnings(count):
         for script in scripts(begins):
             race = Race(begins)
-            monkeypatch.setattr(connect_race, "new_socket", race.new_socket)
+            monkeypatch.setattr(connect, "open_client_socket", race.new_socket)
             try:
                 race.play(script)
                 race.check_end()
@@ -213,3 +213,57 @@ def test_every_interleaving(count: int, monkeypatch: pytest.MonkeyPatch) -> None
                 race.close()
             played += 1
     assert played > 500
+
+
+def test_when_the_next_attempt_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of a second after the one before it, or as soon as one has failed."""
+    race = Race(("later", "later", "later"))
+    monkeypatch.setattr(connect, "open_client_socket", race.new_socket)
+    executor, engine = race.executor, race.engine
+
+    def turn(timeout: float | None) -> tuple[int, float]:
+        executor.turn(timeout)
+        return len(race.puppets), engine.clock() - began
+
+    began = engine.clock()
+    try:
+        executor.start_request()
+        assert turn(0) == (1, 0.0)
+        assert turn(0.125) == (1, 0.125)
+        assert turn(None) == (2, 0.25)
+        race.puppets[0].says = "refused"
+        engine.play((race.numbers[0], WRITE), after=0.125)
+        assert turn(None) == (3, 0.375)
+        assert race.puppets[0].fileno() < 0 < race.puppets[1].fileno()
+        executor.stop_request()
+        executor.turn(0)
+        assert not engine.watched.keys() & set(race.numbers)
+    finally:
+        race.close()
+
+
+def test_one_answer_serves_several_look_ups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each tries every address, though they were told the same."""
+    race = Race(("refused", "refused", "refused"))
+    waiting: list[Any] = []
+    race.engine.run_blocking = lambda *pair: waiting.append(pair)  # type: ignore[attr-defined]
+    race.close()
+    race.executor = RequestExecutor(race.engine, resolver=race._resolve)
+    logs = [add(race.executor, "tcp://name.test:80", WriteOperation(b"hello")) for _ in range(2)]
+    monkeypatch.setattr(connect, "open_client_socket", lambda *_: _refused())
+    race.executor.start_request()
+    race.executor.turn(0)
+    [(function, done)] = waiting
+    done(function())
+    while race.executor.is_executing:
+        race.executor.turn(None)
+    race.close()
+    for log in logs:
+        assert isinstance(log.error, ConnectionFailedError)
+        assert [where for where, _ in log.error.attempts] == ADDRESSES
+
+
+def _refused() -> Puppet:
+    puppet = Puppet(_socket.AF_INET, _socket.SOCK_STREAM)
+    puppet.says = "refused"
+    return puppet

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+import functools
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support import servers
-from support.certificates import Authority
+from evsockets import Operation, RequestExecutor
+from support import servers, wire
+from support.certificates import Authority, server_side
+from support.conversation import Talk
+from support.queued import Queue, queued
+from support.service import Peers, Serve, Service
+from support.states import Sampler
+from support.wire import Log, Secure, add, peer, quietly, tls_script
+
+
+@pytest.fixture
+def talk(executor: RequestExecutor) -> Iterator[Talk]:
+    """Conversations over real sockets."""
+    with closing(Talk(executor)) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +52,12 @@ def dnsmasq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def dovecot(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[int]:
     with servers.dovecot(tmp_path_factory.mktemp("dovecot"), ca) as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def exim(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[servers.Exim]:
+    with servers.exim(tmp_path_factory.mktemp("exim"), ca) as running:
+        yield running
 
 
 @pytest.fixture
@@ -71,3 +92,61 @@ def uvloop_once() -> None:
             await server.wait_closed()
 
         uvloop.run(listen())
+
+
+@pytest.fixture
+def server(executor: RequestExecutor) -> Iterator[Serve]:
+    """`server(address, says=[b"line\\n"])` is a `Service` in `executor`; its peers are closed at the end."""
+    with Peers() as peers:
+        yield functools.partial(Service, executor, peers=peers)
+
+
+@pytest.fixture
+def client(executor: RequestExecutor) -> Callable[..., Log]:
+    """`client(address, operation)` adds a client of `executor` and is its `Log`."""
+    return functools.partial(add, executor)
+
+
+@pytest.fixture
+def secure(executor: RequestExecutor, ca: Authority) -> Secure:
+    """`log, (result,) = secure(script, operation)`: a client that trusts `ca`, and its TLS peer.
+
+    The peer runs `script` in TLS by `context` (not `wrapped`: the script does that itself). `settings` are
+    the client's stream context besides, `scheme` its address's. `quiet`: the client is expected to go away.
+    """
+
+    def run(
+        script: Callable[[Any], object],
+        operation: Operation,
+        scheme: str = "tls",
+        *,
+        host: str = "127.0.0.1",
+        context: ssl.SSLContext | None = None,
+        wrapped: bool = True,
+        quiet: bool = False,
+        receive_buffer: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> tuple[Log, list[Any]]:
+        whole = tls_script(context or server_side(ca), script) if wrapped else script
+        with peer(quietly(whole) if quiet else whole, receive_buffer=receive_buffer) as other:
+            trust = {"ca_file": ca.ca_file} if settings is None or "tls" not in settings else {}
+            more["stream_context"] = {**trust, **(settings or {})}
+            return wire.talk(executor, other.url(scheme, host), operation, **more), other.wait()
+
+    return run
+
+
+@pytest.fixture
+def queue(ca: Authority, tmp_path: Path) -> Iterator[Queue]:
+    """`queue(kind)`: peers for a listener of that kind."""
+    with contextlib.ExitStack() as stack:
+        yield lambda kind: stack.enter_context(queued(kind, ca, tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def states_at_rest(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whenever the engine is about to be asked, every channel is in a state of the table."""
+    sampler = Sampler(monkeypatch)
+    yield
+    assert not sampler.wrong, sampler.wrong[:5]

@@ -8,14 +8,13 @@ import pytest
 
 from evsockets import (
     ClientSocket,
-    ConnectionFailedError,
     MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
     WriteOperation,
 )
-from support.life import END, FAILED, USUAL
+from support.life import END, USUAL
 from support.service import Peers, Service
 from support.wire import add, pair, peer, read_to_end, talk
 
@@ -37,24 +36,6 @@ def test_an_adopted_pair_has_no_names(executor: RequestExecutor) -> None:
     with theirs:
         log = talk(executor, None, WriteOperation(b"x"), socket=client)
     assert log.metadata.remote_address is None and log.errors == []
-
-
-def test_adopting_the_wrong_kind() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        with pytest.raises(ValueError):
-            ServerSocket.from_socket(listener)
-        listener.listen()
-        with pytest.raises(ValueError):
-            ClientSocket.from_socket(listener)
-        assert listener.fileno() >= 0
-    with pytest.raises(OSError):
-        ClientSocket.from_socket(listener)
-
-
-def test_an_adopted_socket_that_is_not_connected(executor: RequestExecutor) -> None:
-    log = talk(executor, None, ReadOperation(), socket=ClientSocket.from_socket(socket.socket()))
-    assert isinstance(log.error, ConnectionFailedError) and log.names == FAILED
 
 
 def test_an_adopted_socket_closed_before_its_start() -> None:
@@ -85,10 +66,3 @@ def test_a_descriptor_passed_over_a_unix_socket(executor: RequestExecutor, how: 
             add(executor, None, ReadOperation(picker), socket=ClientSocket.from_socket(adopted), on=on)
         executor.execute_request()
         assert read_to_end(peers[0]) == b"line\n"
-
-
-@pytest.mark.parametrize("kind", [ClientSocket, ServerSocket])
-@pytest.mark.parametrize("given", [5, None, "tcp://localhost:80"])
-def test_what_is_no_socket_cannot_be_adopted(kind: type, given: object) -> None:
-    with pytest.raises(TypeError, match=r"from_socket\(\) takes a socket\.socket, got "):
-        kind.from_socket(given)

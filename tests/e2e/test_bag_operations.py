@@ -1,4 +1,4 @@
-"""`set_operation` inside handlers of every kind, and the time-outs on real clocks."""
+"""A bag of many clients beside a listener, and the time-outs on real clocks."""
 
 from __future__ import annotations
 
@@ -17,33 +17,8 @@ from evsockets import (
     ReadOperation,
     RequestExecutor,
     ServerSocket,
-    WriteOperation,
 )
-from support.scenes import scene
 from support.wire import add, pair, talk
-
-
-@pytest.mark.parametrize("kind", ["INITIALIZE", "CONNECTED", "WRITE", "READ", "OOB", "DATA_ALERT", "TIMEOUT"])
-def test_in_its_own_handler(executor: RequestExecutor, kind: str) -> None:
-    done: list[Any] = []
-
-    def once(event: Any) -> None:
-        if not done:
-            done.append(event)
-            executor.socket_bag.set_operation(event.socket, WriteOperation(b"set"))
-            if kind == "TIMEOUT":
-                event.enable_one_more_attempt()
-
-    with scene(executor, kind) as one:
-        log = one.prepare(once)
-        log.metadata.keep_alive = False if kind != "DATA_ALERT" else True
-        executor.with_event_handler(
-            {EventType.WRITE: lambda e: kind == "DATA_ALERT" and setattr(e.metadata, "keep_alive", False)}
-        )
-        executor.execute_request()
-        assert log.names[-3:] == ["WRITE", "DISCONNECTED", "FINALIZE"]
-        assert log.errors == []
-        assert one.received() in (b"set", b"requestset")
 
 
 def test_clients_wait_beside_a_running_listener(executor: RequestExecutor) -> None:

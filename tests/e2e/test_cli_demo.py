@@ -41,7 +41,8 @@ def test_demo_shows_every_outcome_and_the_proof(engine: str, tmp_path: Path) -> 
     assert alone >= 3 * 1.0 + 2 * 1.5
     assert together < alone
     texts = " ".join(xml.etree.ElementTree.parse(picture).getroot().itertext())
-    assert "handshaking" in texts
+    assert "TLS handshake" in texts
+    assert "(silent)" in texts
 
 
 def test_demo_without_the_extra_says_what_it_left_out() -> None:

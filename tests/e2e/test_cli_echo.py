@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from support.certificates import Authority
-from support.command import environment, run_command, serving
+from support.command import environment, run_here, serving
 
 
 def test_tcp_on_every_engine_gives_back_what_it_gets(engine: str) -> None:
@@ -85,10 +85,7 @@ def test_unix_paths(scheme: str, tmp_path: Path) -> None:
 
 
 def test_tls(ca: Authority) -> None:
-    server = ca.server
-    with serving(
-        "echo", "tls://127.0.0.1:0", "--certificate", server.certificate, "--key", server.private_key
-    ) as running:
+    with serving("echo", "tls://127.0.0.1:0", *ca.server.options) as running:
         context = ssl.create_default_context(cafile=ca.ca_file)
         with (
             socket.create_connection(("127.0.0.1", running.port), timeout=20) as plain,
@@ -118,7 +115,7 @@ def test_answers_are_held_back_and_never_early(engine: str) -> None:
 def test_a_held_back_answer_has_its_bar_on_a_terminal() -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "evsockets", "echo", "tcp://127.0.0.1:0", "--delay", "0.3"],
+        [sys.executable, "-m", "evsockets", "echo", "tcp://127.0.0.1:0", "--delay", "1.5"],
         env={name: value for name, value in environment(TERM="xterm").items() if name != "NO_COLOR"},
         stdout=subprocess.PIPE,
         stderr=theirs,
@@ -156,7 +153,7 @@ def test_what_is_wrong_is_said_in_one_line() -> None:
             ([f"tcp://127.0.0.1:{port}"], 1, "cannot serve"),
             (["tcp://127.0.0.1:0", "--engine", "steam"], 2, "steam"),
         ]:
-            done = run_command("echo", *arguments)
+            done = run_here("echo", *arguments)
             assert done.returncode == status, done.stderr
             assert says in done.stderr
             assert done.stderr.count("\n") == 1

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from evsockets import __version__
+from evsockets import __version__, _build
 from support.certificates import Authority
-from support.command import HANGS, environment, run, run_command, serving
+from support.command import HANGS, environment, run, run_command, run_here, serving
 from support.servers import Nginx
 
 ANSWER = b"HTTP/1.0 200 OK\r\n\r\n<html>\xff" + b"x" * 5000 + b"</html>"
@@ -153,10 +153,7 @@ def test_udp_asks_and_hears_one_datagram() -> None:
 
 
 def test_tls_trusts_the_given_authority_only(ca: Authority) -> None:
-    server = ca.server
-    with serving(
-        "echo", "tls://127.0.0.1:0", "--certificate", server.certificate, "--key", server.private_key
-    ) as echo:
+    with serving("echo", "tls://127.0.0.1:0", *ca.server.options) as echo:
         status, found = document("--ca", ca.ca_file, "--send", "hello", "--length", "5", echo.url)
         assert status == 0
         assert found["results"][0]["tls"]["version"] == "TLSv1.3"
@@ -167,10 +164,7 @@ def test_tls_trusts_the_given_authority_only(ca: Authority) -> None:
 
 def test_each_handshake_is_timed_from_its_own_beginning(ca: Authority) -> None:
     """Not from the end of the turn in which all of them began."""
-    server = ca.server
-    with serving(
-        "echo", "tls://127.0.0.1:0", "--certificate", server.certificate, "--key", server.private_key
-    ) as echo:
+    with serving("echo", "tls://127.0.0.1:0", *ca.server.options) as echo:
         _, found = document("--ca", ca.ca_file, "--send", "hello", "--length", "5", *[echo.url] * 20)
     starts = [
         phase["start"]
@@ -203,12 +197,20 @@ def test_timeline_is_a_picture(tmp_path: Path, peer: Callable[..., str], unused_
     tree = xml.etree.ElementTree.parse(picture)
     texts = " ".join(tree.getroot().itertext())
     assert odd in texts
-    assert "reading" in texts
-    assert "1 complete, 2 failed" in texts
+    assert "waiting for the first byte" in texts
+    assert "3 sockets in" in texts and "1 of 3" in texts
+
+
+def test_timeline_is_a_trace(engine: str, tmp_path: Path, peer: Callable[..., str]) -> None:
+    trace = tmp_path / "timeline.JSON"
+    done = run_command("fetch", "--engine", engine, "--timeline", str(trace), "--send", "x", peer())
+    assert done.returncode == 0, done.stderr
+    names = [event["name"] for event in json.loads(trace.read_text())["traceEvents"]]
+    assert {"thread_name", "connecting", "receiving", "complete"} <= set(names)
 
 
 def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str) -> None:
-    done = run_command("fetch", "--timeline", "/no/such/place.svg", silent)
+    done = run_here("fetch", "--timeline", "/no/such/place.svg", silent)
     assert done.returncode == 2
     assert "/no/such/place.svg" in done.stderr
 
@@ -241,7 +243,7 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str) -> 
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_its_cure(arguments: list[str], cure: str) -> None:
-    done = run_command("fetch", *arguments)
+    done = run_here("fetch", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert cure in done.stderr
@@ -262,7 +264,7 @@ def test_what_is_wrong_is_said_in_one_line_with_its_cure(arguments: list[str], c
     ],
 )
 def test_usage_errors_take_one_line(arguments: list[str], says: str) -> None:
-    done = run_command(*arguments)
+    done = run_here(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert "--help" in done.stderr
@@ -270,7 +272,7 @@ def test_usage_errors_take_one_line(arguments: list[str], says: str) -> None:
 
 
 def test_version() -> None:
-    assert run_command("--version").stdout == f"evsockets {__version__}\n"
+    assert run_command("--version").stdout == f"evsockets {__version__} ({_build.describe()})\n"
 
 
 def test_more_connections_than_the_soft_limit_of_descriptors(peer: Callable[..., str]) -> None:
@@ -290,14 +292,9 @@ def test_a_full_disk_is_said_in_one_line(peer: Callable[..., str]) -> None:
     ):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
-                [sys.executable, "-m", "evsockets", *arguments],
-                env=environment(),
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-                timeout=HANGS,
-                check=False,
-            )
+                [sys.executable, "-m", "evsockets", *arguments], env=environment(),
+                stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANGS, check=False,
+            )  # fmt: skip
         assert done.returncode == 1
         assert done.stderr == "evsockets: cannot go on: No space left on device\n"
 
@@ -334,6 +331,10 @@ def test_engines_lists_what_is_usable(engine: str) -> None:
     assert found[engine]["version"]
     assert all(entry["usable"] or entry["problem"] for entry in found.values())
     assert found["selectors"]["usable"]
+    assert json.loads(done.stdout)["build"] == {
+        "compiled": _build.is_compiled(),
+        "why_pure": _build.why_pure(),
+    }
 
 
 def test_engines_names_the_variant_that_the_environment_asks_for() -> None:
@@ -350,11 +351,12 @@ def test_engines_as_a_table_names_the_default() -> None:
     assert done.returncode == 0, done.stderr
     assert "selectors:epoll" in done.stdout
     assert done.stdout.count("(the default here)") == 1
+    assert done.stdout.endswith(f"\nevsockets {__version__}: {_build.describe()}\n")
 
 
 @pytest.mark.parametrize("command", ["fetch", "serve", "echo", "engines", "demo"])
 def test_every_command_explains_itself(command: str) -> None:
-    done = run_command(command, "--help")
+    done = run_here(command, "--help")
     assert done.returncode == 0
     assert f"evsockets {command}" in done.stdout
 
@@ -362,24 +364,11 @@ def test_every_command_explains_itself(command: str) -> None:
 def test_sigint_ends_a_fetch_with_its_table(engine: str, peer: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         silent = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        command = [sys.executable, "-m", "evsockets", "fetch", "--engine", engine, "--send", "x"]
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "evsockets",
-                "fetch",
-                "--engine",
-                engine,
-                "--send",
-                "x",
-                peer(b"y"),
-                silent,
-            ],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+            [*command, peer(b"y"), silent], env=environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
         listener.settimeout(HANGS)
         client, _ = listener.accept()
         with client:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from support.certificates import Authority
-from support.command import Serving, serving
+from support.command import Serving, run_here, serving
+from support.machine import comes_true
 
 BIG = os.urandom(1 << 20) * 3
 
@@ -333,9 +334,37 @@ def test_a_signal_lets_running_answers_end_and_idle_clients_go(
         assert "drained" in errors
 
 
-def test_what_cannot_be_served_is_said_in_one_line(site: Path, server: Serving, tmp_path: Path) -> None:
-    from support.command import run_command
+@pytest.mark.parametrize(("path", "status"), [("/page.txt", b"200"), ("/nowhere", b"404")])
+def test_the_last_answer_says_that_the_connection_closes(
+    engine: str, site: Path, path: str, status: bytes
+) -> None:
+    """A request that was there when the server was told to end is answered, and nobody sends another one."""
+    with serving("serve", str(site), "-p", "0", "--engine", engine, "--drain", "30") as running:
+        with socket.socket() as busy:
+            busy.settimeout(20)
+            busy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            busy.connect(("127.0.0.1", running.port))
+            busy.sendall(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = busy.recv(100)
+            busy.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+            running.process.send_signal(signal.SIGTERM)
+            comes_true(lambda: refuses(running.port), "it goes on accepting")
+            while chunk := busy.recv(65536):
+                received += chunk
+        first, _, last = received.partition(BIG)
+        assert b"Connection: keep-alive" in first
+        assert last.startswith(b"HTTP/1.1 " + status) and b"Connection: close" in last
+        _, errors = running.process.communicate(timeout=60)
+        assert ", 0 aborted" in errors
 
+
+def refuses(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_what_cannot_be_served_is_said_in_one_line(site: Path, server: Serving, tmp_path: Path) -> None:
     for arguments, status, says in [
         (["/no/such/place"], 2, "no directory"),
         ([str(site / "page.txt")], 2, "no directory"),
@@ -345,7 +374,7 @@ def test_what_cannot_be_served_is_said_in_one_line(site: Path, server: Serving, 
         ([str(site), "-p", "0", "--key", "x"], 2, "--certificate"),
         ([str(site), "-p", str(server.port)], 1, "cannot serve"),
     ]:
-        done = run_command("serve", *arguments)
+        done = run_here("serve", *arguments)
         assert done.returncode == status, (arguments, done.stderr)
         assert says in done.stderr
         assert done.stderr.count("\n") == 1

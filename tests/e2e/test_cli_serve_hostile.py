@@ -90,7 +90,7 @@ def test_a_silent_crowd_delays_nobody(server: Serving) -> None:
 def test_unread_answers_are_bounded(engine: str, site: Path, ca: Authority, encrypted: bool) -> None:
     """Clients that ask without end and never read: their questions stay in the kernel, and memory flat."""
     (site / "page.bin").write_bytes(bytes(60_000))
-    secret = ["--certificate", ca.server.certificate, "--key", ca.server.private_key] if encrypted else []
+    secret = ca.server.options if encrypted else []
     context = ssl.create_default_context(cafile=ca.ca_file)
     asking = b"GET /page.bin HTTP/1.1\r\nHost: x\r\n\r\n" * 100
     with (

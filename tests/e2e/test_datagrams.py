@@ -12,47 +12,42 @@ from typing import Any
 import pytest
 
 from evsockets import (
-    ClientSocket,
     DatagramClientSocket,
     DelayedOperation,
     DisconnectedError,
-    EventType,
+    EmptyFramePicker,
+    EndOfStreamFramePicker,
     FixedLengthFramePicker,
     FrameError,
-    MarkerFramePicker,
+    FramePicker,
+    RawFramePicker,
     ReadOperation,
     ReceiveError,
     RequestExecutor,
     SendError,
-    ServerSocket,
+    TlsDataFlushEventHandler,
     WriteOperation,
 )
-from support.clients import Recorder
-from support.service import Peers, Service, ask, echo
+from support.life import END, USUAL
+from support.service import CLIENT, LINE, Peers, Serve, echo
+from support.wire import Log, add, pair, talk
 
-LIFE = ["INITIALIZE", "CONNECTED", "READ", "WRITE", "DISCONNECTED", "FINALIZE"]
+UDP = "udp://127.0.0.1:0"
+LIFE = [*USUAL, "READ", "WRITE", *END]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
-def test_udp_echo(executor: RequestExecutor, host: str) -> None:
-    asked: list[Recorder] = []
-
-    def started(event: Any) -> None:
-        port = event.metadata.local_address[1]
-        asked.append(ask(executor, f"udp://{host}:{port}", WriteOperation(b"question", then=ReadOperation())))
-
-    service = Service(executor, f"udp://{host}:0", first=ReadOperation, started=started)
-    executor.execute_request()
-    assert asked[0].names() == ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
-    assert asked[0].of(EventType.READ)[0].frame.data == b"question"
-    assert asked[0].of(EventType.READ)[0].frame.remote_address == service.local
-    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "ACCEPT", "DISCONNECTED", "FINALIZE"]
-    assert service.talking.names() == LIFE
+def test_udp_echo(executor: RequestExecutor, server: Serve, host: str) -> None:
+    service = server(f"udp://{host}:0", asks=[WriteOperation(b"question", then=ReadOperation())]).execute()
+    (asked,) = service.asked
+    assert asked.names == CLIENT and asked.frames == [b"question"]
+    assert asked.of("READ")[0].frame.remote_address == service.local
+    assert service.listening.names == [*USUAL, "ACCEPT", *END] and service.talking.names == LIFE
     (accept,) = service.accepted
     client = accept.client_socket
     assert isinstance(client, DatagramClientSocket) and client.is_client and not client.is_server
     assert client.fileno() == -1
-    read = service.talking.of(EventType.READ)[0]
+    (read,) = service.talking.of("READ")
     assert read.frame.data == b"question"
     assert read.frame.remote_address == accept.remote_address == read.metadata.remote_address
     assert read.metadata.address == f"udp://{host}:{accept.remote_address[1]}"
@@ -61,139 +56,141 @@ def test_udp_echo(executor: RequestExecutor, host: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 1472, 9000, 65_507])
-@pytest.mark.parametrize("family", ["udp", "udg"])
-def test_whole_sizes(executor: RequestExecutor, tmp_path: Path, family: str, size: int) -> None:
+@pytest.mark.parametrize("address", [UDP, "udg://{}/socket"])
+def test_whole_sizes(server: Serve, tmp_path: Path, address: str, size: int) -> None:
     """Whole up to 65 507 bytes, an empty one is an empty READ; and the answer travels back as it is."""
     data = os.urandom(size)
-    asked: list[Recorder] = []
-    address = "udp://127.0.0.1:0" if family == "udp" else f"udg://{tmp_path}/socket"
-
-    def started(event: Any) -> None:
-        local = event.metadata.local_address
-        where = f"udp://127.0.0.1:{local[1]}" if family == "udp" else f"udg://{local}"
-        asked.append(ask(executor, where, WriteOperation([data], then=ReadOperation())))
-
-    service = Service(executor, address, first=ReadOperation, started=started)
-    executor.execute_request()
-    assert service.talking.of(EventType.READ)[0].frame.data == data
-    assert asked[0].of(EventType.READ)[0].frame.data == data
-    assert service.talking.names() == LIFE
+    service = server(address.format(tmp_path), asks=[WriteOperation([data], then=ReadOperation())]).execute()
+    assert service.talking.frames == service.asked[0].frames == [data]
+    assert service.talking.names == LIFE
 
 
-def test_an_item_is_a_datagram(executor: RequestExecutor) -> None:
+ITEMS = [b"a", b"", bytearray(b"ccc"), memoryview(b"dd")]
+
+
+@pytest.mark.parametrize(("data", "told"), [(ITEMS, [b"a", b"", b"ccc", b"dd"]), (b"", [b""])])
+def test_an_item_is_a_datagram(server: Serve, data: Any, told: list[bytes]) -> None:
     """The items of an iterable are not joined; each is an ACCEPT of its own, in order."""
-    Service(executor, "udp://127.0.0.1:0", clients=4, first=ReadOperation, handler=(got := Recorder()),
-            started=lambda e: ask(
-                executor, "udp://127.0.0.1:%d" % e.metadata.local_address[1],
-                WriteOperation(iter([b"a", b"", bytearray(b"ccc"), memoryview(b"dd")])),
-            ))  # fmt: skip
-    executor.execute_request()
-    assert [e.frame.data for e in got.of(EventType.READ)] == [b"a", b"", b"ccc", b"dd"]
-
-
-def test_write_of_nothing_is_an_empty_datagram(executor: RequestExecutor) -> None:
-    Service(executor, "udp://127.0.0.1:0", first=ReadOperation, handler=(got := Recorder()),
-            started=lambda e: ask(
-                executor, "udp://127.0.0.1:%d" % e.metadata.local_address[1], WriteOperation(b"")
-            ))  # fmt: skip
-    executor.execute_request()
-    assert [e.frame.data for e in got.of(EventType.READ)] == [b""]
+    operation = WriteOperation(iter(data) if data else data)
+    service = server(UDP, asks=[operation], clients=len(told), handler={}).execute()
+    assert service.talking.frames == told
 
 
 def test_client_reads_one_datagram_a_read(executor: RequestExecutor) -> None:
-    frames = []
     with Peers() as peers:
         server, address = peers.datagram_server()
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.CONNECTED:
-                for data in (b"one", b"", b"three"):
-                    server.sendto(data, event.metadata.local_address)
-            elif event.type is EventType.READ:
-                frames.append(event.frame.data)
-                if len(frames) < 3:
-                    event.next_is_read()
+        def connected(event: Any) -> None:
+            for data in (b"one", b"", b"three"):
+                server.sendto(data, event.metadata.local_address)
 
-        ask(executor, address, ReadOperation(), handler)
-        executor.execute_request()
-    assert frames == [b"one", b"", b"three"]
+        def read(event: Any) -> None:
+            if event.frame.data != b"three":
+                event.next_is_read()
+
+        log = talk(executor, address, ReadOperation(), on={"CONNECTED": connected, "READ": read})
+    assert log.frames == [b"one", b"", b"three"]
 
 
-def test_second_read_of_an_accepted_datagram_meets_the_end(executor: RequestExecutor) -> None:
-    """A raw read just ends; a framed one is a DisconnectedError."""
-    with Peers() as peers:
+@pytest.mark.parametrize(
+    ("picker", "frames", "errors"),
+    [
+        (RawFramePicker(), [b"hello"], []),
+        (EndOfStreamFramePicker(), [b"hello", b""], []),
+        (EmptyFramePicker(), [b"hello", b""], []),
+        (FixedLengthFramePicker(0), [b"hello", b""], []),
+        (FixedLengthFramePicker(1), [b"hello"], [DisconnectedError]),
+    ],
+    ids=repr,
+)
+def test_a_second_read_meets_the_end(
+    server: Serve, picker: FramePicker, frames: list[bytes], errors: list[type]
+) -> None:
+    """The end of a datagram is what the end of a stream is to the picker."""
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.READ:
-                event.next_is_read(None if event.frame.data == b"raw" else FixedLengthFramePicker(3))
+    def read(event: Any) -> None:
+        if len(service.talking.frames) == 1:
+            event.next_is_read(picker)
 
-        service = Service(
-            executor, "udp://127.0.0.1:0", clients=2, first=ReadOperation, handler=handler,
-            started=lambda e: peers.datagram(e.metadata.local_address, b"raw", b"frame"),
-        )  # fmt: skip
-        executor.execute_request()
-    raw, framed = [accept.client_socket for accept in service.accepted]
-    assert service.talking.names(raw) == ["INITIALIZE", "CONNECTED", "READ", "DISCONNECTED", "FINALIZE"]
-    assert service.talking.names(framed) == [
-        "INITIALIZE", "CONNECTED", "READ", "EXCEPTION", "DISCONNECTED", "FINALIZE"
-    ]  # fmt: skip
-    assert isinstance(service.talking.exceptions()[0], DisconnectedError)
+    service = server(UDP, says=[b"hello"], handler={"READ": read})
+    service.execute()
+    assert service.talking.frames == frames
+    assert [type(error) for error in service.talking.errors] == errors
+    reads = ["READ"] * len(frames)
+    assert service.talking.names == [*USUAL, *reads, *["EXCEPTION"] * len(errors), *END]
 
 
-def test_a_frame_never_spans_datagrams(executor: RequestExecutor) -> None:
+def test_an_empty_frame_takes_no_datagram(server: Serve) -> None:
+    def read(event: Any) -> None:
+        if not event.frame.data:
+            event.next_is_read()
+
+    first = ReadOperation(EmptyFramePicker())
+    service = server(UDP, says=[b"hello"], first=lambda: first, handler={"READ": read}).execute()
+    assert service.talking.frames == [b"", b"hello"]
+
+
+def test_a_frame_never_spans_datagrams(server: Serve) -> None:
     """Bytes left over are dropped; an unfinished frame is a FrameError with what there is."""
-    with Peers() as peers:
-        service = Service(
-            executor, "udp://127.0.0.1:0", clients=2, handler={},
-            first=lambda: ReadOperation(MarkerFramePicker(None, b"\n")),
-            started=lambda e: peers.datagram(e.metadata.local_address, b"line\nrest", b"unfinished"),
-        )  # fmt: skip
-        executor.execute_request()
-    assert [e.frame.data for e in service.talking.of(EventType.READ)] == [b"line\n"]
-    (error,) = service.talking.exceptions()
+    says = [b"line\nrest", b"unfinished"]
+    service = server(UDP, says=says, first=lambda: ReadOperation(LINE), handler={}).execute()
+    assert service.talking.frames == [b"line\n"]
+    error = service.talking.error
     assert isinstance(error, FrameError) and bytes(error.partial) == b"unfinished"
-    assert service.listening.names().count("EXCEPTION") == 0
+    assert "EXCEPTION" not in service.listening.names
 
 
 def test_client_drops_what_is_left_over(executor: RequestExecutor) -> None:
-    frames = []
+    """The unfinished frame is told with the address."""
     with Peers() as peers:
         server, address = peers.datagram_server()
-        line = MarkerFramePicker(None, b"\n")
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.CONNECTED:
-                for data in (b"one\nrest", b"two\n", b"unfinished"):
-                    server.sendto(data, event.metadata.local_address)
-            elif event.type is EventType.READ:
-                frames.append(event.frame.data)
-                event.next_is_read(line)
+        def connected(event: Any) -> None:
+            for data in (b"one\nrest", b"two\n", b"unfinished"):
+                server.sendto(data, event.metadata.local_address)
 
-        events = ask(executor, address, ReadOperation(line), handler)
-        executor.execute_request()
-    assert frames == [b"one\n", b"two\n"]
-    assert isinstance(events.exceptions()[0], FrameError)
+        on = {"CONNECTED": connected, "READ": lambda event: event.next_is_read(LINE)}
+        log = talk(executor, address, ReadOperation(LINE), on=on)
+    assert log.frames == [b"one\n", b"two\n"]
+    assert isinstance(log.error, FrameError) and log.error.partial.data == b"unfinished"
+    assert address in str(log.error) and "reading" in str(log.error)
 
 
-def test_not_added_is_dropped(executor: RequestExecutor) -> None:
-    events = Recorder()
+def test_an_idle_client_keeps_what_the_flush_handler_saw(executor: RequestExecutor) -> None:
+    """The handler answers the first alert with an empty read: the datagram stays for the second."""
+    log = Log()
     with Peers() as peers:
+        server, address = peers.datagram_server()
 
-        def handler(event: Any) -> None:
-            events(event)
-            if event.type is EventType.CONNECTED:
-                peers.datagram(event.metadata.local_address, b"1", b"2", b"3")
-            elif event.type is EventType.ACCEPT and len(events.of(EventType.ACCEPT)) == 3:
-                event.socket.close()
+        def answer() -> None:
+            server.sendto(b"pushed", server.recvfrom(10)[1])
 
-        executor.socket_bag.add_socket(
-            ServerSocket(), ReadOperation(), address="udp://127.0.0.1:0", handler=handler
-        )
+        def on_read(event: Any) -> None:
+            event.metadata.keep_alive = False
+
+        on = {"DATA_ALERT": lambda event: event.next_is_read(), "READ": on_read}
+        add(
+            executor, address, WriteOperation(b"hello"), keep_alive=True, idle_timeout=5,
+            on=TlsDataFlushEventHandler(log.handler(on)),
+        )  # fmt: skip
+        executor.call_soon_threadsafe(executor.call_soon_threadsafe, answer)
         executor.execute_request()
-    assert events.names() == ["INITIALIZE", "CONNECTED"] + ["ACCEPT"] * 3 + ["DISCONNECTED", "FINALIZE"]
+    assert log.frames == [b"pushed"] and log.timeouts == []
 
 
-def test_a_batch_is_taken_in_order_without_registrations(executor: RequestExecutor, monkeypatch: Any) -> None:
+def test_not_added_is_dropped(server: Serve) -> None:
+    def accepted(event: Any) -> None:
+        if len(service.accepted) == 3:
+            event.socket.close()
+
+    service = server(UDP, says=[b"1", b"2", b"3"], serves=False, server_handler={"ACCEPT": accepted})
+    service.execute()
+    assert service.listening.names == [*USUAL, *["ACCEPT"] * 3, *END]
+
+
+def test_a_batch_is_taken_in_order_without_registrations(
+    executor: RequestExecutor, server: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No descriptor and no engine registration per peer."""
     watched = set()
     watch = executor.engine.watch
@@ -203,165 +200,117 @@ def test_a_batch_is_taken_in_order_without_registrations(executor: RequestExecut
         watch(fd, interest, token)
 
     monkeypatch.setattr(executor.engine, "watch", watching)
-    with Peers() as peers:
-        sent = [b"%d" % number for number in range(150)]
-        service = Service(
-            executor, "udp://127.0.0.1:0", clients=150, first=ReadOperation,
-            started=lambda e: peers.datagram(e.metadata.local_address, *sent),
-        )  # fmt: skip
-        executor.execute_request()
-        assert [peers[0].recv(100) for _ in sent] == sent
-    assert [e.frame.data for e in service.talking.of(EventType.READ)] == sent
+    sent = [b"%d" % number for number in range(150)]
+    service = server(UDP, says=sent).execute()
+    assert [service.peers[0].recv(100) for _ in sent] == sent == service.talking.frames
     assert len(watched) == 1
 
 
-def test_a_burst_is_taken_in_bounded_shares(executor: RequestExecutor) -> None:
+def test_a_burst_is_taken_in_bounded_shares(executor: RequestExecutor, server: Serve) -> None:
     """Several datagrams a turn, and never all: another socket has its turn in between."""
     shares: list[int] = []
-    busy, far = socket.socketpair()
-    with Peers() as peers, far:
+    busy, far = pair()
 
-        def started(event: Any) -> None:
-            peers.datagram(event.metadata.local_address, *[b"x"] * 200)
+    def reading(event: Any) -> None:
+        shares.append(len(service.accepted))
+        if shares[-1] < 200:
             far.send(b"!")
+            event.next_is_read()
 
-        def reading(event: Any) -> None:
-            shares.append(len(service.accepted))
-            if shares[-1] < 200:
-                far.send(b"!")
-                event.next_is_read()
-
-        service = Service(executor, "udp://127.0.0.1:0", clients=200, first=ReadOperation, started=started)
-        executor.socket_bag.add_socket(
-            ClientSocket.from_socket(busy), ReadOperation(), handler={EventType.READ: reading}
-        )
-        executor.execute_request()
-    steps = [later - sooner for sooner, later in itertools.pairwise(shares)]
-    assert 1 < max(steps) < 100
+    with far:
+        service = server(UDP, says=[b"x"] * 200, started=lambda event: far.send(b"!"))
+        add(executor, None, ReadOperation(), socket=busy, on={"READ": reading})
+        service.execute()
+    assert 1 < max(later - sooner for sooner, later in itertools.pairwise(shares)) < 100
     assert len(service.accepted) == 200
 
 
-def test_truncation_is_flagged(executor: RequestExecutor, tmp_path: Path) -> None:
+def test_truncation_is_flagged(server: Serve, tmp_path: Path) -> None:
     """A unix datagram larger than any of UDP: EXCEPTION on the server, which goes on."""
-    with Peers() as peers:
 
-        def started(event: Any) -> None:
-            peer = peers.datagram(None, family=socket.AF_UNIX)
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 400_000)
-            peer.sendto(bytes(100_000), event.metadata.local_address)
-            peer.sendto(b"small", event.metadata.local_address)
+    def started(event: Any) -> None:
+        peer = service.peers.datagram("")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 400_000)
+        peer.sendto(bytes(100_000), service.local)
+        peer.sendto(b"small", service.local)
 
-        service = Service(executor, f"udg://{tmp_path}/socket", first=ReadOperation, started=started)
-        executor.execute_request()
-    (error,) = service.listening.exceptions()
+    service = server(f"udg://{tmp_path}/socket", started=started)
+    service.execute()
+    error = service.listening.error
     assert isinstance(error, ReceiveError) and error.errno == errno.EMSGSIZE
-    assert [e.frame.data for e in service.talking.of(EventType.READ)] == [b"small"]
+    assert service.talking.frames == [b"small"]
 
 
 def test_too_large_to_send(executor: RequestExecutor) -> None:
     with Peers() as peers:
-        _, address = peers.datagram_server()
-        events = ask(executor, address, WriteOperation(bytes(65_508)))
-        executor.execute_request()
-    (error,) = events.exceptions()
-    assert isinstance(error, SendError) and error.errno == errno.EMSGSIZE
+        log = talk(executor, peers.datagram_server()[1], WriteOperation(bytes(65_508)))
+    assert isinstance(log.error, SendError) and log.error.errno == errno.EMSGSIZE
 
 
 def test_refused_client(executor: RequestExecutor) -> None:
     """The host says nobody is there: an EXCEPTION with the errno, never a DisconnectedError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = "udp://127.0.0.1:%d" % probe.getsockname()[1]
-    events = ask(executor, address, WriteOperation(b"anybody?", then=ReadOperation()))
-    executor.execute_request()
-    (error,) = events.exceptions()
-    assert isinstance(error, SendError | ReceiveError) and error.errno == errno.ECONNREFUSED
-    assert events.names()[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]
-
-
-def test_refused_answer_does_not_end_a_server(executor: RequestExecutor) -> None:
     with Peers() as peers:
-
-        def handler(event: Any) -> None:
-            if event.type is EventType.READ:
-                if event.frame.data == b"gone":
-                    peers[0].close()
-                echo(event)
-            elif event.type is EventType.FINALIZE and len(peers) == 1:
-                peers.datagram(service.local, b"here")
-
-        service = Service(
-            executor, "udp://127.0.0.1:0", clients=2, first=ReadOperation, handler=handler,
-            started=lambda e: peers.datagram(e.metadata.local_address, b"gone"),
-        )  # fmt: skip
-        executor.execute_request()
-        assert peers[1].recv(100) == b"here"
-    assert service.listening.names().count("ACCEPT") == 2
+        _, address = peers.datagram_server()
+    log = talk(executor, address, WriteOperation(b"anybody?", then=ReadOperation()))
+    assert isinstance(log.error, SendError | ReceiveError) and log.error.errno == errno.ECONNREFUSED
+    assert log.names[-3:] == ["EXCEPTION", *END]
 
 
-def test_answer_that_cannot_be_sent(executor: RequestExecutor) -> None:
+def test_refused_answer_does_not_end_a_server(server: Serve) -> None:
+    def read(event: Any) -> None:
+        if event.frame.data == b"gone":
+            service.peers[0].close()
+        echo(event)
+
+    def ended(event: Any) -> None:
+        if len(service.peers) == 1:
+            service.peers.datagram(service.local, b"here")
+
+    service = server(UDP, says=[b"gone"], clients=2, handler={"READ": read, "FINALIZE": ended})
+    service.execute()
+    assert service.peers[1].recv(100) == b"here" and len(service.accepted) == 2
+
+
+def test_answer_that_cannot_be_sent(server: Serve) -> None:
     """Too large an answer: EXCEPTION on that client alone."""
-    with Peers() as peers:
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.READ:
-                event.next_is_write(bytes(70_000) if event.frame.data == b"large" else b"fine")
+    def read(event: Any) -> None:
+        event.next_is_write(bytes(70_000) if event.frame.data == b"large" else b"fine")
 
-        service = Service(
-            executor, "udp://127.0.0.1:0", clients=2, first=ReadOperation, handler=handler,
-            started=lambda e: peers.datagram(e.metadata.local_address, b"large", b"small"),
-        )  # fmt: skip
-        executor.execute_request()
-        assert peers[0].recv(100) == b"fine"
-    (error,) = service.talking.exceptions()
-    assert isinstance(error, SendError)
-    assert "EXCEPTION" not in service.listening.names()
+    service = server(UDP, says=[b"large", b"small"], handler={"READ": read}).execute()
+    assert service.peers[0].recv(100) == b"fine"
+    assert isinstance(service.talking.error, SendError)
+    assert "EXCEPTION" not in service.listening.names
 
 
-def test_several_answers(executor: RequestExecutor) -> None:
-    with Peers() as peers:
-        Service(
-            executor, "udp://127.0.0.1:0", first=ReadOperation,
-            handler={EventType.READ: lambda e: e.next_is_write([b"1", b"", b"3"], then=WriteOperation(b"4"))},
-            started=lambda e: peers.datagram(e.metadata.local_address, b"?"),
-        )  # fmt: skip
-        executor.execute_request()
-        assert [peers[0].recv(10) for _ in range(4)] == [b"1", b"", b"3", b"4"]
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_several_answers(server: Serve, host: str) -> None:
+    def read(event: Any) -> None:
+        event.next_is_write([b"1", b"", b"3"], then=WriteOperation(b"4"))
+
+    service = server(f"udp://{host}:0", says=[b"?"], handler={"READ": read}).execute()
+    assert [service.peers[0].recv(10) for _ in range(4)] == [b"1", b"", b"3", b"4"]
 
 
-def test_write_before_reading(executor: RequestExecutor) -> None:
-    with Peers() as peers:
-        service = Service(
-            executor, "udp://127.0.0.1:0", handler={},
-            first=lambda: WriteOperation(b"hi", then=ReadOperation()),
-            started=lambda e: peers.datagram(e.metadata.local_address, b"?"),
-        )  # fmt: skip
-        executor.execute_request()
-        assert peers[0].recv(10) == b"hi"
-    assert service.talking.of(EventType.READ)[0].frame.data == b"?"
+def test_write_before_reading(server: Serve) -> None:
+    first = WriteOperation(b"hi", then=ReadOperation())
+    service = server(UDP, says=[b"?"], first=lambda: first, handler={}).execute()
+    assert service.peers[0].recv(10) == b"hi" and service.talking.frames == [b"?"]
 
 
-def test_delayed_answers_while_still_accepting(executor: RequestExecutor) -> None:
+def test_delayed_answers_while_still_accepting(server: Serve) -> None:
     """Each datagram is answered later; the server, with a time-out of its own, asks for more each time."""
-    with Peers() as peers:
 
-        def waiting(socket: Any, executor: Any) -> bool:
-            return service.listening.names().count("TIMEOUT") < 2
+    def read(event: Any) -> None:
+        event.next_is(DelayedOperation(WriteOperation(event.frame.data), waiting, interval=0.02))
 
-        def read(event: Any) -> None:
-            if event.type is EventType.READ:
-                event.next_is(DelayedOperation(WriteOperation(event.frame.data), waiting, interval=0.02))
+    def waiting(*_: Any) -> bool:
+        return len(service.listening.timeouts) < 2
 
-        def more(event: Any) -> None:
-            if event.socket.is_server:
-                event.enable_one_more_attempt()
-
-        service = Service(
-            executor, "udp://127.0.0.1:0", clients=3, first=ReadOperation, handler=read, io_timeout=0.03,
-            started=lambda e: peers.datagram(e.metadata.local_address, b"1", b"2", b"3"),
-        )  # fmt: skip
-        executor.with_event_handler({EventType.TIMEOUT: more})
-        executor.execute_request()
-        assert sorted(peers[0].recv(10) for _ in range(3)) == [b"1", b"2", b"3"]
-    assert service.listening.names().count("ACCEPT") == 3
-    assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
+    service = server(
+        UDP, says=[b"1", b"2", b"3"], handler={"READ": read}, io_timeout=0.03,
+        server_handler={"TIMEOUT": lambda event: event.enable_one_more_attempt()},
+    )  # fmt: skip
+    service.execute()
+    assert sorted(service.peers[0].recv(10) for _ in range(3)) == [b"1", b"2", b"3"]
+    assert service.listening.names.count("ACCEPT") == 3 and service.listening.names[-2:] == END

@@ -20,10 +20,9 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
-from support.clients import Recorder
 from support.command import run_python
 from support.service import CLIENT, Peers, Service, conversation, count_polls
-from support.wire import read_to_end
+from support.wire import Log, read_to_end
 
 FORK = """
     import os, sys
@@ -103,7 +102,7 @@ def test_two_threads_are_refused_not_corrupted(executor: RequestExecutor) -> Non
     executor.execute_request()
     thread.join()
     assert len(caught) == 6
-    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+    assert service.listening.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
 
 
 def test_a_stall_before_a_time_out_is_set(executor: RequestExecutor) -> None:
@@ -146,7 +145,7 @@ def test_a_stall_of_another_socket(executor: RequestExecutor) -> None:
         )  # fmt: skip
         executor.execute_request()
         assert [read_to_end(peer) for peer in peers] == [b"first\n", b"second\n"]
-    assert "TIMEOUT" not in service.talking.names()
+    assert "TIMEOUT" not in service.talking.names
 
 
 CLOCK = """
@@ -254,9 +253,9 @@ def test_an_engine_made_by_the_user_is_reusable(engine: str) -> None:
                     with pytest.raises(Bug):
                         executor.execute_request()
                     continue
-                events: Recorder = conversation(executor)[1]
+                events: Log = conversation(executor)[1]
                 executor.execute_request()
-                assert events.names() == CLIENT
+                assert events.names == CLIENT
         reader, writer = os.pipe()
         shared.watch(reader, 1, "mine")
         os.write(writer, b"x")

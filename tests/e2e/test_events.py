@@ -30,9 +30,11 @@ def test_what_every_event_tells(executor: RequestExecutor, kind: str) -> None:
         assert event.type is EventType[kind]
         assert event.socket is one.socket and event.executor is executor
         assert event.metadata is log.metadata and event.user_context == "mine"
-        assert event.context["key"] == "value" and event.context is executor.context
+        assert event.context["key"] == "value" and event.context is executor._loop.context
         assert event.is_cancelled is False
-        if isinstance(event, IoEvent):
+        if kind in ("INITIALIZE", "CONNECTED"):
+            assert event.next_operation is not None  # the first one
+        elif isinstance(event, IoEvent):
             assert event.next_operation is (event.operation.then if kind == "WRITE" else None)
         end(event)
 
@@ -111,4 +113,4 @@ def test_a_repr_says_what_happened(executor: RequestExecutor) -> None:
         executor.socket_bag.add_socket(ours, ReadOperation(), io_timeout=0.01, handler=look)
         executor.execute_request()
     assert "IO while reading" in shown["TIMEOUT"] and "the reason" in shown["EXCEPTION"]
-    assert shown["CONNECTED"].startswith("<Event CONNECTED <ClientSocket")
+    assert shown["CONNECTED"].startswith("<IoEvent CONNECTED <ClientSocket")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import struct
@@ -39,15 +40,21 @@ PATIENT = ("+time=10", "+tries=3")
 
 @pytest.fixture
 def answerer(engine: str, tmp_path: Path) -> Iterator[Serving]:
-    path = tmp_path / "zone.txt"
+    with answering(engine, tmp_path, "127.0.0.1:0") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def answering(engine: str, folder: Path, address: str) -> Iterator[Serving]:
+    path = folder / "zone.txt"
     path.write_text(ZONE)
-    with example("dns_answerer", "127.0.0.1:0", str(path), EVSOCKETS_ENGINE=engine) as running:
+    with example("dns_answerer", address, str(path), EVSOCKETS_ENGINE=engine) as running:
         yield running
         assert running.end() == (0, "")
 
 
-def dig(answerer: Serving, *arguments: str) -> str:
-    command = [need("dig"), "@127.0.0.1", "-p", str(answerer.port), *PATIENT, *arguments]
+def dig(answerer: Serving, *arguments: str, server: str = "127.0.0.1") -> str:
+    command = [need("dig"), f"@{server}", "-p", str(answerer.port), *PATIENT, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=True).stdout
 
 
@@ -70,6 +77,13 @@ def test_what_is_there(answerer: Serving, transport: str) -> None:
         ("deep.down.example.test",): ["192.0.2.2"],
     }.items():
         assert short(answerer, transport, *question) == expected, question
+
+
+def test_on_all_addresses_each_answers_for_itself(engine: str, tmp_path: Path) -> None:
+    """dig takes no answer of another address than it asked (RFC 2181, 4.1)."""
+    with answering(engine, tmp_path, "0.0.0.0:0") as answerer:
+        for server in ("127.0.0.1", "127.0.0.2", "127.9.9.9"):
+            assert "192.0.2.1" in dig(answerer, "+notcp", "+short", "www.example.test", server=server)
 
 
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
+from evsockets.core import run
+from support.sources import sources_only
 from support.stage import unanswered
 from support.wire import Log, add, pair, talk
 
@@ -194,3 +197,27 @@ def test_somebody_elses_wake_up_descriptor_is_left_alone(executor: RequestExecut
         assert waiting.logs[0].names == waiting.life
         if taken:
             assert set(theirs.recv(1000)) == {signal.SIGALRM}
+
+
+@sources_only
+def test_what_a_signal_handler_adds_while_a_run_begins_belongs_to_it(executor: RequestExecutor) -> None:
+    """At each line of the beginning, once."""
+    added: dict[int, Log] = {}
+
+    def at_line(frame: Any, event: str, arg: Any) -> Any:
+        if event == "line" and frame.f_lineno not in added:
+            ours, theirs = pair()
+            theirs.close()
+            added[frame.f_lineno] = add(executor, None, ReadOperation(), socket=ours)
+        return at_line
+
+    before = sys.gettrace()
+    sys.settrace(lambda frame, event, arg: at_line if frame.f_code is run.begin.__code__ else None)
+    try:
+        executor.start_request()
+    finally:
+        sys.settrace(before)
+    while executor.turn(0.1):
+        pass
+    assert len(added) > 5
+    assert [log.names for log in added.values()] == [ENDED] * len(added)

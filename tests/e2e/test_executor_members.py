@@ -290,14 +290,14 @@ def test_bad_arguments(executor: RequestExecutor) -> None:
 
 
 def test_out_of_descriptors_while_connecting(executor: RequestExecutor, monkeypatch: Any) -> None:
-    from evsockets.operations import dial
+    from evsockets.opening import connect
 
     def full(*args: Any) -> Any:
         raise OSError(24, "Too many open files")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
-        monkeypatch.setattr(dial, "open_client_socket", full)
+        monkeypatch.setattr(connect, "open_client_socket", full)
         log = talk(executor, url, ReadOperation())
         assert log.names == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
         assert isinstance(log.error, ConnectionFailedError) and log.error.errno == 24

@@ -14,9 +14,8 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
-from support.clients import Recorder
 from support.service import CLIENT, LINE, Peers, Service, conversation
-from support.wire import add, pair, read_to_end
+from support.wire import Log, add, pair, read_to_end
 
 gevent = pytest.importorskip("gevent", exc_type=ImportError)
 
@@ -44,7 +43,7 @@ def test_other_greenlets_run_while_it_waits(executor: RequestExecutor) -> None:
     executor.execute_request()
     other.join()
     assert ticks == list(range(5))
-    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+    assert service.listening.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
 
 
 def test_a_busy_executor_does_not_starve_the_hub(executor: RequestExecutor) -> None:
@@ -101,7 +100,7 @@ def test_sleep_in_handlers(executor: RequestExecutor) -> None:
     executor.execute_request()
     finished.append(True)
     other.join()
-    assert events.names() == CLIENT
+    assert events.names == CLIENT
     first = order.index("before CONNECTED")
     assert "other" in order[first : order.index("after CONNECTED")]
 
@@ -114,12 +113,12 @@ def test_gevent_timeout_around_it(executor: RequestExecutor) -> None:
             executor.execute_request()
         assert caught.value is timeout
         assert read_to_end(peers[0]) == b""
-    assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
-    assert service.talking.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+    assert service.listening.names[-2:] == ["DISCONNECTED", "FINALIZE"]
+    assert service.talking.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
     assert service.metadata.request_complete and not executor.is_executing
     _, again = conversation(executor)
     executor.execute_request()
-    assert again.names() == CLIENT
+    assert again.names == CLIENT
 
 
 def test_gevent_timeout_that_is_silent(executor: RequestExecutor) -> None:
@@ -127,21 +126,21 @@ def test_gevent_timeout_that_is_silent(executor: RequestExecutor) -> None:
     with gevent.Timeout(0.02, False):
         executor.execute_request()
     assert not executor.is_executing
-    assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
+    assert service.listening.names[-2:] == ["DISCONNECTED", "FINALIZE"]
 
 
 def test_killed_greenlet(executor: RequestExecutor) -> None:
     service = Service(executor)
     greenlet = gevent.spawn(executor.execute_request)
-    while "CONNECTED" not in service.listening.names():
+    while "CONNECTED" not in service.listening.names:
         gevent.sleep(0)
     greenlet.kill()
     assert greenlet.successful() and isinstance(greenlet.value, gevent.GreenletExit)
-    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+    assert service.listening.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
     assert not executor.is_executing
     _, again = conversation(executor)
     executor.execute_request()
-    assert again.names() == CLIENT
+    assert again.names == CLIENT
 
 
 def test_killed_with_an_exception_inside_a_handler(executor: RequestExecutor) -> None:
@@ -160,7 +159,7 @@ def test_killed_with_an_exception_inside_a_handler(executor: RequestExecutor) ->
     greenlet.kill(Bug, block=False)
     with pytest.raises(Bug):
         greenlet.get()
-    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+    assert service.listening.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
 
 
 def test_several_executors_in_several_greenlets() -> None:
@@ -168,7 +167,7 @@ def test_several_executors_in_several_greenlets() -> None:
         with RequestExecutor("gevent") as executor:
             _, events = conversation(executor)
             executor.execute_request()
-            return events.names()
+            return events.names
 
     greenlets = [gevent.spawn(one) for _ in range(20)]
     gevent.joinall(greenlets, raise_error=True)
@@ -177,7 +176,7 @@ def test_several_executors_in_several_greenlets() -> None:
 
 def test_an_executor_within_a_handler(executor: RequestExecutor) -> None:
     """A handler may run another executor: it blocks cooperatively."""
-    inner: list[Recorder] = []
+    inner: list[Log] = []
 
     def nested(event: Any) -> None:
         with RequestExecutor("gevent") as other:
@@ -187,13 +186,13 @@ def test_an_executor_within_a_handler(executor: RequestExecutor) -> None:
     _, outer = conversation(executor)
     executor.with_event_handler({EventType.WRITE: nested})
     executor.execute_request()
-    assert outer.names() == CLIENT
-    assert [events.names() for events in inner] == [CLIENT] * 2
+    assert outer.names == CLIENT
+    assert [events.names for events in inner] == [CLIENT] * 2
 
 
 def test_changes_from_other_greenlets(executor: RequestExecutor) -> None:
     """Same thread, so they are allowed, and they wake the run: add, close, drain."""
-    events = Recorder()
+    events = Log()
     service = Service(executor, clients=9)
 
     def others() -> None:
@@ -203,15 +202,15 @@ def test_changes_from_other_greenlets(executor: RequestExecutor) -> None:
             ClientSocket(), WriteOperation(b"hello\n", then=ReadOperation(LINE)), handler=events,
             address="tcp://127.0.0.1:%d" % service.local[1],
         )  # fmt: skip
-        while "FINALIZE" not in events.names():
+        while "FINALIZE" not in events.names:
             gevent.sleep(0)
         service.server.close()
 
     other = gevent.spawn(others)
     executor.execute_request()
     other.get()
-    assert events.names() == CLIENT
-    assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
+    assert events.names == CLIENT
+    assert service.listening.names[-2:] == ["DISCONNECTED", "FINALIZE"]
 
 
 def test_drain_from_another_greenlet(executor: RequestExecutor) -> None:
@@ -232,7 +231,7 @@ def test_drain_from_another_greenlet(executor: RequestExecutor) -> None:
 def test_names_are_resolved_by_gevent(executor: RequestExecutor) -> None:
     _, events = conversation(executor, "localhost")
     executor.execute_request()
-    assert events.names() == CLIENT
+    assert events.names == CLIENT
 
 
 def test_closed_by_another_greenlet_nothing_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

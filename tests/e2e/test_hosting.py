@@ -18,9 +18,9 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
-from support.clients import Recorder
 from support.optional import library
 from support.service import CLIENT, LINE, Peers, Service, conversation, needs_descriptor
+from support.wire import Log
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 pytestmark = pytest.mark.usefixtures("uvloop_once")
@@ -81,7 +81,7 @@ def test_beside_an_asyncio_server(executor: RequestExecutor, run: Run) -> None:
             await running
             ticking.cancel()
 
-    events = Recorder()
+    events = Log()
     run(main())
     assert [e.frame.data for e in events.of(EventType.READ)] == [b"async hello\n"] * 20
     assert not executor.is_executing and ticks > 0
@@ -89,13 +89,13 @@ def test_beside_an_asyncio_server(executor: RequestExecutor, run: Run) -> None:
 
 def test_time_outs_under_asyncio(executor: RequestExecutor, run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        events = Recorder()
+        events = Log()
         executor.socket_bag.add_socket(
             ClientSocket(), ReadOperation(), handler=events, io_timeout=0.05,
             address="tcp://127.0.0.1:%d" % silent.getsockname()[1],
         )  # fmt: skip
         run(executor.execute_request_async())
-    assert events.names() == ["INITIALIZE", "CONNECTED", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
+    assert events.names == ["INITIALIZE", "CONNECTED", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
 
 
 def test_cancelled_await(executor: RequestExecutor, run: Run) -> None:
@@ -112,11 +112,11 @@ def test_cancelled_await(executor: RequestExecutor, run: Run) -> None:
 
     service = Service(executor)
     run(main(service))
-    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+    assert service.listening.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
     assert not executor.is_executing and service.metadata.request_complete
     _, events = conversation(executor)
     run(executor.execute_request_async())
-    assert events.names() == CLIENT
+    assert events.names == CLIENT
 
 
 def test_cancelled_by_its_own_handler(executor: RequestExecutor, run: Run) -> None:
@@ -136,7 +136,7 @@ def test_cancelled_by_its_own_handler(executor: RequestExecutor, run: Run) -> No
 
     service = Service(executor, started=lambda event: event.cancel_operation())
     run(main())
-    assert service.listening.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+    assert service.listening.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
     assert complaints == [] and not executor.is_executing
 
 
@@ -148,7 +148,7 @@ def test_asyncio_timeout_around_it(executor: RequestExecutor, run: Run) -> None:
     service = Service(executor)
     with pytest.raises(TimeoutError):
         run(main())
-    assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
+    assert service.listening.names[-2:] == ["DISCONNECTED", "FINALIZE"]
 
 
 def test_exception_under_asyncio(executor: RequestExecutor, run: Run) -> None:
@@ -161,12 +161,12 @@ def test_exception_under_asyncio(executor: RequestExecutor, run: Run) -> None:
     service = Service(executor, started=bug)
     with pytest.raises(Bug, match="mine"):
         run(executor.execute_request_async())
-    assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
+    assert service.listening.names[-2:] == ["DISCONNECTED", "FINALIZE"]
 
 
 def test_changes_from_the_hosting_loop(executor: RequestExecutor, run: Run) -> None:
     """A coroutine adds a socket, sets an operation and stops the run, between turns."""
-    events = Recorder()
+    events = Log()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -189,10 +189,10 @@ def test_changes_from_the_hosting_loop(executor: RequestExecutor, run: Run) -> N
         await answered.wait()
         executor.stop_request()
         await running
-        assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
+        assert service.listening.names[-2:] == ["DISCONNECTED", "FINALIZE"]
 
     run(main())
-    assert events.names()[:4] == CLIENT[:4]
+    assert events.names[:4] == CLIENT[:4]
 
 
 def test_drain_from_the_hosting_loop(executor: RequestExecutor, run: Run) -> None:
@@ -222,7 +222,7 @@ def test_drain_from_the_hosting_loop(executor: RequestExecutor, run: Run) -> Non
 def test_stopped_from_a_thread_under_asyncio(executor: RequestExecutor, run: Run) -> None:
     service = Service(executor, started=lambda e: threading.Thread(target=executor.stop_request).start())
     run(executor.execute_request_async())
-    assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
+    assert service.listening.names[-2:] == ["DISCONNECTED", "FINALIZE"]
 
 
 def test_two_executors_in_one_loop(engine: str, executor: RequestExecutor, run: Run) -> None:
@@ -232,7 +232,7 @@ def test_two_executors_in_one_loop(engine: str, executor: RequestExecutor, run: 
     with RequestExecutor(engine) as other:
         pairs = [conversation(executor), conversation(other)]
         run(main())
-    assert [events.names() for _, events in pairs] == [CLIENT] * 2
+    assert [events.names for _, events in pairs] == [CLIENT] * 2
 
 
 def test_handler_resolves_a_future(executor: RequestExecutor, run: Run) -> None:

@@ -30,7 +30,7 @@ def test_turns(executor: RequestExecutor) -> None:
     while executor.turn(1):
         assert executor.is_executing
     assert not executor.is_executing
-    assert events.names() == CLIENT
+    assert events.names == CLIENT
     with pytest.raises(RuntimeError):
         executor.turn()
 
@@ -41,7 +41,7 @@ def test_turn_zero_never_waits(executor: RequestExecutor) -> None:
     for _ in range(100_000):
         if not executor.turn(0):
             break
-    assert events.names() == CLIENT
+    assert events.names == CLIENT
 
 
 def test_nothing_to_do(executor: RequestExecutor) -> None:
@@ -81,7 +81,7 @@ def test_patience(executor: RequestExecutor) -> None:
     assert executor.patience() == 0
     while executor.turn(1):
         pass
-    assert service.listening.names()[-3:] == ["TIMEOUT", "DISCONNECTED", "FINALIZE"]
+    assert service.listening.names[-3:] == ["TIMEOUT", "DISCONNECTED", "FINALIZE"]
 
 
 def test_an_exception_leaves_turn(executor: RequestExecutor) -> None:
@@ -102,8 +102,8 @@ def test_an_exception_leaves_turn(executor: RequestExecutor) -> None:
                 pass
         assert not executor.is_executing
         assert read_to_end(peers[0]) == b""
-    assert service.listening.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
-    assert service.talking.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
+    assert service.listening.names[-2:] == ["DISCONNECTED", "FINALIZE"]
+    assert service.talking.names[-2:] == ["DISCONNECTED", "FINALIZE"]
 
 
 def test_descriptor_tells_when_a_turn_is_due(executor: RequestExecutor) -> None:
@@ -115,7 +115,7 @@ def test_descriptor_tells_when_a_turn_is_due(executor: RequestExecutor) -> None:
     while more:
         select.select([fd], [], [], executor.patience())
         more = executor.turn(0)
-    assert events.names() == CLIENT
+    assert events.names == CLIENT
 
 
 def test_changes_between_turns_wake_the_engine(executor: RequestExecutor) -> None:

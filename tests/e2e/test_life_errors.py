@@ -120,6 +120,16 @@ def test_isolated(engine: str, kind: str, known: bool, monkeypatch: pytest.Monke
     assert unraisable == []
 
 
+def test_the_number_of_a_handlers_own_failure_is_not_the_sockets(engine: str) -> None:
+    error = FileNotFoundError(2, "no such file")
+    with RequestExecutor(engine, configuration=Configuration(isolate_handler_errors=True)) as executor:
+        with scene(executor, "CONNECTED") as one:
+            log = one.prepare(raising(error))
+            executor.execute_request()
+    assert type(log.error) is HandlerError and log.error.__cause__ is error
+    assert log.error.errno is None
+
+
 def test_isolation_is_for_exceptions_only(engine: str) -> None:
     with RequestExecutor(engine, configuration=Configuration(isolate_handler_errors=True)) as executor:
         with scene(executor, "READ") as one:

@@ -192,7 +192,7 @@ def test_connections_made_and_accepted(executor: RequestExecutor, ca: Authority,
         event.next_is_write(b"!")
 
     server = ServerSocket()
-    context = {"certificate": ca.server.certificate, "private_key": ca.server.private_key}
+    context = ca.server.settings
     executor.socket_bag.add_socket(
         server, ReadOperation(), address=f"{scheme}://127.0.0.1:0",
         handler={

@@ -12,8 +12,10 @@ from evsockets import (
     ClientSocket,
     EndOfStreamFramePicker,
     EventType,
+    Frame,
     NullOperation,
     Operation,
+    ReadEvent,
     ReadOperation,
     RequestExecutor,
     WriteOperation,
@@ -122,7 +124,7 @@ def test_what_send_took_arrives(executor: RequestExecutor, ca: Authority, scheme
     )  # fmt: skip
     executor.execute_request()
     assert sum(received) == size == sent[0].metadata.bytes_sent
-    assert service.talking.exceptions() == []
+    assert service.talking.errors == []
 
 
 class ReadAll(Operation):
@@ -156,3 +158,61 @@ def test_one_that_begins_after_the_end_finds_it(executor: RequestExecutor, befor
         )  # fmt: skip
         assert own.received == [b""] and log.metadata.bytes_received == 10
     assert log.timeouts == [] and log.names[-1] == "FINALIZE"
+
+
+class Telling(Operation):
+    """Tells READ for each of `count` bytes, and goes on whatever the handlers name."""
+
+    interest = READ
+
+    def __init__(self, count: int) -> None:
+        self.missing = count
+
+    def step(self, channel: Any, mask: int) -> Operation | None:
+        while self.missing and (channel.inbox or channel.recv()):
+            self.missing -= 1
+            channel.emit(ReadEvent(channel, Frame(channel.inbox.take(1), None), self))
+        return self if self.missing else None
+
+
+@pytest.mark.parametrize("told", [0, 1, 2])
+def test_what_its_handlers_set_through_the_bag_follows_it(executor: RequestExecutor, told: int) -> None:
+    """It has not asked what the event's handlers name, which is what the event alone tells it."""
+    ours, theirs = pair()
+
+    def on_read(event: Any) -> None:
+        if event.frame.data == b"012"[told : told + 1]:
+            executor.socket_bag.set_operation(event.socket, WriteOperation(b"set"))
+
+    with theirs:
+        theirs.sendall(b"012")
+        log = talk(executor, None, Telling(3), socket=ours, on={"READ": on_read})
+        assert log.frames == [b"0", b"1", b"2"] and read_to_end(theirs) == b"set"
+
+
+def test_what_it_sets_itself_follows_it(executor: RequestExecutor) -> None:
+    class Setting(Telling):
+        def step(self, channel: Any, mask: int) -> Operation | None:
+            following = super().step(channel, mask)
+            executor.socket_bag.set_operation(channel.socket, WriteOperation(b"set"))
+            return following
+
+    ours, theirs = pair()
+    with theirs:
+        theirs.sendall(b"0")
+        talk(executor, None, Setting(1), socket=ours)
+        assert read_to_end(theirs) == b"set"
+
+
+def test_a_time_out_may_put_another_in_its_place(executor: RequestExecutor) -> None:
+    """Though it has told an event of its own before."""
+    ours, theirs = pair()
+
+    def on_timeout(event: Any) -> None:
+        event.enable_one_more_attempt()
+        executor.socket_bag.set_operation(event.socket, WriteOperation(b"set"))
+
+    with theirs:
+        theirs.sendall(b"0")
+        log = talk(executor, None, Telling(2), socket=ours, io_timeout=0.05, on={"TIMEOUT": on_timeout})
+        assert log.names.count("TIMEOUT") == 1 and read_to_end(theirs) == b"set"

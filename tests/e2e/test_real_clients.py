@@ -20,7 +20,7 @@ from support.machine import comes_true
 from support.servers import can_connect, free_port, need
 
 BIG = os.urandom(1 << 20) * 8
-REQUESTS = 3000
+REQUESTS = 1000
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def site(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def secret(ca: Authority) -> list[str]:
-    return ["--certificate", ca.server.certificate, "--key", ca.server.private_key]
+    return ca.server.options
 
 
 def run(*command: str, data: bytes = b"") -> bytes:

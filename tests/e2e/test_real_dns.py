@@ -14,7 +14,7 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
-from support.clients import Recorder
+from support.wire import Log
 
 
 def question(number: int, name: str, kind: int = 1) -> bytes:
@@ -44,7 +44,7 @@ def ask(
 
 
 def test_two_hundred_questions_at_once(executor: RequestExecutor, dnsmasq: int) -> None:
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     address = f"udp://127.0.0.1:{dnsmasq}"
     asked = {
@@ -52,7 +52,7 @@ def test_two_hundred_questions_at_once(executor: RequestExecutor, dnsmasq: int) 
         for number in range(200)
     }
     executor.execute_request()
-    assert recorder.exceptions() == []
+    assert recorder.errors == []
     assert recorder.of(EventType.TIMEOUT) == []
     for number, answers in asked.items():
         (answer,) = answers
@@ -94,10 +94,10 @@ def test_the_same_over_tcp(executor: RequestExecutor, dnsmasq: int) -> None:
 
 
 def test_nobody_listens(executor: RequestExecutor, unused_port: int) -> None:
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     ask(executor, f"udp://127.0.0.1:{unused_port}", question(1, "evsockets.test"), io_timeout=20)
     executor.execute_request()
-    (error,) = recorder.exceptions()
+    (error,) = recorder.errors
     assert error.errno is not None
-    assert recorder.names()[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]
+    assert recorder.names[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]

@@ -25,9 +25,10 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
-from support.clients import Get, Recorder, begin
+from support.clients import Get, begin
 from support.machine import resident
 from support.servers import BIG_FILE, Nginx
+from support.wire import Log
 
 
 def address_of(nginx: Nginx, scheme: str) -> str:
@@ -114,7 +115,7 @@ def test_kept_alive_for_the_next_life(
     executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str
 ) -> None:
     socket = ClientSocket()
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     answers = []
     for _ in range(3):
@@ -125,7 +126,7 @@ def test_kept_alive_for_the_next_life(
         answers.append(get.body)
     assert len(set(answers)) == 1, "the server saw more than one connection"
     first_life = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "READ", "FINALIZE"]
-    assert recorder.names() == first_life + [name for name in first_life if name != "CONNECTED"] * 2
+    assert recorder.names == first_life + [name for name in first_life if name != "CONNECTED"] * 2
 
 
 def test_persistent_sockets_share_a_connection(engine: str, nginx: Nginx) -> None:
@@ -143,7 +144,7 @@ def test_persistent_sockets_share_a_connection(engine: str, nginx: Nginx) -> Non
 
 
 def test_idle_connection_times_out(executor: RequestExecutor, nginx: Nginx) -> None:
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     get = Get()
     begin(executor, get, address=address_of(nginx, "tcp"), keep_alive=True, idle_timeout=0.1)
@@ -151,7 +152,7 @@ def test_idle_connection_times_out(executor: RequestExecutor, nginx: Nginx) -> N
     assert get.body == nginx.page
     (timeout,) = recorder.of(EventType.TIMEOUT)
     assert (timeout.when, timeout.phase) == (TimeoutStage.IDLE, "idle")
-    assert recorder.names()[-3:] == ["TIMEOUT", "DISCONNECTED", "FINALIZE"]
+    assert recorder.names[-3:] == ["TIMEOUT", "DISCONNECTED", "FINALIZE"]
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
@@ -159,7 +160,7 @@ def test_until_the_end_of_the_stream(
     executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str
 ) -> None:
     frames = []
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     executor.socket_bag.add_socket(
         ClientSocket(),
@@ -168,21 +169,21 @@ def test_until_the_end_of_the_stream(
         **target(nginx, scheme, ca),
     )
     executor.execute_request()
-    assert recorder.exceptions() == []
+    assert recorder.errors == []
     (answer,) = frames
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert answer.endswith(nginx.page)
 
 
 def test_a_stranger_is_not_trusted(executor: RequestExecutor, nginx: Nginx, ca: Authority) -> None:
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     get = Get()
     begin(executor, get, address=address_of(nginx, "tls"), stream_context={"ca_file": ca.stranger.ca_file})
     executor.execute_request()
     assert isinstance(get.failure, TlsHandshakeError)
     assert "certificate" in str(get.failure).lower()
-    assert recorder.names() == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+    assert recorder.names == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
 
 
 def test_one_bad_address_leaves_the_others_alone(
@@ -203,7 +204,7 @@ def test_pages_by_their_end_marker(
     executor: RequestExecutor, nginx: Nginx, ca: Authority, read_first: bool | None
 ) -> None:
     """Plain and encrypted in one run: each gets exactly one READ, whose frame ends as the page does."""
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     for scheme in ("tcp", "tls") * 3:
         request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -214,6 +215,6 @@ def test_pages_by_their_end_marker(
         executor.socket_bag.add_socket(ClientSocket(), first, **target(nginx, scheme, ca))
     executor.execute_request()
     life = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
-    assert [recorder.names(one) for one in executor.socket_bag] == [life] * 6
+    assert [recorder.names_of(one) for one in executor.socket_bag] == [life] * 6
     frames = [event.frame.data for event in recorder.of(EventType.READ)]
     assert all(frame.startswith(b"HTTP/1.1 200") and frame.endswith(nginx.page) for frame in frames)

@@ -21,16 +21,16 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
-from support.clients import Recorder
+from support.wire import Log
 
 Server = Callable[..., AbstractContextManager[int]]
 
 
 def turn_round(
     executor: RequestExecutor, address: str, context: StreamContext
-) -> tuple[SocketMetadata, list[bytes], Recorder]:
+) -> tuple[SocketMetadata, list[bytes], Log]:
     """Sends a line to a server that turns lines round, and returns what came back."""
-    recorder = Recorder()
+    recorder = Log()
     answers: list[bytes] = []
     seen: list[Any] = []
 
@@ -70,7 +70,7 @@ def test_versions(
         metadata, answers, recorder = turn_round(
             executor, f"{scheme}://127.0.0.1:{port}", StreamContext(ca_file=ca.ca_file)
         )
-    assert recorder.exceptions() == []
+    assert recorder.errors == []
     assert answers == [b"stekcosve\n"]
     assert metadata.tls is not None
     assert metadata.tls.version == version
@@ -86,9 +86,9 @@ def test_a_version_the_server_refuses(
             executor, f"{scheme}://127.0.0.1:{port}", StreamContext(ca_file=ca.ca_file)
         )
     assert answers == []
-    (error,) = recorder.exceptions()
+    (error,) = recorder.errors
     assert isinstance(error, TlsHandshakeError)
-    assert recorder.names() == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+    assert recorder.names == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
 
 
 def test_alpn(executor: RequestExecutor, openssl_server: Server, ca: Authority) -> None:
@@ -109,7 +109,7 @@ def test_client_certificate(
     options = (version, "-Verify", "2", "-verify_return_error")
     with openssl_server(*options, ca_file=ca.ca_file) as port:
         _, answers, recorder = turn_round(executor, f"tls://127.0.0.1:{port}", context)
-    assert recorder.exceptions() == []
+    assert recorder.errors == []
     assert answers == [b"stekcosve\n"]
 
 
@@ -124,9 +124,9 @@ def test_without_the_client_certificate(
         )
     assert answers == []
     # With TLS 1.3 the client's handshake is over before the server asks: the refusal meets the read.
-    (error,) = recorder.exceptions()
+    (error,) = recorder.errors
     assert isinstance(error, TlsHandshakeError if version == "-tls1_2" else NetworkSocketError)
-    assert recorder.names()[-1] == "FINALIZE"
+    assert recorder.names[-1] == "FINALIZE"
 
 
 @pytest.mark.parametrize("kind", ["expired", "wrong_host"])
@@ -140,7 +140,7 @@ def test_certificates_that_do_not_hold(
             executor, f"tls://127.0.0.1:{port}", StreamContext(ca_file=ca.ca_file)
         )
     assert answers == []
-    (error,) = recorder.exceptions()
+    (error,) = recorder.errors
     assert isinstance(error, TlsHandshakeError)
     word = {"expired": "expired", "wrong_host": "not valid for"}[kind]
     assert word in str(error)
@@ -151,5 +151,5 @@ def test_unverified_when_told_so(executor: RequestExecutor, ca: Authority, tmp_p
 
     with openssl_server(tmp_path, ca.expired) as port:
         _, answers, recorder = turn_round(executor, f"tls://127.0.0.1:{port}", StreamContext(verify=False))
-    assert recorder.exceptions() == []
+    assert recorder.errors == []
     assert answers == [b"stekcosve\n"]

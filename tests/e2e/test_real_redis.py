@@ -7,8 +7,9 @@ import os
 import pytest
 
 from evsockets import RequestExecutor
-from support.clients import Recorder, Resp, begin
+from support.clients import Resp, begin
 from support.servers import Redis
+from support.wire import Log
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -23,7 +24,7 @@ def converse(executor: RequestExecutor, address: str, *commands: tuple[bytes, ..
 
 
 def test_every_kind_of_reply(executor: RequestExecutor, address: str) -> None:
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     conversation = converse(
         executor,
@@ -39,11 +40,41 @@ def test_every_kind_of_reply(executor: RequestExecutor, address: str) -> None:
         (b"STRLEN", b"key"),
     )
     executor.execute_request()
-    assert recorder.exceptions() == []
+    assert recorder.errors == []
     replies = conversation.replies
-    assert replies[:9] == [b"PONG", b"OK", None, b"OK", b"a\r\nb", 3, b"1", b"", b"3"]
-    assert "unknown command" in str(replies[9])
-    assert replies[10:] == [4]
+    assert replies[:7] == [b"PONG", b"OK", None, b"OK", b"a\r\nb", 3, [b"1", b"", b"3"]]
+    assert isinstance(replies[7], Exception) and "unknown command" in str(replies[7])
+    assert replies[8:] == [4]
+
+
+def test_every_kind_of_reply_of_the_third_protocol(executor: RequestExecutor, address: str) -> None:
+    script = b"""
+        redis.setresp(3)
+        return {1, {double=3.5}, {big_number='1234567999999999999999999999999999999'}, true, false, {},
+                {map={a={1, 'b'}, c={set={x=true}}}}, {set={1, 2}},
+                {verbatim_string={format='txt', string='v'}},
+                {ok='fine'}, {err='ERR no'}}"""
+    conversation = converse(
+        executor,
+        address,
+        (b"HELLO", b"3"),
+        (b"EVAL", script, b"0"),
+        (b"GET", b"nothing"),
+        (b"SUBSCRIBE", b"here"),
+        (b"PUBLISH", b"here", b"hello"),
+        (b"UNSUBSCRIBE", b"here"),
+    )
+    conversation.more(1)  # what was published comes besides
+    executor.execute_request()
+    hello, scripted, nothing, *pushes = conversation.replies
+    assert hello[b"proto"] == 3 and hello[b"server"] == b"redis"
+    *things, error = scripted
+    number = 1234567999999999999999999999999999999
+    assert things[:6] == [1, 3.5, number, True, False, []]
+    assert things[6:] == [{b"a": [1, b"b"], b"c": {b"x"}}, {1, 2}, b"v", b"fine"]
+    assert isinstance(error, Exception) and str(error) == "ERR no" and nothing is None
+    subscribed, message = [b"subscribe", b"here", 1], [b"message", b"here", b"hello"]
+    assert pushes == [subscribed, message, 1, [b"unsubscribe", b"here", 0]]
 
 
 def test_ten_thousand_commands_in_one_pipeline(executor: RequestExecutor, address: str) -> None:
@@ -70,11 +101,11 @@ def test_two_hundred_clients_count_together(executor: RequestExecutor, address: 
 
 
 def test_a_server_that_ends_the_conversation(executor: RequestExecutor, address: str) -> None:
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     conversation = converse(executor, address, (b"PING",), (b"QUIT",), (b"PING",))
     executor.execute_request()
     assert conversation.replies == [b"PONG", b"OK"]
-    (error,) = recorder.exceptions()
+    (error,) = recorder.errors
     assert type(error).__name__ == "DisconnectedError"
-    assert recorder.names()[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]
+    assert recorder.names[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]

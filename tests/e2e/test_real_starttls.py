@@ -16,7 +16,8 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
-from support.clients import LINE, Recorder, begin
+from support.clients import LINE, begin
+from support.wire import Log
 
 
 class Imap:
@@ -52,7 +53,7 @@ class Imap:
 
 @pytest.mark.parametrize("sessions", [1, 20])
 def test_login_after_starttls(executor: RequestExecutor, dovecot: int, ca: Authority, sessions: int) -> None:
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     conversations = [Imap() for _ in range(sessions)]
     for conversation in conversations:
@@ -63,7 +64,7 @@ def test_login_after_starttls(executor: RequestExecutor, dovecot: int, ca: Autho
             stream_context=StreamContext(ca_file=ca.ca_file),
         )
     executor.execute_request()
-    assert recorder.exceptions() == []
+    assert recorder.errors == []
     for conversation in conversations:
         greeting, go_on, login, logout = conversation.said
         assert greeting.startswith(b"* OK")
@@ -75,7 +76,7 @@ def test_login_after_starttls(executor: RequestExecutor, dovecot: int, ca: Autho
 
 
 def test_starttls_with_a_stranger_fails(executor: RequestExecutor, dovecot: int, ca: Authority) -> None:
-    recorder = Recorder()
+    recorder = Log()
     executor.with_event_handler(recorder)
     conversation = Imap()
     begin(
@@ -87,4 +88,4 @@ def test_starttls_with_a_stranger_fails(executor: RequestExecutor, dovecot: int,
     executor.execute_request()
     assert isinstance(conversation.failure, TlsHandshakeError)
     assert len(conversation.said) == 2
-    assert recorder.names()[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]
+    assert recorder.names[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]

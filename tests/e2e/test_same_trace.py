@@ -10,7 +10,10 @@ from evsockets import EngineUnavailableError, create_engine
 from evsockets.testing.conversations import CONVERSATIONS, run
 from support.optional import library
 
-VARIANTS = ("libev:epoll", "libev:poll", "libev:select", "selectors:poll", "selectors:select")
+VARIANTS = (
+    *("selectors:poll", "selectors:select", "libev:epoll", "libev:poll", "libev:select"),
+    *("libevent:epoll", "libevent:epoll-changelist", "libevent:poll", "libevent:select"),
+)
 USUAL = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
 Lives = dict[str, list[tuple[Any, ...]]]
 

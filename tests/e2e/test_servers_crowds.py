@@ -124,7 +124,7 @@ def test_silent_ones_do_not_slow_the_working_ones(engine: str, ca: Authority, sc
     """A thousand that connect and say nothing (in TLS: never begin the handshake) beside a hundred that
     work: the median latency moves by less than a factor of two. Compared within the same seconds, on the
     same connections; a disturbed comparison is repeated."""
-    secret = ["--certificate", ca.server.certificate, "--key", ca.server.private_key]
+    secret = ca.server.options
     address = f"{scheme}://127.0.0.1:0"
     with (
         descriptors(SILENT + WORKING + 400) as allowed,

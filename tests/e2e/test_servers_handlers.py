@@ -9,7 +9,6 @@ import pytest
 
 from evsockets import (
     Configuration,
-    EventType,
     HandlerError,
     NetworkSocketError,
     ReadOperation,
@@ -17,207 +16,138 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
-from support.clients import Recorder
-from support.service import Peers, Service
-from support.wire import read_to_end
+from support.life import END, USUAL
+from support.service import Peers, Serve, Service, echo
+from support.wire import add, read_to_end
 
-LIFE = ["INITIALIZE", "CONNECTED", "ACCEPT", "DISCONNECTED", "FINALIZE"]
-
-
-def listener(executor: RequestExecutor, handler: Any, **metadata: Any) -> tuple[ServerSocket, Recorder]:
-    events = Recorder()
-
-    def tell(event: Any) -> None:
-        events(event)
-        handler(event)
-
-    server = ServerSocket()
-    metadata.setdefault("address", "tcp://127.0.0.1:0")
-    executor.socket_bag.add_socket(server, ReadOperation(), handler=tell, **metadata)
-    return server, events
+LIFE = [*USUAL, "ACCEPT", *END]
 
 
-def test_address_set_in_initialize(executor: RequestExecutor) -> None:
-    def handler(event: Any) -> None:
-        if event.type is EventType.INITIALIZE:
-            event.metadata.address = "tcp://127.0.0.1:0"
-        elif event.type is EventType.CONNECTED:
-            assert event.metadata.local_address[1] > 0
-            event.cancel_operation()
-
-    _, events = listener(executor, handler, address=None)
-    executor.execute_request()
-    assert events.names() == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+def cancel(event: Any) -> None:
+    event.cancel_operation()
 
 
-def test_cancelled_in_initialize(executor: RequestExecutor) -> None:
-    def handler(event: Any) -> None:
-        if event.type is EventType.INITIALIZE:
-            event.cancel_operation()
+def test_address_set_in_initialize(server: Serve) -> None:
+    def listening(event: Any) -> None:
+        assert event.metadata.local_address[1] > 0
+        cancel(event)
 
-    _, events = listener(executor, handler)
-    executor.execute_request()
-    assert events.names() == ["INITIALIZE", "FINALIZE"]
+    def initialize(event: Any) -> None:
+        event.metadata.address = "tcp://127.0.0.1:0"
+
+    service = server(None, server_handler={"INITIALIZE": initialize, "CONNECTED": listening}).execute()
+    assert service.listening.names == [*USUAL, *END]
 
 
-def test_a_write_is_no_operation_for_a_server(executor: RequestExecutor) -> None:
-    refused: list[Exception] = []
+def test_cancelled_in_initialize(server: Serve) -> None:
+    service = server(server_handler={"INITIALIZE": cancel}).execute()
+    assert service.listening.names == ["INITIALIZE", "FINALIZE"]
 
-    def handler(event: Any) -> None:
-        if event.type is EventType.CONNECTED:
-            try:
-                executor.socket_bag.set_operation(server, WriteOperation(b"x"))
-            except (TypeError, NetworkSocketError) as error:
-                refused.append(error)
-            executor.socket_bag.set_operation(server, ReadOperation())  # changes nothing
-            peers.stream(event.metadata.local_address)
-        elif event.type is EventType.ACCEPT:
-            event.cancel_operation()
 
-    server, events = listener(executor, handler)
+def test_a_write_is_no_operation_for_a_server(executor: RequestExecutor, server: Serve) -> None:
+    bag, refused = executor.socket_bag, []
+
+    def connected(event: Any) -> None:
+        with pytest.raises((TypeError, NetworkSocketError)) as caught:
+            bag.set_operation(event.socket, WriteOperation(b"x"))
+        refused.append(caught)
+        bag.set_operation(event.socket, ReadOperation())  # changes nothing
+
+    service = server(says=[b""], serves=False, server_handler={"CONNECTED": connected, "ACCEPT": cancel})
     with pytest.raises(TypeError, match="server"):
-        executor.socket_bag.set_operation(server, WriteOperation(b"x"))
-    with Peers() as peers:
-        executor.execute_request()
-    assert len(refused) == 1
-    assert events.names() == LIFE
+        bag.set_operation(service.server, WriteOperation(b"x"))
+    service.execute()
+    assert len(refused) == 1 and service.listening.names == LIFE
 
 
-def test_forgetting_a_server_is_ignored(executor: RequestExecutor) -> None:
-    with Peers() as peers:
+def test_forgetting_a_server_is_ignored(executor: RequestExecutor, server: Serve) -> None:
+    def forget(event: Any) -> None:
+        executor.socket_bag.forget_socket(event.socket)
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.CONNECTED:
-                executor.socket_bag.forget_socket(server)
-                peers.stream(event.metadata.local_address)
-            elif event.type is EventType.ACCEPT:
-                event.cancel_operation()
-
-        server, events = listener(executor, handler, keep_alive=True)
-        executor.execute_request()
-    assert events.names() == LIFE
+    handler = {"CONNECTED": forget, "ACCEPT": cancel}
+    service = server(says=[b""], serves=False, server_handler=handler, keep_alive=True).execute()
+    assert service.listening.names == LIFE
 
 
-def test_a_server_goes_on_after_accept(executor: RequestExecutor) -> None:
-    """A next operation set in ACCEPT changes nothing: it keeps accepting without being asked."""
-    with Peers() as peers:
+def test_a_server_goes_on_after_accept(server: Serve) -> None:
+    """It keeps accepting without being asked."""
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.CONNECTED:
-                peers.stream(event.metadata.local_address)
-                peers.stream(event.metadata.local_address)
-            elif event.type is EventType.ACCEPT and len(events.of(EventType.ACCEPT)) == 2:
-                event.socket.close()
+    def accepted(event: Any) -> None:
+        if len(service.accepted) == 2:
+            event.socket.close()
 
-        _, events = listener(executor, handler)
-        executor.execute_request()
-    assert events.names().count("ACCEPT") == 2
+    service = server(says=[b"", b""], serves=False, server_handler={"ACCEPT": accepted})
+    service.execute()
+    assert len(service.accepted) == 2
 
 
-def test_exception_in_accept(executor: RequestExecutor) -> None:
+def test_exception_in_accept(executor: RequestExecutor, server: Serve) -> None:
     """It leaves the run; listener, this client and all others are closed."""
 
     class Bug(Exception):
         pass
 
-    with Peers() as peers:
+    def accepted(event: Any) -> None:
+        if len(service.accepted) == 2:
+            raise Bug
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.CONNECTED:
-                for _ in range(3):
-                    peers.stream(event.metadata.local_address)
-            elif event.type is EventType.ACCEPT:
-                executor.socket_bag.add_socket(event.client_socket, ReadOperation())
-                if len(events.of(EventType.ACCEPT)) == 2:
-                    raise Bug
-
-        _, events = listener(executor, handler)
-        with pytest.raises(Bug):
-            executor.execute_request()
-        for peer in peers:
-            try:
-                assert read_to_end(peer) == b""
-            except ConnectionResetError:  # it lay in the listener's queue
-                continue
-        assert len(executor.socket_bag) == 1, "accepted sockets are not left behind"
-    assert events.names() == ["INITIALIZE", "CONNECTED", "ACCEPT", "ACCEPT", "DISCONNECTED", "FINALIZE"]
+    service = server(says=[b""] * 3, server_handler={"ACCEPT": accepted})
+    with pytest.raises(Bug):
+        service.execute()
+    for peer in service.peers:
+        try:
+            assert read_to_end(peer) == b""
+        except ConnectionResetError:  # it lay in the listener's queue
+            continue
+    assert len(executor.socket_bag) == 1, "accepted sockets are not left behind"
+    assert service.listening.names == [*USUAL, "ACCEPT", "ACCEPT", *END]
 
 
-def test_isolated_errors_end_one_client_only(engine: str) -> None:
-    with RequestExecutor(engine, configuration=Configuration(isolate_handler_errors=True)) as executor:
-        with Peers() as peers:
+@pytest.mark.parametrize(("raised", "told", "isolated"), [
+    (ZeroDivisionError, HandlerError, True), (NetworkSocketError, NetworkSocketError, False),
+])  # fmt: skip
+def test_an_error_in_a_clients_handler_ends_that_client_only(
+    engine: str, raised: type, told: type, isolated: bool
+) -> None:
+    def read(event: Any) -> None:
+        if event.frame.data == b"bad\n":
+            raise raised("I do not like that")
+        echo(event)
 
-            def handler(event: Any) -> None:
-                if event.type is EventType.READ:
-                    if event.frame.data == b"bad\n":
-                        raise ZeroDivisionError
-                    event.next_is_write(event.frame.data)
-
-            def started(event: Any) -> None:
-                for data in (b"bad\n", b"good\n"):
-                    peers.stream(event.metadata.local_address, data)
-
-            service = Service(executor, clients=2, started=started, handler=handler)
-            executor.execute_request()
-            assert [read_to_end(peer) for peer in peers] == [b"", b"good\n"]
-        (error,) = service.talking.exceptions()
-        assert isinstance(error, HandlerError) and isinstance(error.__cause__, ZeroDivisionError)
+    configuration = Configuration(isolate_handler_errors=isolated)
+    with RequestExecutor(engine, configuration=configuration) as executor, Peers() as peers:
+        service = Service(executor, says=[b"bad\n", b"good\n"], handler={"READ": read}, peers=peers).execute()
+        assert service.answers() == [b"", b"good\n"]
+    error = service.talking.error
+    assert type(error) is told and (not isolated or isinstance(error.__cause__, raised))
 
 
-def test_stop_in_accept(executor: RequestExecutor) -> None:
+def test_stop_in_accept(executor: RequestExecutor, server: Serve) -> None:
     """The client just added never started: it stays for the next run, which serves it."""
-    with Peers() as peers:
-
-        def started(event: Any) -> None:
-            peers.stream(event.metadata.local_address, b"x\n")
-
-        def stop(event: Any) -> None:
-            executor.stop_request()
-
-        service = Service(executor, started=started)
-        executor.with_event_handler({EventType.ACCEPT: stop})
-        executor.execute_request()
-        assert service.listening.names() == LIFE
-        assert service.talking.names() == []
-        executor.execute_request()
-        assert read_to_end(peers[0]) == b"x\n"
-        assert service.talking.names() == [
-            "INITIALIZE",
-            "CONNECTED",
-            "READ",
-            "WRITE",
-            "DISCONNECTED",
-            "FINALIZE",
-        ]
+    service = server(says=[b"x\n"], server_handler={"ACCEPT": lambda e: executor.stop_request()}).execute()
+    assert service.listening.names == LIFE
+    assert service.talking.names == []
+    assert service.execute().answers() == [b"x\n"]
+    assert service.talking.names == [*USUAL, "READ", "WRITE", *END]
 
 
-def test_an_accepted_socket_lives_once(executor: RequestExecutor) -> None:
-    with Peers() as peers:
-        service = Service(executor, started=lambda e: peers.stream(e.metadata.local_address, b"x\n"))
-        executor.execute_request()
-        client = service.accepted[0].client_socket
-        with pytest.raises(ValueError, match="accepted"):
-            executor.socket_bag.add_socket(client, ReadOperation())
+def test_an_accepted_socket_lives_once(executor: RequestExecutor, server: Serve) -> None:
+    client = server(says=[b"x\n"]).execute().accepted[0].client_socket
+    with pytest.raises(ValueError, match="accepted"):
+        executor.socket_bag.add_socket(client, ReadOperation())
 
 
-def test_a_client_closed_by_the_accept_handler(executor: RequestExecutor) -> None:
-    with Peers() as peers:
+def test_a_client_closed_by_the_accept_handler(server: Serve) -> None:
+    def accepted(event: Any) -> None:
+        event.client_socket.close()
+        event.client_socket.close()
+        cancel(event)
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.CONNECTED:
-                peers.stream(event.metadata.local_address)
-            elif event.type is EventType.ACCEPT:
-                event.client_socket.close()
-                event.client_socket.close()
-                event.cancel_operation()
-
-        _, events = listener(executor, handler)
-        executor.execute_request()
-        assert read_to_end(peers[0]) == b""
-    assert events.names() == LIFE
+    service = server(says=[b""], serves=False, server_handler={"ACCEPT": accepted}).execute()
+    assert service.answers() == [b""] and service.listening.names == LIFE
 
 
-def test_closing_a_never_started_listener(executor: RequestExecutor) -> None:
+def test_closing_a_never_started_listener() -> None:
     """An adopted descriptor is closed with its socket."""
     plain = socket.create_server(("127.0.0.1", 0))
     where = plain.getsockname()
@@ -228,25 +158,14 @@ def test_closing_a_never_started_listener(executor: RequestExecutor) -> None:
         assert peer.connect_ex(where) != 0
 
 
-def test_a_listener_among_clients_in_two_executors(engine: str) -> None:
-    """One executor hosted beside another, turn by turn: a client handed over to the other one."""
-    with RequestExecutor(engine) as front, RequestExecutor(engine) as back, Peers() as peers:
-        events = Recorder()
+def test_a_client_handed_over_to_another_executor(engine: str, server: Serve) -> None:
+    with RequestExecutor(engine) as back:
 
-        def read(event: Any) -> None:
-            events(event)
-            if event.type is EventType.READ:
-                event.next_is_write(event.frame.data)
+        def accepted(event: Any) -> None:
+            logs.append(add(back, None, ReadOperation(), socket=event.client_socket, on={"READ": echo}))
+            cancel(event)
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.CONNECTED:
-                peers.stream(event.metadata.local_address, b"over")
-            elif event.type is EventType.ACCEPT:
-                back.socket_bag.add_socket(event.client_socket, ReadOperation(), handler=read)
-                event.cancel_operation()
-
-        listener(front, handler)
-        front.execute_request()
+        logs: list[Any] = []
+        service = server(says=[b"over"], serves=False, server_handler={"ACCEPT": accepted}).execute()
         back.execute_request()
-        assert read_to_end(peers[0]) == b"over"
-        assert events.names()[-2:] == ["DISCONNECTED", "FINALIZE"]
+        assert service.answers() == [b"over"] and logs[0].names[-2:] == END

@@ -9,191 +9,151 @@ from typing import Any
 
 import pytest
 
-from evsockets import (
-    ClientSocket,
-    EventType,
-    ReadOperation,
-    RequestExecutor,
-    TlsHandshakeError,
-    WriteOperation,
-)
+from evsockets import ReadOperation, TlsHandshakeError, WriteOperation
 from support.certificates import Authority, server_side
-from support.clients import Recorder
 from support.command import HANGS
+from support.life import FAILED
 from support.servers import need
-from support.service import LINE, Service
+from support.service import LINE, Serve, Service
+from support.wire import Log
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+ASK = WriteOperation(b"hello\n", then=ReadOperation(LINE))
 
 
-def by_name(ca: Authority, asked: list[str | None]) -> ssl.SSLContext:
+class Front:
     """A context that knows two names, refuses others, and shows the default to whoever names nobody."""
-    known = {name: server_side(ca, ca.issue(name)) for name in ("one.test", "two.test")}
 
-    def choose(connection: Any, name: str | None, default: ssl.SSLContext) -> int | None:
-        asked.append(name)
-        if name is None:
-            return None
-        if name not in known:
+    def __init__(self, ca: Authority) -> None:
+        self.asked: list[str | None] = []
+        self._known = {name: server_side(ca, ca.issue(name)) for name in ("one.test", "two.test")}
+        self.context = server_side(ca, ca.issue("default.test"), sni_callback=self._choose)
+
+    def _choose(self, connection: Any, name: str | None, default: ssl.SSLContext) -> int | None:
+        self.asked.append(name)
+        if name is not None and name not in self._known:
             return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
-        connection.context = known[name]
+        connection.context = self._known.get(name or "", default)
         return None
 
-    front = server_side(ca, ca.issue("default.test"))
-    front.sni_callback = choose
-    return front
+
+@pytest.fixture
+def front(ca: Authority) -> Front:
+    return Front(ca)
 
 
-def ask(executor: RequestExecutor, port: int, settings: dict[str, Any], scheme: str = "tls") -> Recorder:
-    events = Recorder()
-    executor.socket_bag.add_socket(
-        ClientSocket(), WriteOperation(b"hello\n", then=ReadOperation(LINE)), handler=events,
-        address=f"{scheme}://127.0.0.1:{port}", stream_context=settings,
-    )  # fmt: skip
-    return events
+@pytest.fixture
+def ask(server: Serve, ca: Authority) -> Callable[..., Service]:
+    """A server with `context` that was asked by each of `names`."""
+
+    def run(context: Any, *names: str, scheme: str = "tls", **own: Any) -> Service:
+        def started(event: Any) -> None:
+            for name in names:
+                settings = {"ca_file": ca.ca_file, "server_hostname": name, **own}
+                address = f"{scheme}://127.0.0.1:{service.port}"
+                service.ask(ASK, address=address, stream_context=settings)
+
+        service = server(
+            "tls://127.0.0.1:0", stream_context={"tls": context}, clients=len(names), started=started
+        )
+        return service.execute()
+
+    return run
 
 
-def serve(executor: RequestExecutor, clients: int, context: Any, started: Callable[[int], object]) -> Service:
-    return Service(
-        executor, "tls://127.0.0.1:0", clients=clients, stream_context=context,
-        started=lambda event: started(event.metadata.local_address[1]),
-    )  # fmt: skip
-
-
-def subject_of(events: Recorder) -> str:
-    certificate = events.of(EventType.READ)[0].metadata.tls.peer_certificate
-    ((kind, name),) = certificate["subjectAltName"]
+def subject_of(asked: Log) -> str:
+    assert asked.frames == [b"hello\n"]
+    ((kind, name),) = asked.metadata.tls.peer_certificate["subjectAltName"]
     assert kind == "DNS"
     return str(name)
 
 
 @pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])
-def test_each_name_gets_its_certificate(executor: RequestExecutor, ca: Authority, scheme: str) -> None:
+def test_each_name_gets_its_certificate(ask: Callable[..., Service], front: Front, scheme: str) -> None:
     """Verified by the client: another certificate would not do."""
-    asked: list[str | None] = []
-    clients: dict[str, Recorder] = {}
-
-    def started(port: int) -> None:
-        for name in ("one.test", "two.test", "three.test"):
-            settings = {"ca_file": ca.ca_file, "server_hostname": name}
-            clients[name] = ask(executor, port, settings, scheme)
-
-    service = serve(executor, 3, {"tls": by_name(ca, asked)}, started)
-    executor.execute_request()
-    assert sorted(filter(None, asked)) == ["one.test", "three.test", "two.test"]
-    assert [subject_of(clients[name]) for name in ("one.test", "two.test")] == ["one.test", "two.test"]
-    (refused,) = clients["three.test"].exceptions()
-    assert isinstance(refused, TlsHandshakeError)
+    service = ask(front.context, "one.test", "two.test", "three.test", scheme=scheme)
+    one, two, three = service.asked
+    assert sorted(filter(None, front.asked)) == ["one.test", "three.test", "two.test"]
+    assert [subject_of(one), subject_of(two)] == ["one.test", "two.test"]
+    assert isinstance(three.error, TlsHandshakeError) and three.names == FAILED
     # The server's side of it concerns that client alone.
-    assert [type(error) for error in service.talking.exceptions()] == [TlsHandshakeError]
-    assert "EXCEPTION" not in service.listening.names()
+    assert isinstance(service.talking.error, TlsHandshakeError)
+    assert "EXCEPTION" not in service.listening.names
 
 
-def test_whoever_names_nobody_sees_the_default(executor: RequestExecutor, ca: Authority) -> None:
+def test_whoever_names_nobody_sees_the_default(server: Serve, ca: Authority, front: Front) -> None:
     """A client that goes by the numeric address sends no name."""
-    asked: list[str | None] = []
-    clients: list[Recorder] = []
-
-    def started(port: int) -> None:
-        context = ssl.create_default_context(cafile=ca.ca_file)
-        context.check_hostname = False
-        clients.append(ask(executor, port, {"tls": context}))
-
-    serve(executor, 1, {"tls": by_name(ca, asked)}, started)
-    executor.execute_request()
-    assert asked == [None]
-    assert subject_of(clients[0]) == "default.test"
+    context = ssl.create_default_context(cafile=ca.ca_file)
+    context.check_hostname = False
+    service = server(
+        "tls://127.0.0.1:0", asks=[ASK], asking={"stream_context": {"tls": context}}, host="127.0.0.1",
+        stream_context={"tls": front.context},
+    ).execute()  # fmt: skip
+    assert front.asked == [None] and subject_of(service.asked[0]) == "default.test"
 
 
-def test_a_bug_in_the_choice_ends_one_client(executor: RequestExecutor, ca: Authority) -> None:
+def test_a_bug_in_the_choice_ends_one_client(
+    ask: Callable[..., Service], ca: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The ssl module reports it and fails the handshake; the next client is served."""
-    front = server_side(ca, ca.issue("default.test"))
-    front.sni_callback = lambda connection, name, default: {}["nobody"] if name == "one.test" else None
-    clients: list[Recorder] = []
+    buggy = server_side(ca, ca.issue("default.test"))
+    buggy.sni_callback = lambda connection, name, default: {}["nobody"] if name == "one.test" else None
     reported: list[Any] = []
-
-    def started(port: int) -> None:
-        for name in ("one.test", "default.test"):
-            settings = {"ca_file": ca.ca_file, "server_hostname": name}
-            clients.append(ask(executor, port, settings))
-
-    serve(executor, 2, {"tls": front}, started)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.unraisablehook", lambda args: reported.append(args.exc_type))
-        executor.execute_request()
-    assert [type(error) for error in clients[0].exceptions()] == [TlsHandshakeError]
-    assert subject_of(clients[1]) == "default.test"
-    assert reported == [KeyError]
+    monkeypatch.setattr("sys.unraisablehook", lambda args: reported.append(args.exc_type))
+    one, default = ask(buggy, "one.test", "default.test").asked
+    assert isinstance(one.error, TlsHandshakeError) and reported == [KeyError]
+    assert subject_of(default) == "default.test"
 
 
-def test_names_asked_by_openssl(executor: RequestExecutor, ca: Authority) -> None:
-    asked: list[str | None] = []
-    said: list[str] = []
+def test_names_asked_by_openssl(server: Serve, ca: Authority, front: Front) -> None:
     programs: list[subprocess.Popen[str]] = []
+    names = ["one.test", "two.test"]
 
-    def started(port: int) -> None:
-        for name in ("one.test", "two.test"):
-            command = [need("openssl"), "s_client", "-connect", f"127.0.0.1:{port}", "-servername", name]
-            command += ["-CAfile", ca.ca_file, "-verify_hostname", name, "-verify_return_error", "-brief"]
+    def started(event: Any) -> None:
+        for name in names:
+            command = [need("openssl"), "s_client", "-connect", f"127.0.0.1:{service.port}", "-servername"]
+            command += [name, "-CAfile", ca.ca_file, "-verify_hostname", name, "-verify_return_error"]
             programs.append(
                 subprocess.Popen(
-                    [*command, "-ign_eof"],
-                    text=True,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
+                    [*command, "-brief", "-ign_eof"], text=True, stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 )
-            )
+            )  # fmt: skip
             stdin = programs[-1].stdin
             assert stdin is not None
             stdin.write("hello\n")
             stdin.close()
 
-    serve(executor, 2, {"tls": by_name(ca, asked)}, started)
-    executor.execute_request()
-    for one in programs:
+    service = server("tls://127.0.0.1:0", clients=2, started=started, stream_context={"tls": front.context})
+    service.execute()
+    for name, one in zip(names, programs, strict=True):
         with one:
             assert one.stdout is not None
-            said.append(one.stdout.read())
+            text = one.stdout.read()
             one.wait(HANGS)
-    assert sorted(filter(None, asked)) == ["one.test", "two.test"]
-    for name, text in zip(("one.test", "two.test"), said, strict=True):
         assert f"Verified peername: {name}" in text and "hello" in text
+    assert sorted(filter(None, front.asked)) == names
 
 
 @pytest.mark.parametrize("mode", [ssl.CERT_REQUIRED, ssl.CERT_OPTIONAL])
 @pytest.mark.parametrize("shown", [True, False])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_client_certificates_by_ones_own_context(
-    executor: RequestExecutor, ca: Authority, mode: ssl.VerifyMode, shown: bool, version: ssl.TLSVersion
+    ask: Callable[..., Service], ca: Authority, mode: ssl.VerifyMode, shown: bool, version: ssl.TLSVersion
 ) -> None:
     """What the context of the chosen name demands counts, not that of the default."""
-    chosen = server_side(ca, ca.issue("one.test"))
-    chosen.verify_mode = mode
+    chosen = server_side(ca, ca.issue("one.test"), verify_mode=mode)
     chosen.load_verify_locations(ca.ca_file)
-    front = server_side(ca, ca.issue("default.test"))
-    front.verify_mode = mode
-    front.maximum_version = version
-    front.load_verify_locations(ca.ca_file)
-
-    def choose(connection: Any, name: str | None, default: ssl.SSLContext) -> None:
-        connection.context = chosen
-
-    front.sni_callback = choose
-    clients: list[Recorder] = []
-    own = {"certificate": ca.client.certificate, "private_key": ca.client.private_key} if shown else {}
-
-    def started(port: int) -> None:
-        settings = {"ca_file": ca.ca_file, "server_hostname": "one.test", **own}
-        clients.append(ask(executor, port, settings))
-
-    service = serve(executor, 1, {"tls": front}, started)
-    executor.execute_request()
+    default = server_side(ca, ca.issue("default.test"), verify_mode=mode, maximum_version=version)
+    default.load_verify_locations(ca.ca_file)
+    default.sni_callback = lambda connection, name, default: setattr(connection, "context", chosen)
+    service = ask(default, "one.test", **(ca.client.settings if shown else {}))
+    (asked,) = service.asked
     if mode is ssl.CERT_REQUIRED and not shown:
-        assert isinstance(service.talking.exceptions()[0], TlsHandshakeError)
-        assert clients[0].exceptions() and not clients[0].of(EventType.READ)
+        assert isinstance(service.talking.errors[0], TlsHandshakeError)
+        assert asked.errors and not asked.frames
     else:
-        assert subject_of(clients[0]) == "one.test"
-        (read,) = service.talking.of(EventType.READ)
+        assert subject_of(asked) == "one.test"
+        (read,) = service.talking.of("READ")
         assert read.metadata.tls.version == ("TLSv1.2" if version is VERSIONS[0] else "TLSv1.3")
         assert bool(read.metadata.tls.peer_certificate) == shown

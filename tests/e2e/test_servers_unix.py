@@ -10,60 +10,49 @@ from typing import Any
 
 import pytest
 
-from evsockets import (
-    ClientSocket,
-    ConnectionFailedError,
-    EventType,
-    FixedLengthFramePicker,
-    RequestExecutor,
-    ServerSocket,
-)
-from support.service import Peers, Service
-from support.wire import read_to_end
+from evsockets import ConnectionFailedError, FixedLengthFramePicker, ServerSocket
+from support.life import END, FAILED, USUAL
+from support.service import Peers, Serve
 
-LIFE = ["INITIALIZE", "CONNECTED", "ACCEPT", "DISCONNECTED", "FINALIZE"]
+KINDS = {"unix": socket.SOCK_STREAM, "udg": socket.SOCK_DGRAM}
+
+
+def cancel(event: Any) -> None:
+    event.cancel_operation()
 
 
 # ---- unix sockets ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_unix(executor: RequestExecutor, tmp_path: Path, abstract: bool) -> None:
-    name = f"@evsockets-{os.getpid()}-{executor.engine.name}" if abstract else str(tmp_path / "socket")
-    with Peers() as peers:
-        raw = "\0" + name[1:] if abstract else name
-        service = Service(
-            executor, f"unix://{name}", started=lambda e: peers.stream(raw, b"hi\n", socket.AF_UNIX)
-        )
-        executor.execute_request()
-        assert read_to_end(peers[0]) == b"hi\n"
-    assert service.local == name
+def test_unix(server: Serve, tmp_path: Path, abstract: bool) -> None:
+    name = f"@evsockets-{os.getpid()}-{id(server)}" if abstract else str(tmp_path / "socket")
+    service = server(f"unix://{name}", says=[b"hi\n"]).execute()
+    assert service.answers() == [b"hi\n"] and service.local == name
     assert service.accepted[0].remote_address is None
-    assert service.listening.names() == LIFE
+    assert service.listening.names == [*USUAL, "ACCEPT", *END]
     assert not os.path.exists(name), "our file is removed on close"
 
 
-def test_stale_socket_file_is_replaced(executor: RequestExecutor, tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
-    with socket.socket(socket.AF_UNIX) as stale:
-        stale.bind(path)
-        stale.listen()
-    assert os.path.exists(path)
-    with Peers() as peers:
-        Service(executor, f"unix://{path}", started=lambda e: peers.stream(path, b"hi\n", socket.AF_UNIX))
-        executor.execute_request()
-        assert read_to_end(peers[0]) == b"hi\n"
-    assert not os.path.exists(path)
+@pytest.mark.parametrize("scheme", ["unix", "udg"])
+def test_stale_socket_file_is_replaced(server: Serve, tmp_path: Path, scheme: str) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX, KINDS[scheme]) as stale:
+        stale.bind(str(path))
+        if scheme == "unix":
+            stale.listen()
+    assert path.exists()
+    service = server(f"{scheme}://{path}", started=cancel).execute()
+    assert service.listening.names == [*USUAL, *END] and not path.exists()
 
 
-def test_living_server_is_not_replaced(executor: RequestExecutor, tmp_path: Path) -> None:
+def test_living_server_is_not_replaced(server: Serve, tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as living:
         living.bind(path)
         living.listen()
-        service = Service(executor, f"unix://{path}")
-        executor.execute_request()
-        assert service.listening.exceptions()[0].errno == errno.EADDRINUSE  # type: ignore[attr-defined]
+        service = server(f"unix://{path}").execute()
+        assert service.listening.error.errno == errno.EADDRINUSE
         assert os.path.exists(path)
         living.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -71,40 +60,28 @@ def test_living_server_is_not_replaced(executor: RequestExecutor, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "symlink"])
-def test_another_kind_of_file_is_not_replaced(executor: RequestExecutor, tmp_path: Path, kind: str) -> None:
+def test_another_kind_of_file_is_not_replaced(server: Serve, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "precious"
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "symlink":
-        path.symlink_to(tmp_path / "nowhere")
-    else:
-        path.write_text("data")
-    service = Service(executor, f"unix://{path}")
-    executor.execute_request()
-    assert service.listening.names() == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+    {"folder": path.mkdir, "symlink": lambda: path.symlink_to("nowhere"), "file": path.touch}[kind]()
+    assert server(f"unix://{path}").execute().listening.names == FAILED
     assert os.path.lexists(path)
 
 
-def test_file_is_removed_only_if_still_ours(executor: RequestExecutor, tmp_path: Path) -> None:
+def test_file_is_removed_only_if_still_ours(server: Serve, tmp_path: Path) -> None:
     path = tmp_path / "socket"
 
     def started(event: Any) -> None:
         path.unlink()
         path.write_text("somebody else's")
-        event.cancel_operation()
+        cancel(event)
 
-    Service(executor, f"unix://{path}", started=started)
-    executor.execute_request()
+    server(f"unix://{path}", started=started).execute()
     assert path.read_text() == "somebody else's"
 
 
-def test_unlink_socket_off_leaves_the_file(executor: RequestExecutor, tmp_path: Path) -> None:
+def test_unlink_socket_off_leaves_the_file(server: Serve, tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    Service(
-        executor, f"unix://{path}", started=lambda e: e.cancel_operation(),
-        stream_context={"unlink_socket": False},
-    )  # fmt: skip
-    executor.execute_request()
+    server(f"unix://{path}", started=cancel, stream_context={"unlink_socket": False}).execute()
     assert path.is_socket()
 
 
@@ -112,61 +89,42 @@ def test_unlink_socket_off_leaves_the_file(executor: RequestExecutor, tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["fd", "from_socket"])
-def test_adopted_listener(executor: RequestExecutor, how: str) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_adopted(server: Serve, scheme: str, how: str) -> None:
+    ours = socket.socket(socket.AF_INET, socket.SOCK_STREAM if scheme == "tcp" else socket.SOCK_DGRAM)
+    ours.bind(("127.0.0.1", 0))
+    if scheme == "tcp":
+        ours.listen()
     with Peers() as peers:
-        peers.stream(("127.0.0.1", port), b"hello\n")
+        come = peers.stream if scheme == "tcp" else peers.datagram
+        peer = come(where := ours.getsockname(), b"hello\n")
         if how == "fd":
-            service = Service(executor, f"fd://{listener.detach()}")
+            service = server(f"fd://{ours.detach()}")
         else:
-            server = ServerSocket.from_socket(listener)
-            assert listener.fileno() == -1 and server.fileno() >= 0
-            service = Service(executor, None, server=server)
-        executor.execute_request()
-        assert read_to_end(peers[0]) == b"hello\n"
-        assert service.local == ("127.0.0.1", port)
-        assert service.listening.names() == LIFE
-        read = service.talking.of(EventType.READ)[0]
-        assert read.metadata.address == f"tcp://127.0.0.1:{peers[0].getsockname()[1]}"
+            adopted = ServerSocket.from_socket(ours)
+            assert ours.fileno() == -1 and adopted.fileno() >= 0
+            service = server(None, server=adopted)
+        service.execute()
+        assert peer.recv(100) == b"hello\n" and service.local == where
+        (read,) = service.talking.of("READ")
+        assert read.metadata.address == f"{scheme}://127.0.0.1:{peer.getsockname()[1]}"
+    assert service.listening.names == [*USUAL, "ACCEPT", *END]
 
 
-def test_adopting_what_does_not_listen(executor: RequestExecutor) -> None:
-    with socket.socket() as plain:
-        with pytest.raises(ValueError, match="listen"):
-            ServerSocket.from_socket(plain)
-        assert plain.fileno() >= 0
-        service = Service(executor, f"fd://{plain.fileno()}")
-        executor.execute_request()
-        assert isinstance(service.listening.exceptions()[0], ConnectionFailedError)
-        plain.getsockname()  # still ours
-    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(ValueError, match="listen"):
-        ClientSocket.from_socket(listening)
-
-
-def test_a_bad_descriptor(executor: RequestExecutor) -> None:
+def test_a_bad_descriptor(server: Serve) -> None:
     descriptor = os.open("/dev/null", os.O_RDONLY)
     try:
-        service = Service(executor, f"fd://{descriptor}")
-        executor.execute_request()
-        assert isinstance(service.listening.exceptions()[0], ConnectionFailedError)
+        service = server(f"fd://{descriptor}").execute()
+        assert isinstance(service.listening.error, ConnectionFailedError)
         os.fstat(descriptor)
     finally:
         os.close(descriptor)
 
 
-def test_the_bytes_beyond_a_frame_are_offered_to_the_next_one(executor: RequestExecutor) -> None:
-    frames = []
-
+def test_the_bytes_beyond_a_frame_are_offered_to_the_next_one(server: Serve) -> None:
     def read(event: Any) -> None:
-        frames.append(event.frame.data)
-        if len(frames) == 1:
+        if event.frame.data == b"line\n":
             event.next_is_read(FixedLengthFramePicker(3))
 
-    with Peers() as peers:
-        Service(
-            executor, started=lambda e: peers.stream(e.metadata.local_address, b"line\nxyz"),
-            handler={EventType.READ: read},
-        )  # fmt: skip
-        executor.execute_request()
-    assert frames == [b"line\n", b"xyz"]
+    service = server(says=[b"line\nxyz"], handler={"READ": read}).execute()
+    assert service.talking.frames == [b"line\n", b"xyz"]

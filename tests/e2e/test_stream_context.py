@@ -99,7 +99,7 @@ def test_an_accepted_socket_keeps_the_listeners_certificate(executor: RequestExe
     asked: list[Any] = []
     Service(
         executor, "tls://127.0.0.1:0", client_metadata={"stream_context": {"require_close_notify": False}},
-        stream_context={"certificate": ca.server.certificate, "private_key": ca.server.private_key},
+        stream_context=ca.server.settings,
         started=lambda event: asked.append(
             ask(
                 executor, f"tls://localhost:{event.metadata.local_address[1]}",

@@ -302,3 +302,18 @@ def test_one_more_attempt_of_one_socket_is_not_the_next_ones(
         )  # fmt: skip
     assert seen == [stage, stage]
     assert [when for when, _ in second.timeouts] == [stage]
+
+
+@pytest.mark.parametrize("name", ["request_timeout", "io_timeout", "connection_timeout"])
+def test_a_time_out_set_when_the_life_ends_is_late_for_nobody(executor: RequestExecutor, name: str) -> None:
+    """In the EXCEPTION handler of a socket that never had a connection, while another one goes on."""
+    ended = add(
+        executor, None, ReadOperation(),
+        on={"EXCEPTION": lambda event: setattr(event.metadata, name, SHORT / 2)},
+    )  # fmt: skip
+    ours, theirs = pair()
+    with theirs:
+        going_on = add(executor, None, ReadOperation(), socket=ours, io_timeout=SHORT)
+        executor.execute_request()
+    assert ended.names == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+    assert going_on.timeouts == [("IO", "reading")]

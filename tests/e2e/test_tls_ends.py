@@ -182,7 +182,7 @@ def test_what_came_before_a_reset_is_delivered(executor: RequestExecutor, ca: Au
     threads: list[threading.Thread] = []
     talk(
         executor, f"{scheme}://127.0.0.1:0", ReadOperation(), socket=ServerSocket(),
-        stream_context={"certificate": ca.server.certificate, "private_key": ca.server.private_key},
+        stream_context=ca.server.settings,
         on={"CONNECTED": connected, "ACCEPT": accepted}, io_timeout=None,
     )  # fmt: skip
     assert logs[0].frames == [b"all"]

@@ -16,7 +16,7 @@ from evsockets import (
 )
 from support.certificates import Authority, server_side
 from support.service import Service, count_polls
-from support.wire import add, peer, read_to_end, talk
+from support.wire import add, peer, quietly, read_to_end, talk, tls_script
 
 
 @pytest.mark.parametrize("how", ["address", "operation"])
@@ -92,3 +92,32 @@ def test_the_local_address_is_the_last_attempts(executor: RequestExecutor, ca: A
         )  # fmt: skip
     assert log.timeouts == [("CONNECTION", "handshaking")]
     assert ours == clients[1:] and ours != clients[:1]
+
+
+@pytest.mark.parametrize("how", ["address", "operation", "pinned"])
+def test_a_name_in_the_common_name_only_is_none(executor: RequestExecutor, ca: Authority, how: str) -> None:
+    """RFC 9525, 6.3: the subject's common name is not looked at."""
+    context = server_side(ca, ca.common_name_only)
+    with peer(quietly(tls_script(context, read_to_end))) as server:
+        scheme = {"address": "tls", "operation": "tcp", "pinned": "tlsv1.3"}[how]
+        first: Any = WriteOperation(b"secret")
+        if how == "operation":
+            first = TlsHandshakeOperation(first)
+        log = talk(executor, server.url(scheme, "localhost"), first, stream_context={"ca_file": ca.ca_file})
+    assert isinstance(log.error, TlsHandshakeError) and "localhost" in str(log.error)
+    assert b"secret" not in server.results
+
+
+def test_a_context_of_ones_own_says_itself_what_it_verifies(executor: RequestExecutor, ca: Authority) -> None:
+    own = ssl.create_default_context(cafile=ca.ca_file)
+    own.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    with peer(tls_script(server_side(ca, ca.common_name_only), read_to_end)) as server:
+        url = server.url("tls", "localhost")
+        log = talk(executor, url, WriteOperation(b"x"), stream_context={"tls": own})
+    assert log.errors == [] and server.results == [b"x"]
+    assert own.hostname_checks_common_name  # as it was given
+    own.hostname_checks_common_name = False
+    with peer(quietly(tls_script(server_side(ca, ca.common_name_only), read_to_end))) as server:
+        url = server.url("tls", "localhost")
+        log = talk(executor, url, WriteOperation(b"x"), stream_context={"tls": own})
+    assert isinstance(log.error, TlsHandshakeError)

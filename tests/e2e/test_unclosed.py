@@ -37,7 +37,7 @@ def abandon(engine: str | Engine, ours: list[socket.socket]) -> weakref.ref[Requ
     executor.start_request()
     for _ in range(3):
         executor.turn(0.01)
-    assert len(executor.running()) == 3
+    assert len(executor._loop.running()) == 3
     return weakref.ref(executor)
 
 

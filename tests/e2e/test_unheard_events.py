@@ -8,6 +8,7 @@ import pytest
 
 from evsockets import EventType, RequestExecutor, events
 from support.scenes import KINDS, scene
+from support.sources import sources_only
 
 CLASSES = [
     kind for kind in vars(events).values()
@@ -15,6 +16,7 @@ CLASSES = [
 ]  # fmt: skip
 
 
+@sources_only
 @pytest.mark.parametrize("kind", KINDS)
 def test_never_built(executor: RequestExecutor, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     built: set[str] = set()

@@ -20,6 +20,16 @@ class Certificate:
     certificate: str
     private_key: str
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As a stream context takes it."""
+        return {"certificate": self.certificate, "private_key": self.private_key}
+
+    @property
+    def options(self) -> list[str]:
+        """As the command line takes it."""
+        return ["--certificate", self.certificate, "--key", self.private_key]
+
 
 class Authority:
     """A certificate authority in a folder.
@@ -32,25 +42,28 @@ class Authority:
         self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
         self._authority = trustme.CA()
-        self._issued: dict[tuple[tuple[str, ...], bool], Certificate] = {}
+        self._issued: dict[tuple[object, ...], Certificate] = {}
         self.ca_file = str(folder / "ca.pem")
         self._authority.cert_pem.write_to_path(self.ca_file)
 
-    def issue(self, *names: str, expired: bool = False) -> Certificate:
+    def issue(self, *names: str, expired: bool = False, common_name: str | None = None) -> Certificate:
         """A certificate for `names` (default: loopback), the same one for the same names."""
         names = names or LOOPBACK_NAMES
-        if (names, expired) not in self._issued:
+        wanted = (names, expired, common_name)
+        if wanted not in self._issued:
             now = datetime.datetime.now(datetime.UTC)
             leaf = self._authority.issue_cert(
-                *names, not_after=now - datetime.timedelta(days=1) if expired else None
+                *names,
+                not_after=now - datetime.timedelta(days=1) if expired else None,
+                common_name=common_name,
             )
             number = len(self._issued)
             chain = self._folder / f"leaf-{number}.pem"
             key = self._folder / f"leaf-{number}.key"
             chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
             leaf.private_key_pem.write_to_path(str(key))
-            self._issued[names, expired] = Certificate(str(chain), str(key))
-        return self._issued[names, expired]
+            self._issued[wanted] = Certificate(str(chain), str(key))
+        return self._issued[wanted]
 
     @property
     def server(self) -> Certificate:
@@ -67,6 +80,11 @@ class Authority:
     @property
     def wrong_host(self) -> Certificate:
         return self.issue("elsewhere.example.test")
+
+    @property
+    def common_name_only(self) -> Certificate:
+        """It names localhost as certificates did before they had a field for names."""
+        return self.issue("somebody@example.test", common_name="localhost")
 
     @property
     def stranger(self) -> Authority:

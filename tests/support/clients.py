@@ -7,37 +7,18 @@ from typing import Any
 
 from evsockets import (
     ClientSocket,
-    Event,
     EventType,
     FixedLengthFramePicker,
     MarkerFramePicker,
     ReadEvent,
     ReadOperation,
     RequestExecutor,
+    RespFramePicker,
     WriteOperation,
 )
 
 LINE = MarkerFramePicker(None, b"\r\n")
 HEADERS = MarkerFramePicker(None, b"\r\n\r\n")
-
-
-class Recorder:
-    """A handler that keeps every event; `names()` are what a test compares."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def __call__(self, event: Event) -> None:
-        self.events.append(event)
-
-    def of(self, kind: EventType, socket: object = None) -> list[Any]:
-        return [e for e in self.events if e.type is kind and (socket is None or e.socket is socket)]
-
-    def names(self, socket: object = None) -> list[str]:
-        return [e.type.name for e in self.events if socket is None or e.socket is socket]
-
-    def exceptions(self) -> list[Exception]:
-        return [e.exception for e in self.of(EventType.EXCEPTION)]
 
 
 def begin(executor: RequestExecutor, conversation: Any, socket: Any = None, **metadata: Any) -> Any:
@@ -116,16 +97,20 @@ class Get:
 class Resp:
     """A Redis conversation: sends all commands at once and reads as many replies.
 
-    `replies` holds bytes for strings and status lines, int for numbers, None for nil, and an
-    `Exception` for an error reply; arrays are flattened.
+    `replies` holds what they mean; an error is an exception.
     """
+
+    READ = ReadOperation(RespFramePicker())
 
     def __init__(self, *commands: tuple[bytes, ...]) -> None:
         self.replies: list[Any] = []
-        self._missing = len(commands)
-        self._bulk = False
-        self.operation = WriteOperation(map(self._encode, commands), then=ReadOperation(LINE))
+        self._commands = len(commands)
+        self.operation = WriteOperation(map(self._encode, commands), then=self.READ)
         self.handler = {EventType.READ: self._on_read}
+
+    def more(self, number: int) -> None:
+        """So many come that are no replies."""
+        self._commands += number
 
     @staticmethod
     def _encode(command: tuple[bytes, ...]) -> bytes:
@@ -133,25 +118,6 @@ class Resp:
         return b"*%d\r\n%b" % (len(command), parts)
 
     def _on_read(self, event: ReadEvent) -> None:
-        data = event.frame.data[:-2]
-        if self._bulk:
-            self._bulk = False
-            self._add(data)
-        else:
-            kind, rest = data[:1], data[1:]
-            if kind == b"$" and int(rest) >= 0:
-                self._bulk = True
-                event.next_is_read(FixedLengthFramePicker(int(rest) + 2))
-                return
-            if kind == b"*":
-                self._missing += int(rest) - 1
-            elif kind == b"-":
-                self._add(Exception(rest.decode()))
-            else:
-                self._add({b"+": rest, b"$": None}[kind] if kind != b":" else int(rest))
-        if self._missing > 0:
-            event.next_is_read(LINE)
-
-    def _add(self, reply: Any) -> None:
-        self.replies.append(reply)
-        self._missing -= 1
+        self.replies.append(event.frame.value)
+        if len(self.replies) < self._commands:
+            event.next_is(self.READ)

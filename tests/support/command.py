@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import pty
 import selectors
@@ -16,7 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import evsockets
+from evsockets.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
+#: Where the package lies that is tested: an installation, or the checkout.
+TESTED = Path(evsockets.__file__).parents[1]
 #: Seconds after which a command hangs, as far as the tests are concerned.
 HANGS = 60
 
@@ -24,7 +30,7 @@ HANGS = 60
 def environment(**more: str) -> dict[str, str]:
     """The environment of a command: ours, with the project importable and no engine prescribed."""
     values = {name: value for name, value in os.environ.items() if name != "EVSOCKETS_ENGINE"}
-    path = os.pathsep.join(filter(None, [str(ROOT), values.get("PYTHONPATH", "")]))
+    path = os.pathsep.join(filter(None, [str(TESTED), values.get("PYTHONPATH", "")]))
     return {**values, "PYTHONPATH": path, "PYTHONWARNINGS": "error", "COLUMNS": "160", **more}
 
 
@@ -37,12 +43,20 @@ def run(*command: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 def run_command(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run `evsockets` with `arguments` to its end; `more` goes into its environment."""
-    return run(sys.executable, "-m", "evsockets", *arguments, **more)
+    return run(sys.executable, "-P", "-m", "evsockets", *arguments, **more)
+
+
+def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """As `run_command`, in this process: for what is refused before anything runs."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        status = main(arguments)
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
 def run_python(code: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run Python code, as indented as it stands in a test, to its end; `more` goes into its environment."""
-    return run(sys.executable, "-c", textwrap.dedent(code), *arguments, **more)
+    return run(sys.executable, "-P", "-c", textwrap.dedent(code), *arguments, **more)
 
 
 def run_on_terminal(*command: str, columns: int, **more: str) -> tuple[int, str]:

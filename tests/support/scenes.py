@@ -64,8 +64,8 @@ class Scene:
         self.socket: Any = None
         self._stack = stack
 
-    def prepare(self, callback: Callable[[Any], Any]) -> Log:
-        """Add the socket."""
+    def prepare(self, callback: Callable[[Any], Any], **more: Any) -> Log:
+        """Add the socket; `more` are keywords of `add_socket`."""
         kind = self.kind
         on = {kind: callback}
         if kind == "ACCEPT":
@@ -73,7 +73,7 @@ class Scene:
 
             self.log = add(
                 self.executor, "tcp://127.0.0.1:0", ReadOperation(), socket=self.socket,
-                on={"CONNECTED": self.knock, **on},
+                on={"CONNECTED": self.knock, **on}, **more,
             )  # fmt: skip
             self.log.metadata.io_timeout = None
             return self.log
@@ -83,7 +83,6 @@ class Scene:
         self._stack.enter_context(theirs)
         self.peer = theirs
         operation: Any = ReadOperation(FixedLengthFramePicker(2))
-        more: dict[str, Any] = {}
         if kind == "OOB":
             theirs.send(b"!", socket.MSG_OOB)
             theirs.sendall(b"xy")

@@ -12,6 +12,7 @@ import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,20 @@ def can_connect(family: int, address: object) -> Callable[[], bool]:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.settimeout(1)
             return probe.connect_ex(address) == 0  # type: ignore[arg-type]
+
+    return ask
+
+
+def answers(family: int, address: object, question: bytes, answer: bytes) -> Callable[[], bool]:
+    """A question for `started`: does it answer `question` as it does when it is ready?"""
+
+    def ask() -> bool:
+        with socket.socket(family, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+            probe.settimeout(1)
+            probe.connect(address)  # type: ignore[arg-type]
+            probe.sendall(question)
+            return probe.recv(len(answer), socket.MSG_WAITALL) == answer
+        return False
 
     return ask
 
@@ -172,12 +187,16 @@ class Redis:
 
 
 @contextmanager
-def redis(folder: Path) -> Iterator[Redis]:
+def redis(folder: Path, *options: str) -> Iterator[Redis]:
     program = need("redis-server")
     port, path = free_port(), str(folder / "redis.sock")
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", path]
-    command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
-    ready = can_connect(socket.AF_INET, ("127.0.0.1", port)), can_connect(socket.AF_UNIX, path)
+    command += ["--save", "", "--appendonly", "no", "--dir", str(folder), *options]
+    # It listens before it answers: while it begins, and to one client after the other.
+    ready = [
+        answers(family, address, b"PING\r\n", b"+PONG\r\n")
+        for family, address in ((socket.AF_INET, ("127.0.0.1", port)), (socket.AF_UNIX, path))
+    ]
     with started(command, folder / "redis.log", *ready):
         yield Redis(port, path)
 
@@ -262,6 +281,82 @@ def dovecot(folder: Path, ca: Authority) -> Iterator[int]:
 
     with started([program, "-F", "-c", str(config)], folder / "dovecot.log", greets):
         yield port
+
+
+@dataclass(frozen=True)
+class Exim:
+    """The port, and where the mail is put."""
+
+    port: int
+    mailbox: Path
+
+
+@contextmanager
+def exim(folder: Path, ca: Authority) -> Iterator[Exim]:
+    """An SMTP server with STARTTLS, behind which the user `tester` logs in with the password `secret`."""
+    program = need("exim4")
+    if os.geteuid() != 0:
+        pytest.skip("exim4 is run as root here")
+    # In a folder of its own: pytest closes its own one to others whenever a run begins.
+    with tempfile.TemporaryDirectory(prefix="evsockets-exim-") as spool:
+        Path(spool).chmod(0o711)
+        yield from _exim(program, folder, Path(spool), ca)
+
+
+def _exim(program: str, folder: Path, spool: Path, ca: Authority) -> Iterator[Exim]:
+    port = free_port()
+    for name, source in (("leaf.pem", ca.server.certificate), ("leaf.key", ca.server.private_key)):
+        shutil.copy(source, spool / name)
+        shutil.chown(spool / name, "nobody", "nogroup")
+    shutil.chown(spool, "nobody", "nogroup")
+    config = spool / "exim.conf"
+    config.write_text(
+        f"""
+        primary_hostname = localhost
+        spool_directory = {spool}
+        log_file_path = {spool}/%slog
+        exim_user = nobody
+        exim_group = nogroup
+        never_users =
+        daemon_smtp_ports = {port}
+        local_interfaces = 127.0.0.1
+        domainlist local_domains = localhost
+        acl_smtp_rcpt = rcpt
+        acl_smtp_data = accept
+        host_lookup =
+        rfc1413_query_timeout = 0s
+        tls_advertise_hosts = *
+        tls_certificate = {spool}/leaf.pem
+        tls_privatekey = {spool}/leaf.key
+        auth_advertise_hosts = ${{if def:tls_in_cipher{{*}}{{}}}}
+        begin acl
+        rcpt:
+          deny message = log in first
+               !authenticated = *
+          accept domains = +local_domains
+          deny message = relay not permitted
+        begin routers
+        local:
+          driver = accept
+          transport = file
+        begin transports
+        file:
+          driver = appendfile
+          file = {spool}/mail
+          user = nobody
+          group = nogroup
+        begin authenticators
+        plain:
+          driver = plaintext
+          public_name = PLAIN
+          server_prompts = :
+          server_condition = ${{if and{{{{eq{{$auth2}}{{tester}}}}{{eq{{$auth3}}{{secret}}}}}}}}
+          server_set_id = $auth2
+        """
+    )
+    ready = can_connect(socket.AF_INET, ("127.0.0.1", port))
+    with started([program, "-C", str(config), "-bdf"], folder / "exim.log", ready):
+        yield Exim(port, spool / "mail")
 
 
 @contextmanager

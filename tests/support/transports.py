@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from evsockets.configuration import StreamContext
-from evsockets.transports.listener import Listener, adopt
+from evsockets.transports.adopted import adopt
+from evsockets.transports.listener import Listener
 
 #: Milliseconds after which a test hangs.
 LIMIT = 60_000

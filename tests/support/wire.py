@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from evsockets import ClientSocket, EventType, Operation, RequestExecutor
@@ -134,35 +135,49 @@ def tls_script(
     return run
 
 
+def by_name(on: Any) -> Callable[[Any], object]:
+    """A handler of every event: `on` is one, or has one by the name (or type) of each event it takes."""
+    if callable(on):
+        return on  # type: ignore[no-any-return]
+    callbacks = {getattr(kind, "name", kind): callback for kind, callback in on.items()}
+    return lambda event: callbacks[event.type.name](event) if event.type.name in callbacks else None
+
+
 class Log:
-    """What the handlers of one socket were told."""
+    """A handler that keeps every event it is told, and what tests compare of them."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.metadata: Any = None
 
-    def handler(
-        self, on: Mapping[str, Callable[[Any], Any]] | None = None, oob: bool = False
-    ) -> dict[Any, Any]:
-        """A mapping that logs everything (urgent bytes only with `oob`) and then asks `on[name]`."""
-        on = dict(on or {})
-        types = [kind for kind in EventType if oob or kind is not EventType.OOB or "OOB" in on]
-        result: dict[Any, Any] = {kind: [self.events.append] for kind in types}
-        for name, callback in on.items():
-            result[EventType[name]].append(callback)
-        return result
+    def __call__(self, event: Any) -> None:
+        self.events.append(event)
+
+    def handler(self, on: Any = None, oob: bool = False) -> dict[Any, Any]:
+        """A mapping that logs everything (urgent bytes only with `oob`) and then asks `on`, a callable or
+        callables by the event's name."""
+        oob = oob or (not callable(on) and "OOB" in (on or {}))
+        then = by_name(on or {})
+        return {kind: [self, then] for kind in EventType if oob or kind is not EventType.OOB}
 
     @property
     def names(self) -> list[str]:
         return [event.type.name for event in self.events]
 
+    def names_of(self, socket: object) -> list[str]:
+        """Of a log of several sockets, the events of this one."""
+        return [event.type.name for event in self.events if event.socket is socket]
+
+    def of(self, kind: EventType | str) -> list[Any]:
+        return [event for event in self.events if kind in (event.type, event.type.name)]
+
     @property
     def frames(self) -> list[bytes]:
-        return [event.frame.data for event in self.events if event.type is EventType.READ]
+        return [event.frame.data for event in self.of("READ")]
 
     @property
     def errors(self) -> list[Any]:
-        return [event.exception for event in self.events if event.type is EventType.EXCEPTION]
+        return [event.exception for event in self.of("EXCEPTION")]
 
     @property
     def error(self) -> Any:
@@ -172,7 +187,7 @@ class Log:
 
     @property
     def timeouts(self) -> list[tuple[str, str]]:
-        return [(event.when.name, event.phase) for event in self.events if event.type is EventType.TIMEOUT]
+        return [(event.when.name, event.phase) for event in self.of("TIMEOUT")]
 
 
 def add(
@@ -181,12 +196,13 @@ def add(
     operation: Operation,
     *,
     socket: Any = None,
-    on: Mapping[str, Callable[[Any], Any]] | None = None,
+    on: Any = None,
     oob: bool = False,
+    log: Log | None = None,
     **metadata: Any,
 ) -> Log:
     """Add a socket with a `Log` as its handler."""
-    log = Log()
+    log = Log() if log is None else log
     if address is not None:
         metadata["address"] = address
     metadata = {"io_timeout": PATIENCE, "connection_timeout": PATIENCE, **metadata}
@@ -203,8 +219,35 @@ def talk(executor: RequestExecutor, address: str | None, operation: Operation, *
     return log
 
 
+#: The fixture `secure`.
+Secure = Callable[..., tuple[Log, list[Any]]]
+
+
 def pair() -> tuple[ClientSocket, socket.socket]:
     """An adopted client and its peer, a blocking socket with a time-out."""
     ours, theirs = socket.socketpair()
     theirs.settimeout(PATIENCE)
     return ClientSocket.from_socket(ours), theirs
+
+
+def tcp_pair(receive_buffer: int = 65_536) -> tuple[ClientSocket, socket.socket]:
+    """As `pair`, over TCP; the peer's kernel keeps about `receive_buffer` bytes for it."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    theirs.settimeout(PATIENCE)
+    return ClientSocket.from_socket(ours), theirs
+
+
+def packet_pair() -> tuple[ClientSocket, socket.socket]:
+    """A client, each of whose sends is one packet for its peer: a kind of socket nobody else can adopt."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.settimeout(PATIENCE)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    client = ClientSocket()
+    client._adopted = _socket.socket(-1, -1, -1, ours.detach())
+    client._adopted.setblocking(False)
+    return client, theirs

@@ -10,8 +10,16 @@ from typing import Any
 
 import pytest
 
-from evsockets.checks import check_duration, check_speed, nearest, parse_bind
-from evsockets.configuration import WAIT_FOREVER, Configuration, StreamContext, check_timeout
+from evsockets.configuration import (
+    WAIT_FOREVER,
+    Configuration,
+    StreamContext,
+    stream_context_of,
+    tls_settings_of,
+)
+from evsockets.validation import check_duration, check_speed, check_timeout, nearest, parse_bind
+
+PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
 
 
 def test_timeouts() -> None:
@@ -59,6 +67,7 @@ def test_configuration_defaults() -> None:
     assert configuration.min_send_speed is None
     assert configuration.min_send_speed_duration is None
     assert configuration.isolate_handler_errors is False
+    assert configuration.resolver_threads == 64
 
 
 def test_configuration_keeps_what_is_given() -> None:
@@ -115,17 +124,23 @@ def test_configuration_checks_the_rest() -> None:
         Configuration(stream_context="tls")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="isolate_handler_errors"):
         Configuration(isolate_handler_errors=1)  # type: ignore[arg-type]
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="resolver_threads"):
+            Configuration(resolver_threads=wrong)
+    for kind in (None, 1.5, True, "4"):
+        with pytest.raises(TypeError, match="resolver_threads"):
+            Configuration(resolver_threads=kind)  # type: ignore[arg-type]
 
 
 def test_stream_context_of() -> None:
     context = StreamContext(backlog=5)
-    assert StreamContext.of(context) is context
-    assert StreamContext.of({"backlog": 5}) == context
-    assert StreamContext.of(None) == StreamContext() == StreamContext.of({})
+    assert stream_context_of(context) is context
+    assert stream_context_of({"backlog": 5}) == context
+    assert stream_context_of(None) == StreamContext() == stream_context_of({})
     with pytest.raises(TypeError, match="unknown stream context setting 'bind_too', did you mean 'bind_to'"):
-        StreamContext.of({"bind_too": "127.0.0.1"})
+        stream_context_of({"bind_too": "127.0.0.1"})
     with pytest.raises(TypeError, match="a stream context is a StreamContext or a mapping, not str"):
-        StreamContext.of("bind_to")  # type: ignore[arg-type]
+        stream_context_of("bind_to")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         StreamContext(5)  # type: ignore[arg-type, call-arg]
     with pytest.raises(AttributeError):
@@ -135,15 +150,32 @@ def test_stream_context_of() -> None:
 def test_stream_context_is_a_value() -> None:
     tls = ssl.create_default_context()
     first = StreamContext(alpn_protocols=["h2", "http/1.1"], bind_to=("", 0))  # type: ignore[arg-type]
-    second = StreamContext.of({"alpn_protocols": ("h2", "http/1.1"), "bind_to": ["", 0]})
+    second = stream_context_of({"alpn_protocols": ("h2", "http/1.1"), "bind_to": ["", 0]})
     assert first == second
     assert hash(first) == hash(second)
-    assert first.tls_settings == second.tls_settings
+    assert tls_settings_of(first) == tls_settings_of(second)
     assert first.alpn_protocols == ("h2", "http/1.1")
-    assert StreamContext(tls=tls).tls_settings != StreamContext().tls_settings
-    assert StreamContext(backlog=1).tls_settings == StreamContext().tls_settings
+    assert tls_settings_of(StreamContext(tls=tls)) != tls_settings_of(StreamContext())
+    assert tls_settings_of(StreamContext(backlog=1)) == tls_settings_of(StreamContext())
     for name, value in {"verify": False, "ca_file": "x", "server_hostname": "x"}.items():
-        assert StreamContext.of({name: value}).tls_settings != StreamContext().tls_settings
+        assert tls_settings_of(stream_context_of({name: value})) != tls_settings_of(StreamContext())
+
+
+def test_stream_context_options() -> None:
+    context = StreamContext(options=[[1, 2, True], (1, 3, bytearray(b"x"))])  # type: ignore[list-item, arg-type]
+    assert context.options == ((1, 2, 1), (1, 3, b"x"))
+    assert context == stream_context_of({"options": ((1, 2, 1), (1, 3, b"x"))}) and hash(context)
+    assert not context._usual and StreamContext(options=())._usual
+    with pytest.raises(TypeError, match=r"the value of \(1, 2, None\) must be an int or bytes"):
+        StreamContext(options=[(1, 2, None)])  # type: ignore[list-item, arg-type]
+
+
+def test_stream_context_certificates() -> None:
+    assert StreamContext(ca_data=PEM.encode()) == StreamContext(ca_data=PEM)
+    assert StreamContext(ca_data="\xfc" + PEM).ca_data == "?" + PEM
+    assert tls_settings_of(StreamContext(ca_data=PEM)) != tls_settings_of(StreamContext())
+    with pytest.raises(ValueError, match=r"is for ca_file=, and ssl\.DER_cert_to_PEM_cert\(\) makes PEM"):
+        StreamContext(ca_data=b"0\x82")
 
 
 def test_stream_context_paths() -> None:
@@ -158,6 +190,7 @@ def test_stream_context_paths() -> None:
         {"verify": True},
         {"verify": False},
         {"ca_file": "x"},
+        {"ca_data": PEM},
         {"certificate": "x"},
         {"certificate": "x", "private_key": "x"},
     ],
@@ -209,6 +242,23 @@ def test_a_ready_context_goes_with_the_rest() -> None:
         ({"verify": 1}, ValueError),
         ({"verify": []}, ValueError),
         ({"ca_file": 5}, TypeError),
+        ({"ca_data": 5}, TypeError),
+        ({"ca_data": "/etc/ca.pem"}, ValueError),
+        ({"ca_data": b"0\x82\x03"}, ValueError),
+        ({"connect_datagrams": 0}, TypeError),
+        ({"options": "keepalive"}, TypeError),
+        ({"options": 5}, TypeError),
+        ({"options": [(1, 2)]}, TypeError),
+        ({"options": [5]}, TypeError),
+        ({"options": {"a": 1}}, TypeError),
+        ({"options": [("1", 2, 3)]}, TypeError),
+        ({"options": [(1, None, 3)]}, TypeError),
+        ({"options": [(1, True, 3)]}, TypeError),
+        ({"options": [(1, 2, "3")]}, TypeError),
+        ({"options": [(1, 2, None)]}, TypeError),
+        ({"options": [(1, 2, 1.5)]}, TypeError),
+        ({"options": [(-1, 2, 3)]}, ValueError),
+        ({"options": [(1, 2, 2**31)]}, ValueError),
         ({"private_key": "x"}, ValueError),
     ],
 )

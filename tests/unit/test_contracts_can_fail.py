@@ -31,8 +31,6 @@ class Rereading(FramePicker):
 
 
 class TestRereading(PickerContract):
-    large_size = 8 * 1024 * 1024
-
     def make_picker(self):
         return Rereading()
 
@@ -41,6 +39,21 @@ class TestRereading(PickerContract):
 
     def make_large(self, size):
         return LargeStream(Rereading(), bytes(size - 1) + b"\\n")
+
+
+class Spelling(FramePicker):
+    def pick(self, inbox, ended):
+        for number, byte in enumerate(inbox.peek(len(inbox)), 1):
+            if byte == 10:
+                return Frame(inbox.take(number))
+
+
+class TestSpelling(TestRereading):
+    def make_picker(self):
+        return Spelling()
+
+    def make_large(self, size):
+        return LargeStream(Spelling(), bytes(size - 1) + b"\\n")
 
 
 class TestNothingToProve(PickerContract):
@@ -98,9 +111,103 @@ def test_broken_ones_fail_and_say_why(tmp_path: Path) -> None:
     assert failed == {
         "TestCareless",
         "TestRereading",
+        "TestSpelling",
         "TestNothingToProve",
         "TestNoPicker",
         "TestNoEngine",
         "TestTheClassItself",
         "TestNoTime",
+    }
+
+
+BROKEN_ENGINES = """
+from evsockets.engines import SelectorsEngine, WatchError
+from evsockets.testing import EngineContract
+
+
+class Silent(SelectorsEngine):
+    def watch(self, fd, interest, token):
+        try:
+            super().watch(fd, interest, token)
+        except OSError:
+            pass
+
+
+class Late(SelectorsEngine):
+    def __init__(self):
+        super().__init__()
+        self.refused = None
+
+    def watch(self, fd, interest, token):
+        try:
+            super().watch(fd, interest, token)
+        except OSError as error:
+            self.refused = error
+
+    def poll(self, timeout):
+        batch = super().poll(timeout)  # as libev does: it waits first
+        if self.refused:
+            error, self.refused = self.refused, None
+            raise WatchError(error.errno, error.strerror, [])
+        return batch
+
+
+class Keeping(SelectorsEngine):
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def watch(self, fd, interest, token):
+        self.kept.append(token)
+        super().watch(fd, interest, token)
+
+
+class Deaf(SelectorsEngine):
+    def poll(self, timeout):
+        try:
+            return super().poll(timeout)
+        except OSError:
+            return []
+
+
+class TestSilent(EngineContract):
+    make_engine = staticmethod(Silent)
+
+
+class TestLate(EngineContract):
+    make_engine = staticmethod(Late)
+
+
+class TestKeeping(EngineContract):
+    make_engine = staticmethod(Keeping)
+
+
+class TestDeaf(EngineContract):
+    make_engine = staticmethod(Deaf)
+"""
+
+
+def test_each_late_promise_has_an_engine_that_breaks_it(tmp_path: Path) -> None:
+    """And keeps the others: no promise's test fails for another one's sake."""
+    (tmp_path / "test_broken.py").write_text(BROKEN_ENGINES)
+    chosen = "test_16 and False-1-28 or test_17 or test_18"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", chosen, "test_broken.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    failed = {
+        tuple(part[:7] if part[:5] == "test_" else part for part in line.split("::")[1:3])
+        for line in done.stdout.splitlines()
+        if line.startswith(("FAILED", "ERROR"))
+    }
+    assert failed == {
+        ("TestSilent", "test_16"),
+        ("TestLate", "test_16"),
+        ("TestKeeping", "test_17"),
+        ("TestDeaf", "test_18"),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from evsockets.address import public_address
 from evsockets.configuration import StreamContext
 from evsockets.errors import UnsupportedOperationError
-from evsockets.transports.datagram import DatagramReply, DatagramTransport, ServerDatagram
+from evsockets.transports.datagram import DatagramReply, DatagramTransport, ServerDatagram, _asked
 from evsockets.transports.listener import open_client_socket
 from support.transports import DEFAULT, Open, pair, wait
 
@@ -117,7 +118,7 @@ def test_a_reply_is_one_datagram_and_the_way_back(serve: Open, connect: Any) -> 
     assert reply.flush()
     wait(client)
     assert client.recv() == b"answer"
-    for refused in (reply.shutdown_write, lambda: reply.send_oob(b"x")):
+    for refused in (reply.shutdown_write, lambda: reply.send_out_of_band(b"x")):
         with pytest.raises(UnsupportedOperationError):
             refused()
     reply.close()
@@ -155,6 +156,25 @@ def test_multicast_v6(serve: Open) -> None:
     sending = StreamContext(multicast_interface=name)
     with closing(open_client_socket(socket.AF_INET6, socket.SOCK_DGRAM, sending)) as client:
         assert client.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF) == socket.if_nametoindex(name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sockaddr", "index"),
+    [
+        ("2001:db8::1", ("2001:db8::1", 53, 0, 0), 0),
+        ("fe80::1", ("fe80::1", 53, 0, 7), 7),  # means nothing without its interface
+        ("ff02::fb", None, 0),  # no address to answer from
+    ],
+)
+def test_where_an_ipv6_answer_comes_from(asked: str, sockaddr: tuple[Any, ...] | None, index: int) -> None:
+    packed = socket.inet_pton(socket.AF_INET6, asked)
+    kind = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO
+    found = _asked(*kind, packed + struct.pack("I", 7), True)
+    if sockaddr is None:
+        assert found is None
+    else:
+        assert found is not None and found.sockaddr(53) == sockaddr
+        assert found.control == [(*kind, packed + struct.pack("I", index))]
 
 
 def test_an_unknown_multicast_interface() -> None:

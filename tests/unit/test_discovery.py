@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from evsockets import RequestExecutor
 from evsockets.engines import READ, Engine, SelectorsEngine, available_engines, create_engine, discovery
 from evsockets.errors import EngineUnavailableError
 
@@ -88,12 +89,14 @@ def plug(monkeypatch: pytest.MonkeyPatch) -> Plug:
     monkeypatch.delenv("EVSOCKETS_ENGINE", raising=False)
     entries: list[EntryPoint] = []
     monkeypatch.setattr(discovery, "entry_points", lambda *, group: list(entries))
+    monkeypatch.setattr(discovery, "_installed", None)
 
     def plug(**values: str) -> None:
         for name, value in values.items():
             entry = EntryPoint(name, value, discovery.GROUP)
             vars(entry)["dist"] = _Dist(f"evsockets-{name}")
             entries.append(entry)
+        discovery._installed = None
 
     return plug
 
@@ -159,7 +162,7 @@ def test_what_fails_when_made_is_unavailable(plug: Plug) -> None:
 def test_unknown_names_list_the_known_and_the_nearest(plug: Plug) -> None:
     plug(working=here("Working"))
     with pytest.raises(
-        EngineUnavailableError, match="did you mean 'selectors'.*gevent, libev, selectors, working"
+        EngineUnavailableError, match="did you mean 'selectors'.*gevent, libev, libevent, selectors, working"
     ):
         create_engine("selector")
     with pytest.raises(EngineUnavailableError, match="did you mean 'epoll'"):
@@ -178,7 +181,7 @@ def test_a_variant_where_there_are_none(plug: Plug) -> None:
 
 def test_official_engines_say_what_to_install(plug: Plug) -> None:
     known = available_engines()
-    for name in ("libev", "gevent"):
+    for name in ("libev", "libevent", "gevent"):
         assert known[name] == f'not installed; install it with: pip install "evsockets[{name}]"'
 
 
@@ -257,3 +260,58 @@ def test_a_subclass_counts_its_own_calls() -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+@pytest.fixture
+def reads(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for each time that the installed distributions are gone through."""
+    plug(libev=here("Working"), working=here("Working"), broken=here("NotThere"))
+    found: list[str] = []
+    read = discovery.entry_points
+
+    def counting(*, group: str) -> Any:
+        found.append(group)
+        return read(group=group)
+
+    monkeypatch.setattr(discovery, "entry_points", counting)
+    return found
+
+
+def test_what_is_installed_is_read_once(reads: list[str]) -> None:
+    """However many executors are made, on whatever engine, and whatever is asked meanwhile."""
+    for _ in range(3):
+        for name in ("selectors", "selectors:poll", "working", "libev", None):
+            with RequestExecutor(name) as executor:
+                executor.execute_request()
+        for name in ("broken", "unknown", "gevent"):
+            with pytest.raises(EngineUnavailableError):
+                RequestExecutor(name)
+        available_engines()
+    assert len(reads) == 1
+
+
+def test_a_fixed_engine_needs_no_reading(reads: list[str]) -> None:
+    RequestExecutor("selectors").close()
+    assert reads == []
+
+
+def test_it_is_read_again_when_asked(reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "later" not in available_engines()
+    entry = EntryPoint("later", here("Working"), discovery.GROUP)
+    monkeypatch.setattr(discovery, "entry_points", lambda *, group: [entry])
+    assert "later" not in available_engines()
+    assert available_engines(refresh=True)["later"] is None
+    create_engine("later").close()
+
+
+def test_a_reading_that_failed_is_no_reading(reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of descriptors: told, and tried again by the next one."""
+    with monkeypatch.context() as patched:
+
+        def out_of_descriptors(*args: Any) -> int:
+            raise OSError(24, "Too many open files")
+
+        patched.setattr(discovery.os, "open", out_of_descriptors)
+        with pytest.raises(EngineUnavailableError, match="cannot be read"):
+            create_engine("working")
+    create_engine("working").close()

@@ -113,7 +113,7 @@ def test_left_over_bytes_are_offered_to_the_next_picker(data, cuts, lengths):
     pickers = [FixedLengthFramePicker(length) for length in lengths]
     inbox, frames = Inbox(), []
     for begin, end in itertools.pairwise(edges):
-        inbox.append(data[begin:end])
+        inbox._append(data[begin:end])
         while pickers and (frame := pickers[0].pick(inbox, False)) is not None:
             frames.append(frame.data)
             pickers.pop(0)
@@ -130,7 +130,7 @@ def test_marker_frames_do_not_depend_on_the_cut(data, both, cuts):
         inbox, frames = Inbox(), []
         try:
             for chunk in chunks:
-                inbox.append(chunk)
+                inbox._append(chunk)
                 while (frame := picker.pick(inbox, False)) is not None:
                     frames.append(frame.data)
         except FrameError as error:
@@ -202,14 +202,14 @@ def test_every_picker_asks_for_more_without_bytes():
 def test_raw_picker_gives_what_is_there():
     data = b"some data"
     inbox = Inbox(remote_address=ADDRESS)
-    inbox.append(data)
+    inbox._append(data)
     frame = RawFramePicker().pick(inbox, False)
     assert frame is not None
     assert frame.data is data
     assert frame.remote_address == ADDRESS
     assert RawFramePicker().pick(inbox, True) is None
     for part in (b"abcdef", b"gh", b"i"):
-        inbox.append(part)
+        inbox._append(part)
     inbox.drop(2)
     assert RawFramePicker().pick(inbox, True) == Frame(b"cdefghi", ADDRESS)
     assert len(inbox) == 0
@@ -255,7 +255,7 @@ def test_bytes_before_the_start_marker_are_not_gathered():
     picker = MarkerFramePicker(b"<start>", b"<end>", max_length=100)
     inbox = Inbox()
     for _ in range(1000):
-        inbox.append(b"no start <sta" * 10)
+        inbox._append(b"no start <sta" * 10)
         assert picker.pick(inbox, False) is None
         assert len(inbox) < len(b"<start>")
 
@@ -264,7 +264,7 @@ def test_many_small_frames_in_one_chunk_do_not_copy_the_rest():
     for case_sensitive in (True, False):
         picker = MarkerFramePicker(None, b"a\n", case_sensitive=case_sensitive)
         inbox = Inbox()
-        inbox.append(b"0123a\n" * 10_000)
+        inbox._append(b"0123a\n" * 10_000)
         chunk = inbox._chunk
         for left in range(9_999, 0, -1):
             assert picker.pick(inbox, False) is not None
@@ -323,3 +323,11 @@ def test_no_limit():
 def test_misuse_is_named(make, error, word):
     with pytest.raises(error, match=word):
         make()
+
+
+def test_a_picker_without_pick_says_so():
+    class Lazy(FramePicker):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Lazy has no pick\(inbox, ended\)"):
+        Lazy().pick(Inbox(), False)

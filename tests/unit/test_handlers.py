@@ -22,7 +22,7 @@ from evsockets import (
     TlsDataFlushEventHandler,
     WriteOperation,
 )
-from evsockets.handlers import Dispatch
+from evsockets.core.dispatch import Dispatch
 from support.optional import library
 from support.wire import pair
 
@@ -175,17 +175,21 @@ def test_flush_of_the_first_alert() -> None:
 
 def test_only_a_change_brings_out_of_band_data_to_running_sockets() -> None:
     """A new socket's handlers are nobody else's affair: looking through the others would be quadratic."""
-    wanted: list[Dispatch] = []
+    wanted: list[Any] = []
     handler = CallbackEventHandler()
-    dispatch = Dispatch(handler, lambda: ([], None), wanted.append)
-    listening = Dispatch(lambda event: None, lambda: ([], None), wanted.append)
+    running: Any = SimpleNamespace(connected=True, dispatch=None)
+    loop: Any = SimpleNamespace(
+        handlers=EventMultiHandler(), solver=None, running=lambda: [running], want_out_of_band=wanted.append
+    )
+    running.dispatch = Dispatch(handler, loop)
+    listening = Dispatch(lambda event: None, loop)
     assert listening.oob is not None and wanted == []
     handler.add_handler({EventType.READ: print})
     assert wanted == []
     handler.add_handler({EventType.OOB: print})
-    assert wanted == [dispatch]
+    assert wanted == [running]
     handler.add_handler({EventType.OOB: repr})
-    assert wanted == [dispatch]
+    assert wanted == [running]
 
 
 def test_signals() -> None:

@@ -38,7 +38,7 @@ class TestEngineHowto(ENGINE["TestPollEngine"]):  # type: ignore[misc]
     pass
 
 
-class TestPickerHowto(PICKER["TestNetstringPicker"]):  # type: ignore[misc]
+class TestPickerHowto(PICKER["TestChunkPicker"]):  # type: ignore[misc]
     pass
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from evsockets import ClientSocket, EventType, ReadOperation, RequestExecutor
 from evsockets.context import ExecutionContext
+from evsockets.core.dispatch import resolve
 from evsockets.limits import (
     ConstantLimitationSolver,
     LimitationDecision,
-    LimitationSolver,
     NoLimitationSolver,
 )
 
@@ -121,7 +121,15 @@ def test_places_follow_the_sockets_that_run(history, limit):
 
 
 def test_solvers_see_every_event_unless_they_choose():
-    assert LimitationSolver.listens_to is None
+    class Watching(NoLimitationSolver):
+        def __call__(self, event):
+            pass
+
+    solver = Watching()
+    assert resolve(solver, EventType.READ) == [solver]
+    solver.listens_to = frozenset({"WRITE"})
+    assert resolve(solver, EventType.READ) == []
+    assert resolve(solver, EventType.WRITE) == [solver]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import pytest
 
 from evsockets.address import parse_address
 from evsockets.configuration import StreamContext
-from evsockets.transports.listener import Listener, adopt, open_client_socket, open_server
+from evsockets.transports.adopted import adopt, adopt_descriptor
+from evsockets.transports.listener import Listener, open_client_socket, open_server
 from evsockets.transports.stream import StreamTransport
 from evsockets.transports.unix_file import UnixSocketFile
 from support.transports import DEFAULT, Open, accepted, wait
@@ -99,7 +100,7 @@ def test_adopting(stack: ExitStack) -> None:
     read, write = os.pipe()
     try:
         with pytest.raises(OSError, match="non-socket"):
-            adopt(read)
+            adopt_descriptor(read)
         os.fstat(read)  # still ours
     finally:
         os.close(read)
@@ -116,7 +117,7 @@ def test_descriptor_servers(serve: Open, stack: ExitStack) -> None:
     assert taken.getsockname() == ("127.0.0.1", port)
     assert not taken.getblocking()
     idle = stack.enter_context(socket.socket())
-    with pytest.raises(OSError, match="no listening socket"):
+    with pytest.raises(OSError, match="not listening"):
         open_server(parse_address(f"fd://{idle.fileno()}", server=True), 0, None, DEFAULT)
     idle.getsockname()  # still open
     with pytest.raises(OSError, match="Bad file descriptor"):

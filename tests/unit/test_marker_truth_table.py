@@ -62,7 +62,7 @@ def test_row(row, cut):
     inbox = Inbox(remote_address=ADDRESS)
     found = None
     for chunk in chunks:
-        inbox.append(chunk)
+        inbox._append(chunk)
         if found is None:
             found = picker.pick(inbox, False)
     assert (found and found.data) == frame

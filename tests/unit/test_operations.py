@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 import pytest
 
@@ -41,19 +42,25 @@ def test_a_handshake_keeps_what_it_is_given() -> None:
     assert given.server_hostname == "h" and given.allow_leftover
 
 
+@pytest.mark.parametrize(("wrong", "error"), [(5, TypeError), (b"h", TypeError), ("", ValueError)])
+def test_a_handshake_with_a_wrong_name(wrong: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="server_hostname"):
+        TlsHandshakeOperation(server_hostname=wrong)
+
+
 def test_queues_of_a_duplex() -> None:
     """The head of each direction first; a foreign operation changes nothing."""
     duplex = ReadWriteOperation()
-    assert duplex.read_first and (duplex.reads, duplex.writes) == ((), ())
+    assert duplex.read_first and not (duplex._reads or duplex._writes)
     reads, writes = [ReadOperation() for _ in range(3)], [WriteOperation() for _ in range(3)]
     for read, write in zip(reads, writes, strict=True):
         duplex.schedule(write)
         duplex.schedule(read)
-    assert duplex.reads == tuple(reads) and duplex.writes == tuple(writes)
+    assert list(duplex._reads) == reads and list(duplex._writes) == writes
     for wrong in (NullOperation(), ReadWriteOperation(), None, b"x"):
         with pytest.raises(TypeError):
             duplex.schedule(wrong)  # type: ignore[arg-type]
-    assert duplex.reads == tuple(reads) and duplex.writes == tuple(writes)
+    assert list(duplex._reads) == reads and list(duplex._writes) == writes
 
 
 def test_pickers_of_reads() -> None:

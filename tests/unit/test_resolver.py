@@ -5,12 +5,13 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from evsockets.resolver import Resolver, Ticket, numeric
+from evsockets.opening.resolver import Resolver, Ticket
 from support.command import run_python
 
 LIMIT = 60.0
@@ -61,17 +62,11 @@ def resolvers() -> Iterator[Callable[..., Resolver]]:
 
 
 def keep_busy(resolver: Resolver, gate: Gate, done: Outcomes) -> None:
-    """A look-up for each of the four threads, all of them at the gate."""
+    """Four look-ups at the gate: what a resolver with `at_once=4` makes at a time."""
     for number in range(4):
         resolver.resolve(f"name{number}", 80, 1, done)
     for _ in range(4):
         gate.entered.get(timeout=LIMIT)
-
-
-def test_numeric_addresses_need_no_resolver() -> None:
-    assert numeric("127.0.0.1", 1) == [(socket.AF_INET, ("127.0.0.1", 1))]
-    assert numeric("::1", 1) == [(socket.AF_INET6, ("::1", 1, 0, 0))]
-    assert numeric("localhost", 1) is None
 
 
 def test_the_answer_comes_from_another_thread(resolvers: Callable[..., Resolver]) -> None:
@@ -124,7 +119,8 @@ def test_errors_are_outcomes(
 
     done = Outcomes()
     resolver = resolvers(lookup)
-    for _ in range(6):  # more than there are threads: none of them is lost
+    resolver._at_once = 1
+    for _ in range(3):  # the thread is not lost
         resolver.resolve("name", 80, 1, done)
         assert isinstance(done.get(), kind)
 
@@ -153,9 +149,9 @@ def test_identical_look_ups_in_flight_are_one(resolvers: Callable[..., Resolver]
     assert len(gate.calls) == 3
 
 
-def test_at_most_four_at_a_time_and_the_rest_in_order(resolvers: Callable[..., Resolver]) -> None:
+def test_a_bounded_number_at_a_time_and_the_rest_in_order(resolvers: Callable[..., Resolver]) -> None:
     gate, done = Gate(), Outcomes()
-    resolver = resolvers(gate)
+    resolver = resolvers(gate, at_once=4)
     for number in range(7):
         resolver.resolve(f"name{number}", 80, 1, done)
     first = {gate.entered.get(timeout=LIMIT) for _ in range(4)}
@@ -177,7 +173,6 @@ def test_a_cancelled_look_up_is_not_told(resolvers: Callable[..., Resolver]) -> 
     gate.entered.get(timeout=LIMIT)
     ticket.cancel()
     ticket.cancel()
-    assert ticket.cancelled
     gate.open.release()
     other.get()
     assert done.queue.empty()
@@ -185,7 +180,7 @@ def test_a_cancelled_look_up_is_not_told(resolvers: Callable[..., Resolver]) -> 
 
 def test_a_cancelled_look_up_in_the_queue_is_not_made(resolvers: Callable[..., Resolver]) -> None:
     gate, done = Gate(), Outcomes()
-    resolver = resolvers(gate)
+    resolver = resolvers(gate, at_once=4)
     keep_busy(resolver, gate, done)
     resolver.resolve("late", 80, 1, done).cancel()
     gate.open.release(4)
@@ -197,9 +192,33 @@ def test_a_cancelled_look_up_in_the_queue_is_not_made(resolvers: Callable[..., R
     done.get()
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_cancelling_costs_the_same_however_many_wait(
+    resolvers: Callable[..., Resolver], shared: bool
+) -> None:
+    """Last in, first out, and every other one."""
+    gate, done = Gate(), Outcomes()
+    resolver = resolvers(gate, at_once=1)
+    resolver.resolve("busy", 80, 1, done)
+    gate.entered.get(timeout=LIMIT)
+
+    def cancelled(count: int) -> float:
+        names = ["name"] * count if shared else [f"name{number}" for number in range(count)]
+        tickets = [resolver.resolve(name, 80, 1, done) for name in names]
+        began = time.thread_time()
+        for ticket in [*tickets[::-2], *tickets[::2]]:
+            ticket.cancel()
+        return (time.thread_time() - began) / count
+
+    few, many = (min(cancelled(count) for _ in range(3)) for count in (1_000, 16_000))
+    assert many < 4 * few, f"{few * 1e6:.1f} us for each of 1,000, {many * 1e6:.1f} us for each of 16,000"
+    gate.open.release()
+    done.get()
+
+
 def test_close_forgets_everybody() -> None:
     gate, done = Gate(), Outcomes()
-    resolver = Resolver(gate)
+    resolver = Resolver(gate, at_once=4)
     keep_busy(resolver, gate, done)
     resolver.resolve("name4", 80, 1, done)
     resolver.close()
@@ -225,11 +244,11 @@ def test_one_callers_trouble_is_not_anothers(resolvers: Callable[..., Resolver])
     done.get()
 
 
-@pytest.mark.parametrize("arguments", [(), (None,), ("a", None)])
-def test_somebody_else_runs_the_look_ups(
-    resolvers: Callable[..., Resolver], arguments: tuple[Any, ...]
-) -> None:
-    waiting: list[tuple[Callable[[], object], Callable[..., object]]] = []
+Run = list[tuple[Callable[[], Any], Callable[..., object]]]
+
+
+def test_somebody_else_runs_the_look_ups(resolvers: Callable[..., Resolver]) -> None:
+    waiting: Run = []
     done = Outcomes()
     calls = []
 
@@ -237,18 +256,34 @@ def test_somebody_else_runs_the_look_ups(
         calls.append(given)
         return ANSWER
 
-    resolver = resolvers(lookup, lambda function, finished: waiting.append((function, finished)))
+    resolver = resolvers(lookup, lambda *pair: waiting.append(pair))
     resolver.resolve("name", 80, 1, done)
     resolver.resolve("name", 80, 1, done)
     assert len(waiting) == 1
     function, finished = waiting.pop()
-    function()
+    found = function()
     assert calls == [("name", 80, 0, 1)]
     assert done.queue.empty()
-    finished(*arguments)
-    finished(*arguments)
-    assert done.queue.qsize() == 2
+    finished(found)
+    finished(found)
+    assert [done.get() for _ in range(2)] == [[(socket.AF_INET, ("127.0.0.1", 80))]] * 2
+    assert done.queue.empty()
     assert done.threads == {threading.get_ident()}
+
+
+def test_somebody_else_is_given_a_bounded_number_at_a_time(resolvers: Callable[..., Resolver]) -> None:
+    waiting: Run = []
+    done = Outcomes()
+    resolver = resolvers(lambda *given: ANSWER, lambda *pair: waiting.append(pair), 2)
+    tickets = [resolver.resolve(f"name{number}", 80, 1, done) for number in range(5)]
+    tickets[2].cancel()
+    in_flight = []
+    while waiting:
+        in_flight.append(len(waiting))
+        function, finished = waiting.pop(0)
+        finished(function())
+        done.get()
+    assert in_flight == [2, 2, 2, 1]
 
 
 def test_somebody_else_gets_the_patched_look_up(
@@ -258,8 +293,7 @@ def test_somebody_else_gets_the_patched_look_up(
     done = Outcomes()
 
     def run(function: Callable[[], object], finished: Callable[..., object]) -> None:
-        function()
-        finished()
+        finished(function())
 
     resolvers(run=run).resolve("name", 80, 1, done)
     assert done.get() == [(socket.AF_INET, ("127.0.0.1", 80))]
@@ -287,7 +321,7 @@ def test_no_thread_to_be_had(resolvers: Callable[..., Resolver]) -> None:
 def test_a_hanging_look_up_does_not_delay_the_interpreters_exit() -> None:
     program = (
         "import threading\n"
-        "from evsockets.resolver import Resolver\n"
+        "from evsockets.opening.resolver import Resolver\n"
         "entered = threading.Event()\n"
         "def lookup(*arguments):\n"
         "    entered.set()\n"
@@ -298,30 +332,3 @@ def test_a_hanging_look_up_does_not_delay_the_interpreters_exit() -> None:
     )
     result = run_python(program)
     assert (result.returncode, result.stdout, result.stderr) == (0, "over\n", "")
-
-
-def test_a_forked_child_has_threads_of_its_own() -> None:
-    program = (
-        "import os, queue, threading\n"
-        "from evsockets.resolver import Resolver\n"
-        "entered = threading.Semaphore(0)\n"
-        "def lookup(host, *arguments):\n"
-        "    if host == 'hang':\n"
-        "        entered.release()\n"
-        "        threading.Event().wait()\n"
-        "    return [(2, 1, 6, '', ('127.0.0.1', 80))]\n"
-        "resolver = Resolver(lookup)\n"
-        "for port in range(4):\n"
-        "    resolver.resolve('hang', port, 1, print)\n"
-        "for _ in range(4):\n"
-        "    assert entered.acquire(timeout=60)\n"
-        "pid = os.fork()\n"
-        "if pid == 0:\n"
-        "    told = queue.Queue()\n"
-        "    resolver.resolve('name', 80, 1, told.put)\n"
-        "    print(told.get(timeout=60), flush=True)\n"
-        "    os._exit(0)\n"
-        "assert os.waitpid(pid, 0)[1] == 0\n"
-    )
-    result = run_python(program, PYTHONWARNINGS="ignore::DeprecationWarning")
-    assert (result.returncode, result.stdout) == (0, "[(2, ('127.0.0.1', 80))]\n"), result.stderr

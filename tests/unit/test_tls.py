@@ -6,6 +6,7 @@ import _socket
 import os
 import ssl
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -31,9 +32,9 @@ def test_round_trip(stack: ExitStack, ca: Authority, version: str) -> None:
         assert move(ours, theirs, data) == data
         assert move(theirs, ours, data) == data
     assert not ours.datagram
-    assert not ours.supports_urgent
+    assert not ours.supports_out_of_band
     with pytest.raises(UnsupportedOperationError):
-        ours.send_oob(b"x")
+        ours.send_out_of_band(b"x")
 
 
 def test_info(stack: ExitStack, ca: Authority, version: str) -> None:
@@ -50,7 +51,10 @@ def test_info(stack: ExitStack, ca: Authority, version: str) -> None:
     certificate = ours.info().peer_certificate
     assert certificate is not None
     assert ("DNS", "localhost") in certificate["subjectAltName"]
-    assert theirs.info().peer_certificate is None
+    assert theirs.info().peer_certificate is theirs.info().peer_certificate_der is None
+    data = ours.info().peer_certificate_der
+    assert data is not None
+    assert Path(ca.server.certificate).read_text().startswith(ssl.DER_cert_to_PEM_cert(data))
 
 
 def test_tiny_socket_buffers(stack: ExitStack, ca: Authority, version: str) -> None:

@@ -42,6 +42,12 @@ def test_client_defaults_are_safe(ca: Authority) -> None:
         assert context.verify_mode == ssl.CERT_REQUIRED
         assert context.check_hostname
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    text = Path(ca.ca_file).read_text()
+    given = client_context(StreamContext(ca_data=text))
+    assert client_context(StreamContext(ca_data=text.encode())) is given
+    assert len(given.get_ca_certs()) == 1 and given.verify_mode == ssl.CERT_REQUIRED
+    both = StreamContext(ca_data=text, ca_file=ca.stranger.ca_file)
+    assert len(client_context(both).get_ca_certs()) == 2
     open_to_all = client_context(StreamContext(verify=False))
     assert open_to_all.verify_mode == ssl.CERT_NONE
     assert not open_to_all.check_hostname

@@ -51,7 +51,7 @@ def test_verification_can_be_turned_off(stack: ExitStack, ca: Authority, version
 @pytest.mark.parametrize("given", [True, False])
 def test_client_certificates(stack: ExitStack, ca: Authority, version: str, verify: Any, given: bool) -> None:
     leaf = ca.client
-    settings = {"certificate": leaf.certificate, "private_key": leaf.private_key} if given else {}
+    settings = leaf.settings if given else {}
     ours, theirs = ends(stack, contexts(ca, version, settings, verify=verify, ca_file=ca.ca_file))
     if verify is True and not given:
         with pytest.raises(ssl.SSLError, match="did not return a certificate"):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evsockets.engines.base import READ, WRITE
-from evsockets.transports.listener import adopt
+from evsockets.transports.adopted import adopt
 from evsockets.transports.tls import TlsTransport
 from support.certificates import Authority
 from support.servers import need

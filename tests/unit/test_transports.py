@@ -81,10 +81,10 @@ def test_urgent_byte_is_found_in_its_place(serve: Open, connect: Any) -> None:
     listener = serve("tcp://127.0.0.1:0", DEFAULT)
     ours = StreamTransport(connect(listener))
     with closing(StreamTransport(accepted(listener)[0])) as theirs:
-        assert theirs.supports_urgent
+        assert theirs.supports_out_of_band
         theirs.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         assert ours.send(b"before") == 6
-        assert ours.send_oob(b"!") == 1
+        assert ours.send_out_of_band(b"!") == 1
         assert ours.send(b"after") == 5
         seen: list[tuple[bool, bytes]] = []
         while len(b"".join(data for _, data in seen)) < 12:
@@ -98,15 +98,15 @@ def test_urgent_byte_is_found_in_its_place(serve: Open, connect: Any) -> None:
         assert seen[0] == (False, b"before")
         for wrong in (b"", b"ab"):
             with pytest.raises(UnsupportedOperationError, match="one byte"):
-                ours.send_oob(wrong)
+                ours.send_out_of_band(wrong)
 
 
 def test_no_urgent_bytes_elsewhere(stack: ExitStack) -> None:
     for kind, make in ((socket.SOCK_STREAM, StreamTransport), (socket.SOCK_DGRAM, DatagramTransport)):
         transport = make(pair(stack, kind)[0])
-        assert not transport.supports_urgent
+        assert not transport.supports_out_of_band
         with pytest.raises(UnsupportedOperationError, match="tcp"):
-            transport.send_oob(b"x")
+            transport.send_out_of_band(b"x")
 
 
 # ---- clients' sockets and options

@@ -29,17 +29,20 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from evsockets.engines.base import READ, WRITE, Engine
+from evsockets.engines.base import READ, WRITE, Engine, WatchError
+from evsockets.errors import EngineError
 
 from .blocking import BlockingCalls
 
 _BOTH = READ | WRITE
+_GONE = 0, 0  # what the descriptor of a loop stands for that was closed
 _SIGNALS_EVERY = 50  # milliseconds, where the loop has to be woken for them (libuv)
 
 
@@ -64,6 +67,7 @@ class GeventEngine(Engine):
     """
 
     name = "gevent"
+    runs_others = True
 
     @classmethod
     def available(cls) -> str | None:
@@ -89,8 +93,10 @@ class GeventEngine(Engine):
         self._getcurrent: Callable[[], Any] = gevent.getcurrent
         self._get_ident: Callable[[], int] = get_original("_thread", "get_ident")
         self._hub: Any = None
+        self._home: Any = None  # the same hub, once all is ready there
         self._watches: dict[int, _Watch] = {}
         self._stopped: dict[_Watch, None] = {}  # to be started by the next poll
+        self._fresh: list[_Watch] = []  # started since the last poll: the loop may have had to give them up
         # The descriptors the loop noted in this iteration; the second where the events have to be looked at.
         self._fired: list[int] = []
         self._masks: dict[int, int] = {}
@@ -98,10 +104,12 @@ class GeventEngine(Engine):
         self._resuming = False  # whether the hub is inside `_end_of_iteration`, having switched to a poller
         self._rounds = -1  # iterations left until poll returns in any case; -1: no such limit
         self._expired = False
+        self._settling = 0  # iterations left until the kernel knows of every new watcher
         self._due, self._shortest = 0.0, 0.001
         self._timer: Any = None
+        self._kernel: tuple[int, int] | None = None
         self._native = True  # the compiled libev loop
-        self._scheduled = False  # on others: whether the end of the iteration is
+        self._scheduled: Any = None  # on others: the call that is the end of the iteration
         self._keeper: Any = None  # holds a reference on the loop while a poll waits
         self._idle: Any = None
         self._blocking = BlockingCalls()
@@ -123,31 +131,37 @@ class GeventEngine(Engine):
             raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
         if interest:
             os.get_blocking(fd)  # an OSError for a bad one: the loop finds out too late
-        known = self._watches.pop(fd, None)
+        # A signal handler may raise at any line. So a watcher is always known here while it is started: an
+        # unknown one that outlives its descriptor fails an assertion of libev's.
+        known = self._watches.get(fd)
         watcher = None if known is None else self._forget(known)
         if interest:
-            self._watches[fd] = watch = _Watch(fd, interest, token)
+            watch = _Watch(fd, interest, token)
             if watcher is not None:
                 # Set anew even to what it is: that tells libev that the number may be another file by now.
                 watcher.events = interest
                 watch.watcher = watcher
-            if self._waiting is None:
-                self._stopped[watch] = None
-            else:  # another greenlet waits in poll just now
+            self._watches[fd] = watch
+            self._stopped[watch] = None
+            if self._waiting is not None:  # another greenlet waits in poll just now
                 self._start(watch)
+                self._stopped.pop(watch, None)
+                self._settle()
+        else:
+            self._watches.pop(fd, None)
 
     def _forget(self, watch: _Watch) -> Any:
         """Stop it; its watcher if that can be used again."""
-        self._stopped.pop(watch, None)
-        self._masks.pop(watch.fd, None)
-        if watch.fd in self._fired:
-            self._fired.remove(watch.fd)
-        watcher, watch.watcher = watch.watcher, None
+        watcher = watch.watcher
         if watcher is not None:
             watcher.stop()
             if not self._native:
                 watcher.close()
-                return None
+                watch.watcher = watcher = None
+        self._stopped.pop(watch, None)
+        self._masks.pop(watch.fd, None)
+        if watch.fd in self._fired:
+            self._fired.remove(watch.fd)
         return watcher
 
     def _start(self, watch: _Watch) -> None:
@@ -155,13 +169,43 @@ class GeventEngine(Engine):
             try:
                 watch.watcher = self._hub.loop.io(watch.fd, watch.interest, ref=False)
             except (OSError, ValueError):
-                return  # closed without being forgotten: vanishes, as it does with epoll
+                # Closed without being forgotten: vanishes, as it does with epoll. Else refused.
+                self._fresh.append(watch)
+                return
         if not self._native:
             watch.watcher.start(partial(_weakly(self._note), watch.fd), pass_events=True)
         elif watch.interest == _BOTH:
             watch.watcher.start(partial(self._masks.__setitem__, watch.fd), pass_events=True)
         else:
             watch.watcher.start(self._fired.append, watch.fd)
+        self._fresh.append(watch)
+
+    def _settle(self) -> None:
+        """Keep the loop from waiting until it has told the kernel of the new watchers: it would not wake up
+        for one that is refused. See `poll` for how many ends of an iteration that takes."""
+        self._settling = 1 if self._resuming else 2
+        self._idle.start(dict if self._native else self._schedule)  # any callable in C will do
+
+    def _check_fresh(self) -> None:
+        """A watch that the system refuses loses its watcher, and libev says no more."""
+        refused = []
+        for watch in self._fresh:
+            if self._watches.get(watch.fd) is watch and watch not in self._stopped and not _is_alive(watch):
+                refused.append(watch)
+        for watch in refused:
+            self._forget(watch)
+            self._watches.pop(watch.fd, None)
+        self._fresh.clear()
+        refused = [watch for watch in refused if _is_open(watch.fd)]
+        if refused:
+            raise WatchError.about(refused[0].fd, [watch.token for watch in refused])
+
+    def _find_stopped(self) -> None:
+        """gevent stops a watcher in whose callback a signal handler raises, and may keep that to itself."""
+        for fd in (*self._fired, *self._masks):
+            watch = self._watches[fd]
+            if watch.watcher is not None and not watch.watcher.active:
+                self._stopped[watch] = None
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`. Other greenlets run meanwhile, with `poll(0)` too."""
@@ -173,9 +217,14 @@ class GeventEngine(Engine):
             raise RuntimeError("poll was called in the hub, which must not wait; call it in a greenlet")
         if self._waiting is not None:
             raise RuntimeError("another greenlet waits in this engine's poll")
-        if hub is not self._hub:
+        if hub is not self._home:
             self._move_to(hub)
+        self._find_stopped()  # of a poll that was interrupted
         if self._stopped:
+            # Told of a new watcher, libev would abort the process.
+            if _kernel_object(hub.loop) not in (self._kernel, None):
+                bad = OSError(errno.EBADF, "the descriptor of gevent's loop was closed by somebody else")
+                raise EngineError(f"gevent's hub cannot wait: {bad}") from bad
             for watch in self._stopped:
                 self._start(watch)
             self._stopped.clear()
@@ -183,27 +232,44 @@ class GeventEngine(Engine):
         fired.clear()
         masks.clear()
         self._expired = False
-        if timeout == 0:
-            # Two ends of an iteration, unless the last one lies just behind: the first may be that of one
-            # which asked the kernel before the starts above.
-            self._rounds = 1 if self._resuming else 2
-            # Keeps the loop from blocking; on the native loop any callable in C will do.
-            self._idle.start(dict if self._native else self._schedule)
-        else:
-            self._rounds = -1
-            if timeout is not None:
-                self._arm(timeout)
-        self._waiting = current
-        self._keeper.ref = True
         try:
+            if timeout == 0:
+                # Two ends of an iteration, unless the last one lies just behind: the first may be that of
+                # one which asked the kernel before the starts above.
+                self._rounds = 1 if self._resuming else 2
+                self._settling = 0
+                # Keeps the loop from blocking; on the native loop any callable in C will do.
+                self._idle.start(dict if self._native else self._schedule)
+            else:
+                self._rounds = -1
+                if self._fresh:
+                    self._settle()
+                elif self._idle.active:
+                    self._idle.stop()
+                if timeout is not None:
+                    self._arm(timeout)
+            self._waiting = current
+            self._keeper.ref = True
             hub.switch()
-        finally:
             self._waiting = None
             if not self._closed:
                 self._keeper.ref = False
-                if timeout == 0:
+                if timeout == 0 or self._settling:
+                    self._settling = 0
                     self._idle.stop()
+        except BaseException as error:
+            # What another interrupt keeps from being done here the next poll does.
+            self._waiting = None
+            if self._home is not None:
+                self._idle.stop()
+                self._keeper.ref = False
+            if isinstance(error, SystemError) and "(libev) " in str(error):  # else somebody threw it at us
+                raise EngineError(f"gevent's hub cannot wait: {error}") from _as_os_error(error)
+            raise
+        if self._fresh:
+            self._check_fresh()
         batch = [watches[fd].news for fd in fired]
+        self._find_stopped()
         fired.clear()
         if masks:
             for fd, events in masks.items():
@@ -211,8 +277,8 @@ class GeventEngine(Engine):
                 # libuv tells hang-ups by a bit of its own, and errors by negative numbers: everything.
                 batch.append((watch.token, (events > 0 and events & watch.interest) or watch.interest))
                 if events < 0:  # and it has stopped the watcher, unlike libev
-                    watch.watcher.stop()
                     self._stopped[watch] = None
+                    watch.watcher.stop()
             masks.clear()
         return batch
 
@@ -221,6 +287,7 @@ class GeventEngine(Engine):
         until = (now := time.monotonic()) + timeout
         if now < self._due <= until:
             return
+        self._due = 0.0  # until the new one is started
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()
@@ -240,26 +307,30 @@ class GeventEngine(Engine):
         self._schedule()
 
     def _schedule(self) -> None:
-        if not self._scheduled and self._hub is not None:
-            self._scheduled = True
-            self._hub.loop.run_callback(self._end_of_iteration)
+        scheduled = self._scheduled
+        if self._hub is not None and (scheduled is None or not scheduled.pending):
+            self._scheduled = self._hub.loop.run_callback(self._end_of_iteration)
 
     def _end_of_iteration(self) -> None:
         """Runs in the hub: switch to the poller if there is something to tell; without one, stop what
         fired."""
-        self._scheduled = False
         poller = self._waiting
         if poller is None:
             if self._fired or self._masks:
                 for fd in (*self._fired, *self._masks):
                     watch = self._watches[fd]
-                    watch.watcher.stop()
                     self._stopped[watch] = None
+                    watch.watcher.stop()
                 self._fired.clear()
                 self._masks.clear()
             return
         if self._rounds > 0:
             self._rounds -= 1
+        if self._settling:
+            self._settling -= 1
+            if not self._settling:
+                self._idle.stop()
+                self._expired = self._expired or not all(map(_is_alive, self._fresh))
         if self._fired or self._masks or self._rounds == 0 or self._expired:
             self._waiting = None
             self._resuming = self._native
@@ -270,12 +341,13 @@ class GeventEngine(Engine):
 
     def _move_to(self, hub: Any) -> None:
         """Leave the hub polled in so far, if any, for that of the calling thread."""
+        self._home = None
         if self._hub is not None:
             self._leave()
         self._hub = hub
         loop = hub.loop
         self._native = type(loop).__module__ == "gevent.libev.corecext"
-        self._scheduled = False
+        self._scheduled = None
         if self._native:
             # The lowest priority: other greenlets' events of one iteration come before the switch.
             self._keeper = loop.check(ref=False, priority=loop.MINPRI)
@@ -285,17 +357,18 @@ class GeventEngine(Engine):
             self._keeper.start(dict)
         self._idle = loop.idle(ref=False)
         self._shortest = float(getattr(loop, "approx_timer_resolution", 0.001))
+        self._kernel = _kernel_object(loop)
+        if self._kernel == _GONE:
+            self._kernel = None
         _look_at_signals(loop)
+        _tell_the_right_hub(loop)
         self._due = 0.0
         self._stopped = dict.fromkeys(self._watches.values())
+        self._home = hub
 
     def _leave(self) -> None:
         """Give back every watcher, in the thread they belong to."""
-        watchers = [self._keeper, self._idle, self._timer]
-        for watch in self._watches.values():
-            watchers.append(watch.watcher)
-            watch.watcher = None
-        self._keeper = self._idle = self._timer = None
+        watchers = [self._keeper, self._idle, self._timer, *(one.watcher for one in self._watches.values())]
         self._fired.clear()
         self._masks.clear()
         close = partial(_close_all, [watcher for watcher in watchers if watcher is not None])
@@ -303,6 +376,9 @@ class GeventEngine(Engine):
             close()
         elif not self._hub.dead and self._hub.loop is not None:
             self._hub.loop.run_callback_threadsafe(close)
+        for watch in self._watches.values():
+            watch.watcher = None
+        self._keeper = self._idle = self._timer = None
 
     def run_blocking(self, function: Callable[[], Any], done: Callable[[Any], object]) -> None:
         """See `BlockingCalls.run`; RuntimeError after `close`."""
@@ -312,21 +388,38 @@ class GeventEngine(Engine):
 
     def close(self) -> None:
         """See `Engine.close`. Look-ups under way are given up."""
-        if self._closed:
-            return
         self._closed = True
-        if self._waiting is not None:
+        if self._waiting is not None and self._hub is not None:
             self._hub.loop.run_callback(self._waiting.switch)
         if self._hub is not None:
             self._leave()
         self._blocking.close()
         self._watches.clear()
         self._stopped.clear()
-        self._hub = None
+        self._home = self._hub = None
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
             self.close()
+
+
+def _as_os_error(error: SystemError) -> OSError:
+    """gevent tells a system call's error in words only."""
+    words = str(error).rpartition(": ")[2]
+    numbers = {os.strerror(number): number for number in errno.errorcode}
+    return OSError(numbers.get(words), str(error))
+
+
+def _is_alive(watch: _Watch) -> bool:
+    return watch.watcher is not None and bool(watch.watcher.active)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.get_blocking(fd)
+    except OSError:
+        return False
+    return True
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
@@ -345,6 +438,32 @@ def _close_all(watchers: list[Any]) -> None:
     for watcher in watchers:
         watcher.stop()
         watcher.close()
+
+
+def _kernel_object(loop: Any) -> tuple[int, int] | None:
+    """What the descriptor of a loop stands for; None without one."""
+    try:
+        number = loop.fileno()
+        if number is None or number < 0:
+            return None
+        found = os.fstat(number)
+    except OSError:
+        return _GONE
+    return found.st_dev, found.st_ino
+
+
+def _tell_the_right_hub(loop: Any) -> None:
+    """Have the hub whose wait has failed raise that. gevent asks one hub for all threads, which cannot reach
+    another thread's greenlets, and libev then aborts the process."""
+    set_callback = getattr(sys.modules[type(loop).__module__], "set_syserr_cb", None)
+    if set_callback is not None:
+        set_callback(_wait_failed)
+
+
+def _wait_failed(message: bytes, number: int) -> None:
+    loop = getattr(sys.modules["greenlet"].getcurrent(), "loop", None)
+    if loop is not None:  # else a loop without a hub, whose owner is to look after it
+        loop._handle_syserr(message, number)
 
 
 def _look_at_signals(loop: Any) -> None:

@@ -14,6 +14,8 @@ from evsockets_gevent import GeventEngine
 
 _NATIVE = type(gevent.get_hub().loop).__module__ == "gevent.libev.corecext"
 
+_LIBUV = "libuv" in type(gevent.get_hub().loop).__module__
+
 
 # gevent's cffi loops print what a signal handler raises before they pass it on.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -24,6 +26,10 @@ class TestGevent(EngineContract):
     @pytest.mark.skipif(not _NATIVE, reason="gevent's cffi loops lose what is raised inside their callbacks")
     def test_09_interrupts_under_load_lose_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().test_09_interrupts_under_load_lose_nothing(monkeypatch)
+
+    @pytest.mark.skipif(_LIBUV, reason="libuv aborts the process when it cannot wait")
+    def test_18_a_refused_wait_gets_out_of_poll(self) -> None:
+        super().test_18_a_refused_wait_gets_out_of_poll()
 
 
 @pytest.mark.skipif("GEVENT_LOOP" in os.environ, reason="this is the run with another loop")

@@ -1,28 +1,23 @@
 """The libev engine: a private libev loop, run for one iteration per poll.
 
-Native callbacks only note what fired. Everything they call is written in C (`list.append`,
-`dict.__setitem__`): no Python frame runs inside the loop, so a signal handler that raises is never
-swallowed by the binding; it runs when the loop has returned. A wait that a signal interrupts returns
-early.
-
-libev keeps its own clock, so it is refreshed before the timer is armed. One timer stays armed and is
-moved only when a poll must end sooner; where it goes off first, that poll returns early, once.
+No Python frame runs inside the loop: our pyev collects what fired in C, and the callbacks of other bindings
+(`list.append`, `dict.__setitem__`) are written in C and only note it. So a signal handler that raises is not
+swallowed by a binding; it runs when the loop has returned. A wait that a signal interrupts returns early.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from evsockets.engines.base import READ, WRITE, Engine
+from evsockets.engines.base import READ, WRITE, Engine, WatchError
 
-from .bindings import Binding, find_binding, flaw, why_none
+from .binding import Binding
+from .bindings import find_binding, flaw, passed_over, why_none
 
 _BOTH = READ | WRITE
-_DAY = 86_400.0
 
 
 # A loop's own: the back end's, and those that wake it.
@@ -41,11 +36,11 @@ def _check_room() -> None:
 
 
 class LibevEngine(Engine):
-    """Readiness from libev, over `pyev` if that is importable, else over gevent's libev core.
+    """Readiness from libev, over evsockets-pyev if that is there, else over gevent's libev core.
 
     `variant` names one of libev's back ends; None lets libev choose. `binding` says what it runs on,
     `backend` which back end. ValueError for a variant that is unknown, that the kernel refuses, or that
-    does not keep the engine contract (io_uring).
+    does not keep the engine contract (io_uring). `passed_over` says why a pyev that is here is not used.
     """
 
     name = "libev"
@@ -71,11 +66,11 @@ class LibevEngine(Engine):
         self._loop: Binding = found(variant)
         self.binding = self._loop.name
         self.backend = self._loop.backend
+        self.passed_over = passed_over()
         if (why := flaw(found, self.backend)) is not None:  # asked for, or by libev's LIBEV_FLAGS
             self._loop.close()
             raise ValueError(why)
         self._watchers: dict[int, Any] = {}  # by descriptor; the binding's watchers
-        self._due = 0.0  # when the armed timer goes off; 0.0 if none is
         self._hosted = False
         self._closed = False
 
@@ -87,29 +82,42 @@ class LibevEngine(Engine):
             raise RuntimeError("this engine is closed")
         if not 0 <= interest <= _BOTH:
             raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
-        if interest:
-            os.get_blocking(fd)  # an OSError for a bad one: libev finds out too late
-        watcher = self._watchers.pop(fd, None)
-        if watcher is not None:
-            self._loop.stop(watcher)
-        if interest:
-            self._watchers[fd] = self._loop.start(fd, interest, token, watcher)
+        watcher = self._watchers.get(fd)
+        if not interest:
+            if watcher is not None:
+                self._forget(watcher)
+            return
+        # A signal handler may raise at any line. So a watcher is always known here while it is started: an
+        # unknown one that outlives its descriptor fails an assertion of libev's.
+        known = watcher is not None
+        if watcher is None:
+            watcher = self._watchers[fd] = self._loop.watcher(fd)
+        try:
+            self._loop.start(watcher, interest, token)
+        except OSError:
+            if not known:
+                del self._watchers[fd]
+            raise
         if self._hosted:
-            self._loop.run_now()  # what it finds comes again in the next poll: readiness is a level
+            self.poll(0)  # what it finds comes again in the next poll: readiness is a level
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`."""
         if self._closed:
             raise RuntimeError("this engine is closed")
-        loop = self._loop
-        if timeout == 0:
-            return loop.run_now()
-        now = time.monotonic()
-        until = now + (_DAY if timeout is None else timeout)
-        if not now < self._due <= until:
-            loop.arm(until - now)
-            self._due = until
-        return loop.run_once()
+        try:
+            return self._loop.poll(timeout)
+        except self._loop.refusal as error:
+            refused = error.watchers
+            if not refused:
+                raise
+        raise WatchError.about(refused[0].fd, [self._forget(watcher) for watcher in refused])
+
+    def _forget(self, watcher: Any) -> Any:
+        """Stop it; what it stood for."""
+        token = self._loop.stop(watcher)
+        self._watchers.pop(watcher.fd, None)
+        return token
 
     def fileno(self) -> int:
         """libev's own epoll or kqueue descriptor; UnsupportedOperationError with other back ends."""
@@ -119,7 +127,7 @@ class LibevEngine(Engine):
         if not self._hosted:
             # libev tells the kernel about new watchers only when it runs; from now on, at once.
             self._hosted = True
-            self._loop.run_now()
+            self.poll(0)
         return number
 
     def close(self) -> None:

@@ -1,9 +1,11 @@
-"""The libev engine keeps the contract, on every back end its binding offers."""
+"""The libev engine keeps the contract, on each binding and every back end the binding offers."""
 
 from __future__ import annotations
 
+import os
 import sys
 import types
+from unittest.mock import patch
 
 import pytest
 
@@ -11,28 +13,48 @@ from evsockets.engines import READ, available_engines, create_engine
 from evsockets.errors import EngineUnavailableError, UnsupportedOperationError
 from evsockets.testing import EngineContract
 from evsockets_libev import LibevEngine, bindings
+from support.optional import library
 
 
-class TestLibev(EngineContract):
+class OnLibev(EngineContract):
+    binding: type[bindings.Binding]
+    module: str
     variant: str | None = None
 
     def make_engine(self) -> LibevEngine:
-        reason = LibevEngine.available()
-        if reason is not None:
-            pytest.skip(reason)
-        if self.variant is not None and self.variant not in LibevEngine.variants():
+        library(self.module)
+        if self.variant is not None and self.variant not in self.binding.variants():
             pytest.skip(f"this libev has no {self.variant}")
         try:
-            return LibevEngine(self.variant)
+            with patch("evsockets_libev.engine.find_binding", lambda: self.binding):
+                engine = LibevEngine(self.variant)
         except ValueError as error:
             pytest.skip(str(error))
+        assert isinstance(engine._loop, self.binding)
+        return engine
 
 
-class TestPoll(TestLibev):
+class TestPyev(OnLibev):
+    binding, module = bindings.Pyev, "pyev"
+
+
+class TestPyevOnPoll(TestPyev):
     variant = "poll"
 
 
-class TestSelect(TestLibev):
+class TestPyevOnSelect(TestPyev):
+    variant = "select"
+
+
+class TestGeventCore(OnLibev):
+    binding, module = bindings.GeventCore, "gevent.libev.corecext"
+
+
+class TestGeventCoreOnPoll(TestGeventCore):
+    variant = "poll"
+
+
+class TestGeventCoreOnSelect(TestGeventCore):
     variant = "select"
 
 
@@ -40,7 +62,13 @@ def test_says_what_it_runs_on() -> None:
     with LibevEngine() as engine:
         assert engine.name == "libev"
         assert engine.binding in ("pyev", "gevent.libev.corecext")
+        assert engine.binding == os.environ.get("EVSOCKETS_TEST_BINDING", engine.binding)
         assert engine.backend in LibevEngine.variants()
+
+
+def test_ours_is_preferred_where_it_is() -> None:
+    pyev = library("pyev")
+    assert hasattr(pyev.Loop, "poll") and bindings.find_binding() is bindings.Pyev
 
 
 def test_is_found_by_name() -> None:
@@ -67,21 +95,38 @@ def test_io_uring_is_listed_and_refused_with_its_reason() -> None:
     assert "64" in (available_engines()["libev:io_uring"] or "")
 
 
+def test_what_is_not_there_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import that finds nothing costs more than a loop."""
+    looked: list[str] = []
+    search = bindings.importlib.import_module
+
+    def counting(name: str) -> types.ModuleType:
+        if name not in sys.modules:
+            looked.append(name)
+        return search(name)
+
+    monkeypatch.setattr(bindings, "importlib", types.SimpleNamespace(import_module=counting))
+    monkeypatch.setattr(bindings, "_missing", set())
+    for _ in range(3):
+        create_engine("libev").close()
+    assert len(looked) <= 1
+
+
 def test_without_a_binding_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyev", None)
     monkeypatch.setitem(sys.modules, "gevent.libev.corecext", None)
-    with pytest.raises(EngineUnavailableError, match="pip install gevent"):
+    with pytest.raises(EngineUnavailableError, match="pip install evsockets-pyev.*pip install gevent"):
         create_engine("libev")
 
 
 def test_another_module_called_pyev_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyev", types.ModuleType("pyev"))
-    assert bindings.find_binding() is not bindings.Pyev
+    assert bindings.find_binding() not in (bindings.Pyev, bindings.GenuinePyev)
 
 
 def test_the_timer_is_armed_again_only_when_a_poll_must_end_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
+    library("gevent.libev.corecext")
+    monkeypatch.setattr("evsockets_libev.engine.find_binding", lambda: bindings.GeventCore)
     armed: list[float] = []
     with LibevEngine() as engine:
         arm = engine._loop.arm

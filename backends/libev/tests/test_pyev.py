@@ -1,4 +1,4 @@
-"""The pyev binding keeps the contract: on the real pyev where one can be imported, else on a stand-in.
+"""The binding to pyev 0.9 keeps the contract on a stand-in, and is used last.
 
 The stand-in has what pyev 0.9 documents, as it documents it, and nothing else: no `destroy`, no `fileno`, a
 loop that keeps its own time until told to look at the clock.
@@ -6,22 +6,26 @@ loop that keeps its own time until told to look at the clock.
 
 from __future__ import annotations
 
-import importlib.util
+import json
+import os
 import select
 import socket
+import subprocess
 import sys
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
-from evsockets.engines import READ, available_engines
+from evsockets.engines import READ, WRITE
 from evsockets.testing import EngineContract
-from evsockets_libev import LibevEngine
+from evsockets_libev import LibevEngine, bindings
+from support.optional import library
 
 
 class Error(Exception):
@@ -140,21 +144,21 @@ STAND_IN = SimpleNamespace(
     recommended_backends=lambda: 7,
     abi_version=lambda: (4, 33),
 )
-REAL = importlib.util.find_spec("pyev") is not None
+NAMED_GENUINE = {**vars(STAND_IN), "__version__": "0.9.0"}
+CRASHES = sys.version_info >= (3, 12)
 
 
 def on_pyev(variant: str | None = None) -> LibevEngine:
-    """The engine on pyev."""
-    if REAL:
-        return LibevEngine(variant)
-    with patch.dict(sys.modules, {"pyev": STAND_IN}):
+    """The engine on pyev 0.9's names."""
+    alone = {"pyev": STAND_IN, "gevent.libev.corecext": None}
+    with patch.dict(sys.modules, alone):
         return LibevEngine(variant)
 
 
 class TestPyev(EngineContract):
     def make_engine(self) -> LibevEngine:
         engine = on_pyev()
-        assert engine.binding == "pyev"
+        assert type(engine._loop) is bindings.GenuinePyev
         return engine
 
 
@@ -164,16 +168,6 @@ def test_back_ends_are_chosen_by_flag(variant: str) -> None:
         assert engine.backend == variant
 
 
-def test_pyev_is_preferred_wherever_engines_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not REAL:
-        monkeypatch.setitem(sys.modules, "pyev", STAND_IN)
-    known = available_engines()
-    assert known["libev"] is None and known["libev:epoll"] is None and known["libev:poll"] is None
-    with LibevEngine() as engine:
-        assert engine.binding == "pyev"
-
-
-@pytest.mark.skipif(REAL, reason="the real loop takes no weak references; the contract counts descriptors")
 def test_a_loop_without_destroy_is_let_go() -> None:
     """pyev 0.9 closes its descriptors when the last reference to the loop goes."""
     engine = on_pyev()
@@ -184,3 +178,57 @@ def test_a_loop_without_destroy_is_let_go() -> None:
         engine.poll(0)
         engine.close()
         assert loop() is None
+
+
+@pytest.mark.parametrize("interest", [READ, WRITE, READ | WRITE])
+def test_nothing_of_a_batch_is_kept(interest: int) -> None:
+    """A forgotten token goes at once, and not when the next poll clears what the last one told."""
+    left, right = socket.socketpair()
+    with left, right, on_pyev() as engine:
+        right.send(b"x")
+        token = Error()
+        gone = weakref.ref(token)
+        engine.watch(left.fileno(), interest, token)
+        assert len(engine.poll(0)) == 1
+        engine.watch(left.fileno(), 0, None)
+        del token
+        assert gone() is None
+
+
+@pytest.mark.parametrize("version", ["0.9.0", "1.0.0"])
+def test_a_pyev_that_does_not_collect_is_used_last(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    library("gevent.libev.corecext")
+    monkeypatch.setitem(sys.modules, "pyev", SimpleNamespace(**{**NAMED_GENUINE, "__version__": version}))
+    with LibevEngine() as engine:
+        assert engine.binding == "gevent.libev.corecext"
+        assert (engine.passed_over is not None) is (CRASHES and version == "0.9.0")
+
+
+def test_a_genuine_one_is_used_only_where_it_does_not_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyev 0.9 gives libev Python's allocator; libev uses it without the lock, which Python 3.12 forbids."""
+    monkeypatch.setitem(sys.modules, "pyev", SimpleNamespace(**NAMED_GENUINE))
+    monkeypatch.setitem(sys.modules, "gevent.libev.corecext", None)
+    if CRASHES:
+        assert "pyev 0.9.0 crashes" in str(LibevEngine.available())
+    else:
+        with LibevEngine() as engine:
+            assert engine.binding == "pyev" and engine.passed_over is None
+
+
+@pytest.mark.skipif(not CRASHES, reason="a genuine pyev can be used here")
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_list_of_engines_names_it(tmp_path: Path, alone: bool) -> None:
+    """With another binding or without: who installed pyev for this engine sees why it does not run on it."""
+    names = "Loop EVRUN_ONCE EVRUN_NOWAIT supported_backends abi_version".split()
+    (tmp_path / "pyev.py").write_text("__version__ = '0.9.0'\n" + " = ".join(names) + " = None\n")
+    if alone:
+        (tmp_path / "gevent").mkdir()
+        (tmp_path / "gevent" / "__init__.py").write_text("raise ImportError('no gevent here')\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    listed = subprocess.run(
+        [sys.executable, "-m", "evsockets", "engines", "--json"],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    (entry,) = [one for one in json.loads(listed.stdout)["engines"] if one["name"] == "libev"]
+    assert entry["usable"] is not alone
+    assert "pyev 0.9.0 crashes Python 3.12" in (entry["problem"] if alone else entry["runs_on"])

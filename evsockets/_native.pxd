@@ -1,0 +1,18 @@
+cdef class Descriptor:
+    cdef readonly object sock
+    cdef int fd
+    cdef bint much  # came at the last receive
+    cpdef object recv(self, Py_ssize_t size)
+    cpdef Py_ssize_t send(self, data, int flags) except? -1
+
+
+cdef class Clock:
+    cdef readonly object source
+    cdef bint plain
+    cpdef double read(self) except? -1
+
+
+cdef class Epoll:
+    cdef int fd
+    cdef list watched
+    cdef object missing

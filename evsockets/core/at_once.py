@@ -1,0 +1,147 @@
+"""What a conversation awaits and can have at once, without suspending: nearly every message goes this way.
+
+Anything unusual takes the general one, through `Channel.start_next`. After a number of such steps in one turn
+the other sockets have theirs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..engines.base import WRITE
+from ..errors import NetworkSocketError
+from ..transports.stream import NO_SIGNAL, SEND_SIZE
+from . import outbox
+from .conversation import STEPS
+from .failure import place
+from .operation import Operation
+
+if TYPE_CHECKING:
+    from ..frames.base import Frame
+    from .channel import Channel
+    from .conversation import Running
+
+
+class Left(Operation):
+    """Waits until what was written has left; nothing is left to be done then."""
+
+    __slots__ = ()
+
+    interest = WRITE
+    _phase = "writing"
+    _replaceable = False
+
+    def start(self, channel: Channel) -> Any:
+        return None
+
+    def step(self, channel: Channel, mask: int) -> Any:
+        return None
+
+
+LEFT = Left()
+
+
+def may(running: Running) -> bool:
+    """Whether the conversation may go on at once: its own coroutine asks, nothing is to end it, and its share
+    of the turn is not used up. It counts as a step."""
+    channel = running.channel
+    if channel is None:
+        return False
+    loop = channel.loop
+    if (
+        loop.current is not channel
+        or loop.interrupt
+        or running.refusal is not None
+        or channel.after is not None
+        or running.superseded
+        or (running.scopes and running.passed() is not None)
+    ):
+        return False
+    if running.turn is not loop.turn_time:
+        running.turn = loop.turn_time
+        running.steps = 0
+    elif running.steps >= STEPS:
+        return False
+    running.steps += 1
+    if loop.delayed:
+        channel.mark_active()
+    return True
+
+
+def read(running: Running, operation: Any) -> Any:
+    """The frame that `operation` reads, if it lies in the inbox and no handler hears of it."""
+    channel = running.channel
+    if channel is None or channel.dispatch.read is not None:
+        return None
+    inbox = channel.inbox
+    if not inbox._chunk:
+        return None
+    if operation._ask_at_once or channel.transport.datagram or not may(running):
+        return None
+    try:
+        frame: Frame | None = operation.picker.pick(inbox, channel.ended and not channel.truncated)
+    except NetworkSocketError as error:
+        place(channel, error)
+        raise
+    return frame
+
+
+def write(running: Running, data: bytes) -> bool | None:
+    """Write `data`, if no handler hears of it; None: that is still to be done. Whether the kernel has taken
+    all of it, or it leaves at the end of the received chunk."""
+    channel = running.channel
+    if (
+        channel is None
+        or channel.dispatch.write is not None
+        or channel.speeds
+        or not 0 < len(data) <= SEND_SIZE
+        or channel.transport.datagram
+        or not may(running)
+    ):
+        return None
+    box = channel.outbox
+    if box is not None and (box.rest is not None or box.source is not None or box.posted):
+        return None
+    running.awaited = LEFT
+    plain = channel.plain
+    if box is None and plain is not None and not channel.inbox._chunk:
+        # What outbox.put() does with nearly every message, without the calls.
+        try:
+            sent: int = plain.send(data, NO_SIGNAL)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            outbox.send_failed(channel, error)
+            return True
+        channel.bytes_sent += sent
+        channel.io_start = channel.loop.turn_time
+        if sent == len(data):
+            return True
+        outbox.keep(channel, data[sent:])
+        return False
+    outbox.put(channel, data)
+    return channel.outbox is None or not outbox.is_refused(channel)
+
+
+def go_on(running: Running, channel: Channel, read: Any) -> Operation | None:
+    """The coroutine goes on with the frame that `read` has read; what follows, as of a step. Where it reads
+    on and has nothing to send, no general way is gone."""
+    waiting: Any = channel.stepper
+    if waiting is not read or channel.outbox is not None or channel.loop.interrupt:
+        return None
+    if channel.after is not None or running.superseded:
+        return None
+    following: Any = running.start(channel)
+    if (
+        type(following) is type(read)
+        and not following._ask_at_once
+        and channel.outbox is None
+        and not channel.inbox._chunk
+        and not (channel.ended or channel.loop.interrupt or channel.after is not None)
+        and not (channel.plain is None and channel.transport.datagram)
+    ):
+        channel.operation = channel.stepper = following
+    elif following is not channel.stepper or following is read:  # else it waits for its next turn
+        channel.advance(following)
+    stepper: Any = channel.stepper
+    return stepper  # type: ignore[no-any-return]

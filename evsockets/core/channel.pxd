@@ -1,0 +1,39 @@
+cimport cython
+
+from evsockets._native cimport Descriptor
+from evsockets.core.deadlines cimport TurnTime
+from evsockets.core.dispatch cimport Dispatch
+from evsockets.core.loop cimport Loop
+from evsockets.core.operation cimport Operation, Stepper
+from evsockets.core.token cimport Token
+from evsockets.frames.inbox cimport Inbox
+from evsockets.metadata cimport SocketMetadata
+
+cdef object _CLOSING, _COMPLETE, _CONNECTED, _OPENING, _WAITING
+
+
+cdef class Channel(Token):
+    cdef public Loop loop
+    cdef public Descriptor plain
+    cdef public Inbox inbox
+    cdef public TurnTime io_start, opened_at, request_start, arrived, flushed
+    cdef public Dispatch dispatch
+    cdef public SocketMetadata metadata
+    cdef public object socket, phase, operation, next, after, conversation, transport, outbox, speeds, tls
+    cdef public object remote, local, pool_key, io_limit, connected_at, steps
+    cdef public bint started, ended, truncated, datagrams, queued, cancelled, forgotten
+    cdef public long long bytes_sent, bytes_received
+    cdef public long alerts
+
+    @cython.locals(inbox=Inbox, direct=Descriptor)
+    cpdef recv(self, size=*)
+    cpdef advance(self, following)
+    cdef _chosen(self, following)
+    @cython.locals(loop=Loop)
+    cpdef start_next(self, following)
+    cpdef wait(self, activity, operation, bint started=*)
+    cpdef go_on(self, following)
+    @cython.locals(loop=Loop)
+    cpdef arm_and_watch(self)
+    cpdef step_next_turn(self)
+    cpdef mark_active(self)

@@ -1,0 +1,317 @@
+"""Drives a conversation's coroutine: what it awaits are operations, done one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from ..engines.base import READ, WRITE
+from ..errors import EngineError, FrameError, MailboxClosedError, NetworkSocketError
+from ..transports import broken
+from . import life, posted
+from .activities import YIELDED
+from .deadlines import INFINITY
+from .failure import place
+from .operation import UNTOLD, Operation
+from .scopes import Expired, Scope
+from .waiting import Flushed
+
+if TYPE_CHECKING:
+    from ..events import Event
+    from ..frames.base import Frame
+    from .channel import Channel
+
+
+class Drained(Exception):
+    """Thrown in where the next frame is awaited, when a drain is on and nothing of it has arrived."""
+
+
+#: What it may have at once in a turn (see at_once.py) before the others have their turn.
+STEPS = 64
+# How often a coroutine may await anew while it is closed.
+_CLOSINGS = 100
+
+
+class Running(Operation):
+    """A conversation that is on: as an operation it has its coroutine go on, until that awaits something.
+
+    It is the channel's `conversation` as long as the coroutine lives, and follows each operation that is done
+    with nothing following. The coroutine's awaits yield this very object, with the operation in `wanted`.
+    """
+
+    __slots__ = (
+        "awaited", "channel", "context", "coroutine", "ended", "ends_by_drain", "error", "fault", "frame",
+        "is_shut", "name", "refusal", "scopes", "steps", "superseded", "turn", "wanted",
+    )  # fmt: skip
+
+    interest = 0
+    _phase = "reading"
+    _replaceable = False
+    _runs_ahead = True
+    _heeds_next = True
+
+    def __init__(self, channel: Channel, name: str) -> None:
+        self.channel: Any = channel  # None when it is over
+        self.name = name
+        self.context: Context | None = None
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
+        self.turn: Any = None  # the time of the turn in which `steps` were made at once
+        self.steps = 0
+        self.wanted: Operation | None = None  # what it awaits from now on
+        self.awaited: Operation | None = None  # what it awaits
+        self.frame: Frame | None = None  # the last one read by that
+        self.error: BaseException | None = None  # to be thrown in where it awaits
+        self.fault: BaseException | None = None  # what a handler has raised
+        self.refusal: Callable[[], BaseException] | None = None  # why it can do nothing any more
+        self.scopes: tuple[Scope, ...] = ()  # the outermost first
+        self.superseded = False  # something else takes its place
+        self.is_shut = False  # its direction of the connection
+        self.ended = False  # when it is over: whether the stream had
+        self.ends_by_drain = False  # it awaits a frame only if there is to be one
+
+    def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> None:
+        """The conversation is on."""
+        self.coroutine = coroutine
+        self.context = context
+        self.channel.conversation = self
+
+    # ---- as the channel's operation ------------------------------------------------------------------
+
+    def start(self, channel: Channel) -> Any:
+        ch = channel
+        if ch.loop.delayed:
+            ch.mark_active()
+        try:
+            if self.error is None:
+                asked = self.context.run(self.coroutine.send, None)  # type: ignore[union-attr]
+            else:
+                asked = self._throw()
+        except StopIteration as stop:
+            self._over()
+            channel.metadata._result = stop.value
+            return None
+        except MailboxClosedError as closed:
+            self._over()
+            if not closed._ends_conversation:
+                raise
+            return None
+        except Expired as expired:  # out of a block that was entered and not left
+            uncaught = expired.error()
+            self._over()
+            raise uncaught from None
+        except BaseException:
+            self._over()
+            raise
+        wanted = self.wanted
+        if asked is self and wanted is not None:
+            self.awaited = wanted
+            self.wanted = self.frame = None
+            if self.scopes:
+                passed = self.passed()
+                if passed is not None:
+                    self.error = Expired(passed, channel.phase_name())
+                    return None  # and so goes on with that
+            if self.turn is ch.loop.turn_time and self.steps >= STEPS:
+                channel.wait(YIELDED, wanted)
+                return YIELDED
+            return wanted
+        self.wanted = None
+        if type(asked) is Flushed and asked.running.channel is not None:
+            if asked.running.channel.loop is channel.loop:
+                self.awaited = asked.wait(channel)
+                return self.awaited
+        if isinstance(asked, Running):
+            asked.wanted = None
+        self.error = RuntimeError(
+            f"{self.name} awaits {asked!r}, which no conversation can do: await the methods of its own "
+            "Conversation, and leave other libraries' awaitables to their own loop (in a thread, and "
+            "call_soon_threadsafe() or a Mailbox brings the result)"
+        )
+        return None  # and so goes on with that
+
+    def _throw(self) -> Any:
+        error, self.error = self.error, None
+        assert self.context is not None and self.coroutine is not None and error is not None
+        try:
+            return self.context.run(self.coroutine.throw, error)
+        finally:
+            del error  # whose traceback refers back to here
+
+    def step(self, channel: Channel, mask: int) -> Any:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<ConversationOperation {self.name}>"
+
+    def follows(self, channel: Channel, following: Any) -> Operation | None:
+        """What comes next where `following` would: the coroutine goes on if nothing does."""
+        if channel.after is not None:
+            following, channel.after = channel.after, None
+            self.superseded = True
+        if not self.superseded:
+            return self if following is None else following
+        self.close()
+        return None if channel.forgotten else following
+
+    def tell(self, handler: Callable[[Any], object], event: Any) -> None:
+        """Tell a handler of what the coroutine's operation has done: what it raises is not the coroutine's,
+        and what it names takes the coroutine's place."""
+        channel = self.channel
+        before = channel.next
+        try:
+            handler(event)
+        except BaseException as error:
+            self.fault = error
+            raise
+        named = channel.next
+        if named is not before and named is not None and event.operation is channel.stepper:
+            self.superseded = True
+
+    def tell_other(self, handler: Callable[[Any], object], event: Event) -> None:
+        """The same of what is told beside the operation."""
+        try:
+            handler(event)
+        except BaseException as error:
+            self.fault = error
+            raise
+
+    def catches(self, error: BaseException) -> bool:
+        """Whether `error`, raised by the operation awaited, is to be raised at the await; it will be when the
+        conversation goes on as the next operation."""
+        if self.coroutine is None or self.channel.cancelled or self.superseded or error is self.fault:
+            return False
+        if not isinstance(error, Exception | Expired) or isinstance(error, EngineError):
+            return False
+        self._break_off()
+        if isinstance(error, NetworkSocketError):
+            place(self.channel, error)
+            if isinstance(error, FrameError) and error.picker is None:
+                life.complete(self.channel, error)
+        transport: Any = self.channel.transport
+        if transport.failure is not None:
+            transport.met = True
+        self.error = error
+        return True
+
+    def _break_off(self) -> None:
+        """What is awaited is not gone on with."""
+        channel = self.channel
+        stepper, operation = channel.stepper, channel.operation
+        channel.next = UNTOLD
+        if stepper is not None:
+            stepper._abandon(channel)
+        if operation is not None and operation is not stepper and channel.started:
+            operation._abandon(channel)
+        posted.break_off(channel)
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether it awaits that bytes, or our end of the stream, leave."""
+        return self.awaited is not None and self.awaited.interest == WRITE
+
+    # ---- time-outs -----------------------------------------------------------------------------------
+
+    def due(self) -> float:
+        """When its first scope passes."""
+        return min([scope.when for scope in self.scopes]) if self.scopes else INFINITY
+
+    def passed(self) -> Scope | None:
+        """The outermost scope of which an await was broken off: every later one inside is, too."""
+        return next((scope for scope in self.scopes if scope.expired), None)
+
+    def expire(self, channel: Channel, now: float) -> None:
+        """A scope has passed: break off what is awaited, if what has arrived does not make it whole."""
+        scope = next((scope for scope in self.scopes if scope.when <= now), None)
+        stepper, loop = channel.stepper, channel.loop
+        if scope is None or channel.cancelled or loop.stopping or self.superseded:
+            return
+        operation: Any = self.awaited if channel.operation is self else channel.operation
+        if getattr(operation, "woken", False):
+            return  # what it waited for has come
+        reads = operation is not None and operation.interest & READ
+        if stepper is YIELDED and channel.inbox and reads:
+            return  # it has only used up its share of the turn
+        if scope.limit < 0:
+            scope.limit = channel.bytes_received + broken._unread_bytes(channel.transport.sock)
+        if operation is not None and reads and stepper is operation:
+            assert operation is not None
+            while channel.bytes_received < scope.limit and not (channel.cancelled or loop.stopping):
+                before = channel.bytes_received
+                channel.go_on(operation.step(channel, READ))
+                if channel.stepper is not operation or channel.bytes_received == before:
+                    break
+            if channel.stepper is not operation or channel.cancelled or loop.stopping:
+                return
+        scope.expired = True
+        raise Expired(scope, channel.phase_name())
+
+    # ---- a drain -------------------------------------------------------------------------------------
+
+    def is_drained(self) -> bool:
+        """Whether a drain is on and nothing has arrived that it has not read."""
+        channel = self.channel
+        if channel.loop.draining is None or channel.inbox or channel.ended:
+            return False
+        return not channel.recv() and not channel.ended
+
+    def drain(self, channel: Channel) -> None:
+        """A drain begins."""
+        awaited = self.awaited
+        if self.ends_by_drain and awaited is not None and awaited is channel.stepper:
+            if not self.is_drained():
+                channel.go_on(awaited.step(channel, 0))
+            elif self.catches(Drained()):
+                channel.start_next(self)
+
+    # ---- the end -------------------------------------------------------------------------------------
+
+    def refused(self) -> Generator[Running, None, None]:
+        """Raise what an await raises when nothing can be done any more. A coroutine that catches that again
+        and again as it is closed suspends at last: it cannot go on for ever."""
+        assert self.refusal is not None
+        if self.refusal is GeneratorExit:
+            self.steps += 1
+            if self.steps > _CLOSINGS:
+                yield self
+        raise self.refusal()
+
+    def close(self) -> None:
+        """Close the coroutine: GeneratorExit where it awaits, and wherever it awaits anew. What else it
+        raises is raised."""
+        coroutine, context = self.coroutine, self.context
+        if coroutine is None or context is None:
+            return self._over()
+        self.refusal = self.refusal or GeneratorExit
+        self.steps = 0
+        loop = self.channel.loop
+        outer = loop.closing
+        try:
+            loop.closing = self
+            for _ in range(_CLOSINGS):
+                context.run(coroutine.throw, GeneratorExit())
+        except (StopIteration, GeneratorExit):
+            return
+        finally:
+            loop.closing = outer
+            self._over()
+        self.refusal = GeneratorExit  # it lives until it is freed, which closes it once more
+        raise RuntimeError(f"{self.name} goes on awaiting after GeneratorExit: it shall return")
+
+    def _over(self) -> None:
+        """The coroutine has ended: nothing here refers to the socket's life any more. Broken off by a signal
+        handler's exception it can be called again; what is left of the coroutine then ends as it is freed."""
+        channel = self.channel
+        if channel is not None:
+            self.ended = channel.ended
+            channel.conversation = None
+            self.channel = None
+        self.coroutine = self.context = self.turn = None
+        self.awaited = self.wanted = self.fault = self.error = None
+        if self.refusal is None or self.refusal is GeneratorExit:
+            self.refusal = _is_over
+        self.scopes = ()
+
+
+def _is_over() -> BaseException:
+    return RuntimeError("this conversation is over")

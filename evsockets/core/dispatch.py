@@ -1,0 +1,275 @@
+"""How user handlers are resolved to one callable per event type, before they are needed."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from ..event_types import CALLBACKS, EventType
+from ..metadata import WRITABLE
+from ..validation import nearest
+from ..weak import living, remember
+
+if TYPE_CHECKING:
+    from ..events import Event
+    from .loop import Loop
+
+_METHODS = (MethodType, BuiltinMethodType)
+_METADATA = frozenset(WRITABLE)
+# What equals only itself, methods by their object and function.
+_ONLY_ITSELF = frozenset((FunctionType, *_METHODS, partial))
+#: Every event type with the attribute of a `Dispatch` that is called for it.
+_NAMES = tuple((type, type.name.lower()) for type in EventType)
+
+Callback = Callable[[Any], Any]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def check_handler(handler: Any) -> None:
+    """Raise TypeError unless `handler` is None, callable, or a mapping of EventType to callables."""
+    if handler is not None and not callable(handler):
+        normalise(handler)
+
+
+def normalise(mapping: Mapping[EventType, Any]) -> dict[EventType, list[Callback]]:
+    """A list of callables for each event type; TypeError for a key or value of another kind."""
+    if not isinstance(mapping, Mapping):
+        raise TypeError(
+            "a handler is a callable taking every event, or, by type, a mapping of EventType to callables, "
+            f"got {mapping!r}"
+        )
+    for key in mapping:
+        if not isinstance(key, EventType):
+            raise TypeError(f"handler mappings have EventType keys, such as EventType.READ; got {key!r}")
+    return {key: _listed(key, value) for key, value in mapping.items()}
+
+
+def _listed(type: EventType, value: Any) -> list[Callback]:
+    listed = [value] if callable(value) else value
+    if isinstance(listed, str | bytes) or not isinstance(listed, Iterable):
+        raise TypeError(f"the handler of {type} is neither callable nor a list of callables: {value!r}")
+    listed = list(listed)
+    for one in listed:
+        if not callable(one):
+            raise TypeError(f"the handler of {type} is not callable: {one!r}")
+    return listed
+
+
+def take_callbacks(keywords: dict[str, Any]) -> dict[str, Callback]:
+    """Take the callables for single event types out of `keywords`. TypeError for what is none, and, naming
+    the closest one, for an event that there is not."""
+    taken = {}
+    for name in tuple(keywords):
+        if name in CALLBACKS:
+            callback = keywords.pop(name)
+            if callback is not None:
+                if not callable(callback):
+                    raise TypeError(f"{name} must be a callable taking the event, got {callback!r}")
+                taken[name] = callback
+        elif name not in _METADATA and name.startswith("on_"):
+            hint = nearest(name, CALLBACKS) or f"; known are {', '.join(CALLBACKS)}"
+            raise TypeError(f"there is no event for {name!r}{hint}")
+    return taken
+
+
+def handlers_of(on: Mapping[str, Callback], handler: Any) -> list[Any]:
+    """What hears events, in order, where `handler` and the callables `on` for single types were given."""
+    mapping = {CALLBACKS[name]: [callback] for name, callback in on.items()}
+    return [one for one in (mapping or None, handler) if one is not None]
+
+
+class ResolvableHandler:
+    """A handler that says which of its callbacks want an event type, and tells who asked of changes."""
+
+    __slots__ = ("__weakref__", "_users")
+
+    def __init__(self) -> None:
+        self._users: set[weakref.ref[Dispatch]] = set()
+
+    def _callbacks_for(self, type: EventType) -> list[Callback]:
+        """The callables that want events of `type`, in order."""
+        raise NotImplementedError
+
+    def _inner(self) -> Iterable[Any]:
+        """Handlers inside this one, whose changes matter as well."""
+        return ()
+
+    def _changed(self) -> None:
+        for user in living(self._users):
+            user.rebuild()
+
+    def __call__(self, event: Event) -> None:
+        for callback in self._callbacks_for(event.type):
+            callback(event)
+
+
+def resolve(handler: Any, type: EventType) -> list[Callback]:
+    """The callables of `handler` that want events of `type`, in order."""
+    if handler is None:
+        return []
+    if isinstance(handler, ResolvableHandler):
+        # A subclass with a __call__ of its own wants to see everything.
+        if handler.__class__.__call__ is ResolvableHandler.__call__:
+            return handler._callbacks_for(type)
+        return [handler]
+    if callable(handler):
+        wanted = getattr(handler, "listens_to", None)
+        return [handler] if wanted is None or type.name in wanted else []
+    return _listed(type, handler[type]) if type in handler else []
+
+
+def hears(handler: Any, type: EventType, executor: Any) -> bool:
+    """Whether `handler` deals with events of `type`. What has `watches = True`, or is a method of what has,
+    only looks on, and a blinker signal is heard by its receivers."""
+    for one in (handler, getattr(handler, "__self__", None)):
+        if getattr(one, "watches", False) is True:
+            return False
+    has_receivers = getattr(handler, "_has_receivers", None)
+    if has_receivers is not None:
+        return bool(has_receivers(type, executor))
+    callbacks = resolve(handler, type)
+    if len(callbacks) == 1 and callbacks[0] is handler:
+        return True
+    if isinstance(handler, ResolvableHandler) and (inner := list(handler._inner())):
+        return any(hears(one, type, executor) for one in inner)
+    return any(hears(one, type, executor) for one in callbacks)
+
+
+def _combine(callbacks: list[Callback], combined: dict[int, list[Callback]]) -> Callback | None:
+    if not callbacks:
+        return None
+    if len(callbacks) == 1:
+        return callbacks[0]
+    every = list(callbacks)
+
+    def call_both(event: Any) -> None:
+        every[0](event)
+        every[1](event)
+
+    def call_all(event: Any) -> None:
+        for callback in every:
+            callback(event)
+
+    call = call_both if len(every) == 2 else call_all
+    combined[id(call)] = every
+    return call
+
+
+class Dispatch:
+    """One callable (or None: nobody listens) per event type, for all sockets added with the same handlers."""
+
+    __slots__ = (
+        "__weakref__", "_combined", "_loop", "_own", "_snapshot", "accept", "connected", "data_alert",
+        "disconnected", "exception", "finalize", "given", "initialize", "initialize_again", "on", "oob",
+        "read", "timeout", "write",
+    )  # fmt: skip
+
+    accept: Callback | None
+    connected: Callback | None
+    data_alert: Callback | None
+    disconnected: Callback | None
+    exception: Callback | None
+    finalize: Callback | None
+    initialize: Callback | None
+    initialize_again: Callback | None  # of another attempt: the limitation solver sees one a life
+    oob: Callback | None
+    read: Callback | None
+    timeout: Callback | None
+    write: Callback | None
+
+    def __init__(self, given: Any, loop: Loop | None, on: Mapping[str, Callback] = NOTHING) -> None:
+        self.given, self.on = given, on  # held for as long as their identities are a key
+        self._loop = loop
+        self._snapshot = None if given is None or callable(given) else dict(given)
+        self._own: list[Any] = []  # handlers, mappings as `normalise` has them
+        if on:
+            self._own.append({CALLBACKS[name]: [callback] for name, callback in on.items()})
+        if given is not None:
+            self._own.append(given if self._snapshot is None else normalise(given))
+        self._resolve()
+
+    @staticmethod
+    def of(handler: Any, loop: Loop, on: Mapping[str, Callback] = NOTHING) -> Dispatch:
+        """The one of the sockets that are added to `loop` with `handler` and the callables `on`."""
+        key = _key(handler)
+        if on:
+            key = (key, *on.items())
+            for callback in on.values():
+                if type(callback) not in _ONLY_ITSELF:
+                    key = (key[0], *on, *map(_key, on.values()))
+                    break
+        known = loop.dispatches.get(key)
+        dispatch = None if known is None else known()
+        if dispatch is None or (dispatch._snapshot is not None and dispatch._snapshot != handler):
+            dispatch = Dispatch(handler, loop, on)
+            # As in `weak`, nothing written in Python runs when it goes.
+            loop.dispatches[key] = weakref.ref(dispatch, partial(loop.dispatches.pop, key))
+            loop.recent_dispatches.append(dispatch)
+        return dispatch
+
+    def each(self, callback: Callback) -> Sequence[Callback]:
+        """The callables behind one of the callables here."""
+        return self._combined.get(id(callback)) or (callback,)
+
+    def silence(self) -> None:
+        """Have no handler told any more of the event that is being told: see `forked.leave`."""
+        for callbacks in self._combined.values():
+            callbacks[:] = [_nothing] * len(callbacks)
+
+    def is_heard(self, type: EventType, executor: Any) -> bool:
+        """Whether a handler deals with events of `type`; the limitation solver is none."""
+        common = None if self._loop is None else self._loop.handlers
+        return any(hears(handler, type, executor) for handler in (*self._own, common))
+
+    def handler_of(self, type: EventType) -> Callback | None:
+        """Who listens to events of `type`."""
+        return getattr(self, type.name.lower())  # type: ignore[no-any-return]
+
+    def rebuild(self) -> None:
+        """Resolve anew, after a handler changed. Who listens to out-of-band data from now on gets it."""
+        without_oob = self.oob is None
+        self._resolve()
+        if without_oob and self.oob is not None and self._loop is not None:
+            for channel in self._loop.running():
+                if channel.dispatch is self and channel.connected:
+                    self._loop.want_out_of_band(channel)
+
+    def _resolve(self) -> None:
+        loop = self._loop
+        common, solver = ([], None) if loop is None else (list(loop.handlers._inner()), loop.solver)
+        self._combined: dict[int, list[Callback]] = {}  # by the id of what calls them
+        for handler in (*self._own, loop and loop.handlers):
+            self._follow(handler)
+        for type, name in _NAMES:
+            callbacks: list[Callback] = []
+            for handler in self._own:
+                callbacks += handler.get(type, ()) if handler.__class__ is dict else resolve(handler, type)
+            for handler in common:
+                callbacks += resolve(handler, type)
+            if type is EventType.INITIALIZE:
+                self.initialize_again = _combine(callbacks, self._combined)
+            if callable(solver):
+                callbacks += resolve(solver, type)
+            setattr(self, name, _combine(callbacks, self._combined))
+
+    def _follow(self, handler: Any) -> None:
+        if isinstance(handler, ResolvableHandler):
+            remember(handler._users, self)
+            for inner in handler._inner():
+                self._follow(inner)
+
+
+def _key(handler: Any) -> Any:
+    """What tells that handlers are the same: methods, made anew at every access, if they are equal."""
+    return handler if isinstance(handler, _METHODS) else id(handler)
+
+
+def _nothing(event: Any) -> None:
+    pass
+
+
+DEAF = Dispatch(None, None)
+"""Of sockets that nothing more is told of."""

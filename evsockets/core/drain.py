@@ -1,0 +1,136 @@
+"""The orderly end of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import life
+from .activities import IDLE, has_unread
+from .deadlines import INFINITY
+from .states import Phase
+
+if TYPE_CHECKING:
+    from ..sockets import Socket
+    from .channel import Channel
+    from .loop import Loop
+
+
+def is_accepted(channel: Channel) -> bool:
+    """Whether it is a server's client."""
+    return channel.socket._leaves_by_itself
+
+
+@dataclass
+class DrainReport:
+    """How a drained run ended: every socket that had started or been accepted, once. Servers are not counted.
+
+    `finished`: sockets whose operations ended by themselves. `closed_idle`: idle connections closed at
+    once. `aborted`: `(socket, why)` for each one ended at the deadline, or with the run if that was stopped
+    or broken off before; of a worker of `serve` the socket is text.
+    """
+
+    finished: int = 0
+    closed_idle: int = 0
+    aborted: list[tuple[Socket | str, str]] = field(default_factory=list)
+
+
+class Drain:
+    """One drain on its way."""
+
+    def __init__(self, loop: Loop, timeout: float | None) -> None:
+        self.report = DrainReport()
+        self.deadline = INFINITY
+        self._loop = loop
+        self._asked_at = loop.clock()
+        # Whose handler is running, if any. (The executor itself: a thread-safe callback is.)
+        self._asked_by = loop.current if loop.current is not loop else None
+        self._timeout = timeout
+        self._begun = False
+        self._over = False  # nothing starts any more
+        self._counted: Channel | None = None  # is ending, and in the report already
+
+    def begin(self) -> None:
+        """In the executor's thread: let in who was accepted, stop listening and close what idles."""
+        loop, admission = self._loop, self._loop.admission
+        if loop.draining is not self:
+            return
+        self._begun = True
+        loop.now = loop.turn_time.when = loop.clock()
+        if self._timeout is not None:
+            self.deadline = loop.now + self._timeout
+        admission.set_aside(self.keeps_out)
+        for channel in loop.running():
+            if channel.socket.is_server:
+                loop.call_for(channel, self._close_listener, channel)
+        if admission.clients or any(map(is_accepted, admission.waiting)):
+            # They may need what was added in this turn: a proxy's clients its connections.
+            admission.admit()
+            admission.ask = True
+        admission.set_aside(lambda channel: not is_accepted(channel))
+        for channel in loop.running():
+            if channel.stepper is IDLE:
+                loop.call_for(channel, self._close_idle, channel)
+            elif channel.conversation is not None:
+                loop.call_for(channel, channel.conversation.drain, channel)
+        loop.update_time()
+
+    def keeps_out(self, channel: Channel) -> bool:
+        """Whether a socket that has not started has to wait for another run."""
+        return self._over or (self._begun and channel.socket.is_server)
+
+    def _close_listener(self, channel: Channel) -> None:
+        last = getattr(channel.operation, "last", None)
+        if last is not None and channel.started:
+            channel.advance(last(channel))
+        else:  # it does not listen yet
+            life.end(channel)
+
+    def _close_idle(self, channel: Channel) -> None:
+        if has_unread(channel):
+            channel.step_next_turn()  # DATA_ALERT, and what its handler does with it
+            return
+        if self._asked_by is not None:
+            ended_meanwhile = channel is self._asked_by
+        else:  # its operation may have ended while this drain was on its way here
+            ended_meanwhile = channel.io_start is not None and channel.io_start.when > self._asked_at
+        if ended_meanwhile:
+            self.report.finished += 1
+        else:
+            self.report.closed_idle += 1
+        self._counted = channel
+        life.end(channel)
+
+    def ended(self, channel: Channel) -> None:
+        """A socket's life is over."""
+        if channel is not self._counted and not channel.socket.is_server and not self._over:
+            self.report.finished += 1
+        listener = getattr(channel.socket, "_listener", None)
+        client_ended = None if listener is None else getattr(listener.operation, "client_ended", None)
+        if client_ended is not None:
+            client_ended(listener)
+
+    def expire(self) -> None:
+        """The deadline: abort the rest."""
+        loop = self._loop
+        self.deadline = INFINITY
+        self.cut_short(f"after {self._timeout:g} s")
+        for channel in loop.running():
+            loop.call_for(channel, life.end, channel)
+        accepted = list(filter(is_accepted, loop.admission.waiting))
+        loop.admission.set_aside(self.keeps_out)
+        for channel in accepted:
+            life.abort_unstarted(channel)
+
+    def cut_short(self, when: str) -> None:
+        """Nothing starts any more, and nothing ends by itself: who runs is aborted, and who was accepted and
+        waits."""
+        if self._over:
+            return
+        self._over = True
+        for channel in [*self._loop.running(), *self._loop.admission.waiting]:
+            if channel.phase is Phase.WAITING:
+                if is_accepted(channel):
+                    self.report.aborted.append((channel.socket, f"still waiting to start {when}"))
+            elif not channel.socket.is_server:
+                self.report.aborted.append((channel.socket, f"still {channel.phase_name()} {when}"))

@@ -1,0 +1,79 @@
+"""Builds a socket's errors of reasons met elsewhere: every message names address, reason, errno and phase."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import DisconnectedError, HandlerError, NetworkSocketError
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+E = TypeVar("E", bound=NetworkSocketError)
+
+_LOST = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN})
+
+
+def reason(error: BaseException) -> str:
+    """What `error` says, with its number if it has one of the system's."""
+    number = errno_of(error)
+    text = getattr(error, "strerror", None) or str(error)
+    return text if number is None else f"{text} (errno {number})"
+
+
+def errno_of(error: BaseException | None) -> int | None:
+    """The system's number of `error`; None for TLS's own and for what is no OSError."""
+    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError):
+        return None
+    return error.errno
+
+
+def network_error(
+    kind: type[E], address: str | None, why: str | BaseException, phase: str | None = None, *,
+    cause: BaseException | None = None, **details: Any,
+) -> E:  # fmt: skip
+    """`kind` saying that `why` happened at `address`, or on a socket without one, while `phase`; an exception
+    is its cause, too."""
+    cause = why if isinstance(why, BaseException) else cause
+    place = address or repr(details.get("socket"))
+    text = f"{place}: {why if isinstance(why, str) else reason(why)}"
+    if phase is not None:
+        text += f" while {phase}"
+    if cause is not None:
+        details.setdefault("errno", errno_of(cause))
+    made = kind(text, address=address, **details)
+    made.__cause__ = cause
+    return made
+
+
+def socket_error(
+    kind: type[E], channel: Channel, why: str | BaseException, phase: str | None = None, **details: Any
+) -> E:
+    """The same of the socket `channel` runs."""
+    return network_error(kind, channel.metadata.address, why, phase, socket=channel.socket, **details)
+
+
+def io_error(
+    channel: Channel, error: OSError, kind: type[NetworkSocketError], phase: str
+) -> NetworkSocketError:
+    """The library's error for `error` met while `phase`: `kind`, unless the connection is gone."""
+    lost = errno_of(error) in _LOST and not channel.transport.datagram
+    return socket_error(DisconnectedError if lost else kind, channel, error, phase)
+
+
+def place(channel: Channel, error: NetworkSocketError) -> None:
+    """Fill in what its raiser left out."""
+    if error.socket is None:
+        error.socket = channel.socket
+    if error.address is None:
+        error.address = channel.metadata.address
+        if error._unplaced:
+            error.args = (f"{error.address}: {error} while {channel.phase_name()}",)
+
+
+def handler_error(channel: Channel, bug: Exception) -> HandlerError:
+    """A handler's bug as an error of its socket alone."""
+    # No errno: an OSError that the handler met elsewhere says nothing of this connection.
+    return socket_error(HandlerError, channel, f"a handler raised {bug!r}", cause=bug, errno=None)

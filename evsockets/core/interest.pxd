@@ -1,0 +1,11 @@
+cimport cython
+
+from evsockets.core.channel cimport Channel
+from evsockets.core.operation cimport Stepper
+from evsockets.core.token cimport Token
+
+
+@cython.locals(it=Token)
+cpdef step(token, mask)
+cpdef update(Channel channel)
+cpdef unwatch(Token token, number)

@@ -1,0 +1,88 @@
+"""What the engine is asked to watch: the stepper's interest, and what a layer or an end makes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..engines.asking import watch
+from ..engines.base import READ, WRITE
+from . import outbox, posted, timeouts
+from .activities import YIELDED
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+# Seconds until a datagram server's answer that the kernel did not take is sent again.
+_ANSWER_AGAIN = 0.005
+# What `watched` is when the engine has failed once to forget the descriptor.
+_AGAIN = -2
+
+
+def step(token: Any, mask: int) -> None:
+    """Have the stepper take one step, and go on by what it returns."""
+    following = token.stepper.step(token, mask)
+    if following is not token.stepper:
+        token.advance(following)
+    elif token.indirect or (following is not None and token.watched != following.interest):
+        update(token)
+
+
+def update(channel: Channel) -> None:
+    """Tell the engine, if what the stepper waits for has changed."""
+    stepper = channel.stepper
+    transport = channel.transport
+    if transport is None or stepper is None or stepper is YIELDED:
+        return
+    interest = stepper.interest
+    indirect = channel.indirect
+    if indirect:
+        channel.inbox._tidy()
+        box = channel.outbox
+        posts = box is not None and box.posted
+        channel.indirect = bool(channel.plain is None or channel.ended or posts)
+        if channel.loop.now + channel.io_limit < channel._armed:
+            timeouts.arm(channel)
+        if transport.wants:
+            interest = transport.wants if interest else 0
+        if transport.unflushed:
+            # Of a socket that reads it is TLS's own: received bytes come before the loss met in sending it.
+            if not (transport.flush_quietly() if interest == READ else outbox.flush_transport(channel)):
+                interest |= WRITE
+            transport = channel.transport  # which may be broken now
+        if posts and stepper._phase != "handshaking":
+            if not posted.flush(channel):
+                interest |= WRITE
+                timeouts.arm(channel)
+            transport = channel.transport
+        if channel.ended and interest & READ and stepper._phase != "handshaking":
+            interest &= ~READ  # a level-triggered end would be reported for ever
+    if interest != channel.watched and not transport.shared:
+        channel.watched = interest  # first: what interrupts the call then has the engine forget it
+        try:
+            watch(channel.loop.engine, transport.fileno(), interest, channel)
+        except OSError as error:
+            raise stepper._unwatchable(channel, error) from error
+    if not indirect:
+        return
+    if transport.shared and channel.outbox is not None:
+        # The server's descriptor is not watched for one answer, and where its peer's queue is full
+        # writability would prove nothing: try again a little later.
+        transport.retry_at = channel.loop.now + _ANSWER_AGAIN
+        timeouts.arm(channel)
+    elif (transport.pending and stepper.interest & READ) or (transport.shared and interest):
+        channel.step_next_turn()
+
+
+def unwatch(token: Any, number: int) -> None:
+    """Have the engine forget descriptor `number`, watched for a channel or one of its attempts to connect,
+    which must be before it is closed. What fails or is interrupted can be called again, once: then there is
+    nothing more to be done."""
+    if not token.watched:
+        return
+    again = token.watched == _AGAIN
+    try:
+        watch(token.loop.engine, number, 0, token)
+    except BaseException:
+        token.watched = 0 if again else _AGAIN
+        raise
+    token.watched = 0

@@ -1,0 +1,15 @@
+from evsockets.core.token cimport Token
+
+
+cdef class Stepper:
+    cpdef object start(self, channel)
+    cpdef object step(self, channel, mask)
+
+
+cdef class Operation(Stepper):
+    cpdef object step(self, channel, mask)
+
+
+cdef class Maker:
+    cpdef Operation read(self, picker)
+    cpdef Operation write(self, data, then)

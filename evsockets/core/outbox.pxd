@@ -1,0 +1,19 @@
+from evsockets.core.channel cimport Channel
+
+
+cdef class Outbox:
+    cdef public object corked, rest, source, posted, waiters
+    cdef public long holds, posted_size
+
+
+cpdef Outbox of(Channel channel)
+cpdef drop(Channel channel)
+cpdef put(Channel channel, data)
+cpdef cork(Channel channel)
+cpdef keep(Channel channel, data)
+cpdef Py_ssize_t transmit(Channel channel, data) except? -2
+cpdef bint flush(Channel channel) except -1
+cpdef bint lets_start(Channel channel, following) except -1
+cpdef bint has_left(Channel channel) except -1
+cpdef bint is_refused(Channel channel) except -1
+cpdef send_failed(Channel channel, error)

@@ -1,0 +1,4 @@
+from evsockets.core.channel cimport Channel
+
+
+cpdef nothing_next(Channel channel)

@@ -1,0 +1,17 @@
+cimport cython
+
+from evsockets.core.admission cimport Admission
+from evsockets.core.channel cimport Channel
+from evsockets.core.loop cimport Loop
+from evsockets.core.operation cimport Stepper
+from evsockets.core.token cimport Token
+
+
+cpdef execute(Loop loop, context, until_stopped)
+@cython.locals(admission=Admission)
+cpdef bint take_turn(Loop loop, timeout) except -1
+@cython.locals(
+    token=Token, stepper=Stepper, channel=Channel, admission=Admission, now=double, when=double, wait=double,
+    batch=list, ready=list
+)
+cdef _turn(Loop loop, timeout)

@@ -1,0 +1,113 @@
+"""What a conversation's socket does while its coroutine sleeps, or waits for what is not its own I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..engines.base import READ
+from ..errors import DisconnectedError
+from .failure import socket_error
+from .operation import Operation
+
+if TYPE_CHECKING:
+    from ..typing import TimeoutPhase
+    from .channel import Channel
+    from .conversation import Running
+
+# What is received meanwhile, at most.
+_KEPT = 64 * 1024
+
+
+class Flushed:
+    """Yielded by an await, of any conversation of the executor: until the outbox of `running` is empty."""
+
+    __slots__ = ("running",)
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+
+    def __await__(self) -> Generator[Flushed, None, None]:
+        yield self
+
+    def wait(self, channel: Channel) -> Wait:
+        """What the socket of the conversation that awaits does meanwhile."""
+        waits = Wait("waiting")
+        box = self.running.channel.outbox
+        if box is None:
+            waits.woken = True
+        else:
+            box.waiters = box.waiters or []
+            box.waiters.append(partial(waits.wake, channel))
+        return waits
+
+
+class Wait(Operation):
+    """Waits for a time (`until`, on the executor's clock) or to be woken; meanwhile its connection is watched
+    as an idle one is."""
+
+    __slots__ = ("_phase", "interest", "until", "woken")
+
+    _timed = False
+
+    def __init__(self, phase: TimeoutPhase, until: float | None = None) -> None:
+        self._phase = phase
+        self.until = until
+        self.woken = False
+        self.interest = 0
+
+    def wake(self, channel: Channel) -> None:
+        """It is over, even before it has started; the coroutine goes on in the next turn."""
+        self.woken = True
+        if channel.stepper is self:
+            channel.step_next_turn()
+            channel.loop.wake_if_hosted()
+
+    def start(self, channel: Channel) -> Any:
+        if self.until is not None and self.until <= channel.loop.now:
+            self.woken = True
+        if self.woken:
+            channel.step_next_turn()  # others have their turn
+        self._listen(channel)
+        return self
+
+    def _listen(self, channel: Channel) -> None:
+        transport = channel.transport
+        full = len(channel.inbox) >= _KEPT
+        deaf = channel.ended or full or transport.datagram or transport.failure is not None
+        self.interest = 0 if deaf else READ
+
+    def step(self, channel: Channel, mask: int) -> Any:
+        if self.woken:
+            return None
+        self._listen(channel)  # the connection may have been lost in sending
+        if mask & READ and self.interest:
+            self._receive(channel, _KEPT - len(channel.inbox))
+            if channel.ended:
+                self.interest = 0
+                clean = not (channel.truncated or channel.inbox)
+                why = "the peer closed the connection"
+                raise socket_error(DisconnectedError, channel, why, self._phase, clean=clean)
+            self._listen(channel)
+        return self
+
+    def _receive(self, channel: Channel, most: int) -> None:
+        if channel.plain is not None:
+            channel.recv(most)
+            return
+        transport = channel.transport
+        usual, transport.most = transport.most, most
+        try:
+            channel.recv()
+        finally:
+            transport.most = usual
+
+    def _due(self, channel: Channel) -> float | None:
+        return self.until
+
+    def _expire(self, channel: Channel, now: float) -> Any:
+        return None if self.until is not None and self.until <= now else self
+
+    def __repr__(self) -> str:
+        return f"<{self._phase}>"

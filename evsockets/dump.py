@@ -1,0 +1,99 @@
+"""A signal that has a program say what its executors are doing, while it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from . import forks
+from .core.loop import Loop
+from .explain import explain
+
+# Calls of a thread's stack shown at most, the innermost.
+_CALLS = 12
+
+
+def dump_on_signal(signum: int | None = None) -> None:
+    """Have the signal `signum` print what `explain` says of every executor of this process to standard error.
+
+    None: SIGUSR1 (RuntimeError where there is none). An executor that is at work, rather than waiting, is
+    shown with the call its thread is in. The program goes on, in the middle of a turn too. A handler that the
+    signal had before is called afterwards; what the system does by default (for SIGUSR1: end the process) is
+    not done any more. Asked for again it changes nothing.
+
+    To be called in the main thread (RuntimeError elsewhere). TypeError or ValueError for what is no signal,
+    or one that cannot be caught.
+    """
+    if signum is None:
+        signum = getattr(signal, "SIGUSR1", None)
+        if signum is None:
+            raise RuntimeError("there is no SIGUSR1 on this system: name a signal")
+    if not isinstance(signum, int) or isinstance(signum, bool):
+        raise TypeError(f"signum must be a signal's number, such as signal.SIGUSR1, or None, got {signum!r}")
+    if signum not in signal.valid_signals():
+        raise ValueError(f"signum must be a signal's number, such as signal.SIGUSR1, got {signum!r}")
+    former = signal.getsignal(signum)
+    if isinstance(former, _Dump):
+        return
+    try:
+        signal.signal(signum, _Dump(former if callable(former) else None))
+    except ValueError:
+        raise RuntimeError("dump_on_signal() must be called in the main thread") from None
+    except OSError as error:
+        name = signal.Signals(signum).name
+        raise ValueError(f"signal {name} cannot be caught: {error.strerror}") from error
+
+
+class _Dump:
+    """The signal's handler."""
+
+    def __init__(self, former: Callable[[int, FrameType | None], Any] | None) -> None:
+        self._former = former
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        _print("".join(_told(loop, frame) + "\n" for loop in _loops()) or "no executor in this process\n")
+        if self._former is not None:
+            self._former(signum, frame)
+
+
+def _loops() -> Iterator[Loop]:
+    for member in forks.members():
+        if isinstance(member, Loop) and not member.closed:
+            yield member
+
+
+def _told(loop: Loop, frame: FrameType | None) -> str:
+    """What is said of one executor. What another thread changes meanwhile may make that fail: that is told,
+    too, for a look must not end what is looked at."""
+    try:
+        text = explain(loop.executor)
+        if loop.executing and loop.current is not None:
+            if loop.thread_id != loop.ident():
+                frame = sys._current_frames().get(loop.thread_id or 0)
+            if frame is not None:
+                calls = "".join(traceback.format_stack(frame, _CALLS)).rstrip()
+                text += f"\n  Its thread is here (the innermost call last):\n{calls}"
+    except Exception:
+        text = f"an executor that cannot be told of now: {traceback.format_exc()}"
+    return text
+
+
+def _print(text: str) -> None:
+    """To the descriptor: the signal may have come within a call of `sys.stderr`, which cannot be entered
+    again. Where there is none, or it takes nothing, nothing is printed: no error of a look is worth a run."""
+    with contextlib.suppress(Exception):
+        try:
+            number = sys.stderr.fileno()
+        except (AttributeError, OSError, ValueError):
+            if sys.stderr is not None:
+                sys.stderr.write(text)
+            return
+        data = text.encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(number, data) :]

@@ -1,0 +1,44 @@
+cimport cython
+
+from evsockets.core.channel cimport Channel
+
+cdef object _READ, _WRITE
+
+
+@cython.freelist(8)
+cdef class Event:
+    cdef public object type
+    cdef public Channel _channel
+
+
+cdef class IoEvent(Event):
+    pass
+
+
+cdef class ReadEvent(IoEvent):
+    cdef public object frame, operation
+
+
+cdef class OutOfBandEvent(ReadEvent):
+    pass
+
+
+cdef class WriteEvent(IoEvent):
+    cdef public object operation
+
+
+cdef class AcceptEvent(IoEvent):
+    cdef public object frame
+
+
+cdef class DataAlertEvent(IoEvent):
+    cdef public object attempt, total_attempts
+
+
+cdef class TimeoutEvent(Event):
+    cdef public object when, phase
+    cdef public bint _one_more
+
+
+cdef class SocketExceptionEvent(Event):
+    cdef public object exception

@@ -1,0 +1,43 @@
+"""Frames that are lines."""
+
+from __future__ import annotations
+
+import sys
+
+from .base import Frame, FramePicker
+from .inbox import Inbox
+from .limit import checked_limit, over_limit
+
+
+class LineFramePicker(FramePicker):
+    """Gives lines: up to LF, a CR before which belongs to the end. `keep_end` leaves the end in the frame.
+
+    A line of more than `max_length` bytes (None: no limit), its end not counted, is a `FrameError`; so is,
+    at the end of the stream, a line without an LF.
+    """
+
+    __slots__ = ("_limit", "keep_end", "max_length")
+
+    def __init__(self, max_length: int | None = 65_536, keep_end: bool = False) -> None:
+        self.max_length = checked_limit(max_length)
+        self._limit = sys.maxsize - 2 if max_length is None else max_length
+        self.keep_end = bool(keep_end)
+
+    def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
+        """The next line, or None while it is not complete. FrameError over the limit."""
+        data = inbox._take_through(b"\n", self._limit + 1)
+        if data is None:
+            end = inbox._find(b"\n", 0, False)
+            size = end if end >= 0 else len(inbox)
+            # Of a line that waits a CR may be the beginning of the end.
+            if size > self._limit and (size > self._limit + 1 or inbox.peek(1, size - 1) != b"\r"):
+                raise over_limit(self, inbox, self._limit)
+            if end < 0:
+                return None
+            data = inbox.take(end + 1)
+        if not self.keep_end:
+            data = data[:-2] if data.endswith(b"\r\n") else data[:-1]
+        return Frame(data, inbox.remote_address)
+
+    def __repr__(self) -> str:
+        return f"LineFramePicker(max_length={self.max_length}, keep_end={self.keep_end})"

@@ -1,0 +1,213 @@
+"""What conversations hand to one another, and threads to conversations: items in a line."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ._generic import Generic, TypeVar
+from .core.waiting import Wait
+from .errors import MailboxClosedError, MailboxFullError
+from .validation import check_int
+
+if TYPE_CHECKING:
+    from .core.channel import Channel
+    from .core.conversation import Running
+    from .core.loop import Loop
+
+T = TypeVar("T", default=Any)
+
+
+class Place(Wait):
+    """A conversation's place in a line: what its socket does until it is called. `item`: what it would put.
+    `at_once`: it is the first and need not wait, when it begins."""
+
+    __slots__ = ("at_once", "item", "refused", "running")
+
+    def __init__(self, running: Running, item: Any = None) -> None:
+        super().__init__("waiting")
+        self.running = running
+        self.item = item
+        self.at_once = False
+        self.refused = False
+
+    def call(self) -> None:
+        """Its conversation goes on, in a turn of its own."""
+        self.woken = True
+        channel = self.running.channel
+        if channel is not None:
+            self.wake(channel)
+
+    def start(self, channel: Channel) -> Any:
+        if self.woken and self.at_once:
+            return None
+        return Wait.start(self, channel)
+
+
+class Mailbox(Generic[T]):
+    """Items for conversations to take, in the order in which they were put.
+
+    `limit`: how many it holds, None for any number; ValueError below 1. Conversations take by
+    `Conversation.take` or `items`, those of one executor: of the first that took from it.
+    """
+
+    __slots__ = (
+        "__weakref__", "_called", "_closed", "_free", "_fresh", "_items", "_owner", "_posted", "_putting",
+        "_waiting", "limit",
+    )  # fmt: skip
+
+    def __init__(self, limit: int | None = None) -> None:
+        if limit is not None:
+            check_int("limit", limit, 1, sys.maxsize)
+        self.limit = limit
+        self._items: deque[T] = deque()
+        # Whoever puts needs one of `limit` slots, used ones first: each is taken by one call, without a lock.
+        # None is free while somebody waits to put.
+        self._free: deque[int] = deque()
+        self._fresh: Iterator[int] | None = None if limit is None else iter(range(limit))
+        self._waiting: OrderedDict[Place, None] = OrderedDict()  # takers without an item
+        self._called: OrderedDict[Place, None] = OrderedDict()  # takers that have yet to take theirs
+        self._putting: OrderedDict[Place, None] = OrderedDict()  # waiting for room
+        self._closed = False
+        self._owner: weakref.ref[Loop] | None = None
+        self._posted = False  # the executor is to look for what was put
+
+    def put(self, item: T) -> None:
+        """Put an item. Whoever takes it goes on in a turn of its own.
+
+        MailboxFullError if `limit` items lie there, MailboxClosedError after `close()`; RuntimeError from
+        another thread while the executor runs (see `put_threadsafe`), and when the executor is closed."""
+        _check_thread(self._loop(), "put_threadsafe()")
+        if not self._add(item):
+            raise self._full()
+        self._call()
+
+    def put_threadsafe(self, item: T) -> None:
+        """The same, at once, from any thread or signal handler; it takes no lock."""
+        loop = self._loop()
+        if not self._add(item):
+            raise self._full()
+        loop = self._loop() if loop is None else loop
+        if loop is not None and not self._posted:
+            self._posted = True
+            loop.call_soon_threadsafe(self._answer)
+
+    def close(self) -> None:
+        """Let nothing more be put. What lies there can be taken; then `take` raises MailboxClosedError, and
+        `items` ends. Closed already: nothing. RuntimeError from another thread while the executor runs."""
+        _check_thread(self._owner() if self._owner is not None else None, "call_soon_threadsafe() with close")
+        self._closed = True
+        while self._putting:
+            place, _ = self._putting.popitem(last=False)
+            place.refused = True
+            place.call()
+        self._call()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        most = "" if self.limit is None else f" of at most {self.limit}"
+        return f"<Mailbox {'closed, ' if self._closed else ''}{len(self._items)} items{most}>"
+
+    # ---- what conversations use ----------------------------------------------------------------------
+
+    def _come(self, running: Running) -> Place:
+        """A taker comes: the place it has to wait in."""
+        self._belong(running.channel.loop)
+        place = Place(running)
+        place.at_once = not (self._waiting or self._called)
+        self._waiting[place] = None
+        self._call()
+        return place
+
+    def _take(self) -> T:
+        """The item of a taker who was called."""
+        if not self._items:
+            raise self._is_closed(taking=True)
+        try:
+            return self._items.popleft()
+        finally:
+            if self._putting:
+                place, _ = self._putting.popitem(last=False)
+                self._items.append(place.item)
+                place.call()
+            elif self.limit is not None:
+                self._free.append(0)
+
+    def _come_to_put(self, running: Running, item: T) -> Place | None:
+        """An item is put; None, or the place in which its putter has to wait for room."""
+        if self._add(item):
+            self._call()
+            return None
+        self._belong(running.channel.loop)
+        place = Place(running, item)
+        self._putting[place] = None
+        return place
+
+    def _leave(self, place: Place) -> None:
+        """It has taken or put, or has ended before; then another takes what was meant for it."""
+        self._waiting.pop(place, None)
+        self._called.pop(place, None)
+        self._putting.pop(place, None)
+        self._call()
+
+    # ---- the line ------------------------------------------------------------------------------------
+
+    def _call(self) -> None:
+        """Call as many takers as there are items, or all if there will be no more."""
+        while self._waiting and (self._closed or len(self._called) < len(self._items)):
+            place, _ = self._waiting.popitem(last=False)
+            self._called[place] = None
+            place.call()
+
+    def _answer(self) -> None:
+        """In the executor's thread, after something was put in another."""
+        self._posted = False  # before it looks: who puts from now on posts again
+        self._call()
+
+    def _add(self, item: T) -> bool:
+        """Add an item; whether there was room. MailboxClosedError after `close()`."""
+        if self._closed:
+            raise self._is_closed()
+        if self._fresh is not None:
+            try:
+                self._free.pop()
+            except IndexError:
+                if next(self._fresh, None) is None:
+                    return False
+        self._items.append(item)
+        return True
+
+    def _belong(self, loop: Loop) -> None:
+        if self._owner is None:
+            self._owner = weakref.ref(loop)  # before it is looked for items: see `put_threadsafe`
+        elif self._owner() is not loop:
+            raise RuntimeError(
+                f"{self!r} belongs to the executor that took from it first: another one needs its own"
+            )
+
+    def _loop(self) -> Loop | None:
+        """Its executor's, None while it has none. RuntimeError if that is closed."""
+        if self._owner is None:
+            return None
+        loop = self._owner()
+        if loop is None or loop.closed:
+            raise RuntimeError(f"the executor whose conversations take from {self!r} is closed")
+        return loop
+
+    def _full(self) -> MailboxFullError:
+        return MailboxFullError(f"{self.limit} items lie in the mailbox, which is its limit")
+
+    def _is_closed(self, *, taking: bool = False) -> MailboxClosedError:
+        error = MailboxClosedError("the mailbox is closed")
+        error._ends_conversation = taking
+        return error
+
+
+def _check_thread(loop: Loop | None, cure: str) -> None:
+    if loop is not None and loop.executing and loop.thread_id != loop.ident():
+        raise RuntimeError(f"the executor runs in another thread: {cure} does this there")

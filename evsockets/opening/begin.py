@@ -1,0 +1,106 @@
+"""How a life begins: over a connection left open, a descriptor taken over, or a new one."""
+
+from __future__ import annotations
+
+import _socket
+from typing import TYPE_CHECKING, Any
+
+from ..address import Address, address_url, public_address
+from ..core import life
+from ..core.failure import socket_error
+from ..core.operation import Stepper
+from ..errors import ConnectionFailedError
+from ..operations.handshake import TlsHandshakeOperation
+from ..sockets import AcceptedSocket, DatagramClientSocket
+from ..transports.datagram import DatagramReply, DatagramTransport
+from ..transports.options import adjust_options
+from ..transports.stream import StreamTransport
+from . import pool
+from .connect import Connect
+from .listen import listen, listen_on
+from .resolve import Resolve, Then
+
+if TYPE_CHECKING:
+    from ..core.channel import Channel
+
+
+def begin(channel: Channel) -> None:
+    """Lead `channel`, whose INITIALIZE has been, to its connection."""
+    connection = None
+    if channel.socket._connection is not None or channel.metadata._keep_alive:
+        connection = pool.left_open(channel)
+    if connection is not None:
+        connection.carry(channel)
+        life.opened(channel, reused=True)
+    else:
+        life.open_by(channel, _opener(channel))
+
+
+def _opener(channel: Channel) -> Stepper | None:
+    """What leads to CONNECTED; None: the transport is usable already."""
+    socket = channel.socket
+    address = channel.metadata._parsed
+    if socket._adopted is not None:
+        sock, socket._adopted = socket._adopted, None
+        return _adopt(channel, sock, address)
+    if isinstance(socket, DatagramClientSocket):
+        _reply(channel, socket)
+        return None
+    if isinstance(socket, AcceptedSocket):
+        raise ConnectionFailedError(f"{socket!r} cannot be opened again")
+    if address is None:
+        raise ConnectionFailedError("no address: give add_socket() one, or set it in INITIALIZE")
+    then: Then = listen if socket.is_server else Connect
+    if address.scheme == "fd":
+        return then(channel, address, [(0, None)])
+    return Resolve(address, then) if address.fixed is None else then(channel, address, [address.fixed])
+
+
+def _adopt(channel: Channel, sock: Any, address: Address | None) -> Stepper | None:
+    """Begin over an open descriptor: an accepted client's, or one that somebody else has opened."""
+    socket, metadata = channel.socket, channel.metadata
+    family, datagram = sock.family, sock.type == _socket.SOCK_DGRAM
+    context = metadata._settings.stream_context
+    # An accepted one begins with its listener's options, unless it was given its own.
+    if not isinstance(socket, AcceptedSocket) or context is not channel.loop.client_settings.stream_context:
+        try:
+            adjust_options(sock, context)
+        except OSError as error:
+            sock.close()
+            phase = "listening" if socket.is_server else "connecting"
+            raise socket_error(ConnectionFailedError, channel, error, phase) from error
+    if socket.is_server:
+        listen_on(channel, address, sock, adopted=True)
+        return None
+    if isinstance(socket, AcceptedSocket):
+        assert socket._listener is not None
+        address = socket._listener.metadata._parsed
+        # The URL is made when somebody asks for it: most servers have many clients and never do.
+        channel.remote = public_address(family, socket._remote)
+    elif metadata._address is None:
+        unix = family == _socket.AF_UNIX
+        scheme = ("udg" if unix else "udp") if datagram else ("unix" if unix else "tcp")
+        try:
+            metadata._address = address_url(scheme, family, sock.getpeername())
+        except OSError as error:
+            sock.close()
+            why = f"the adopted socket is not connected: {error}"
+            raise socket_error(ConnectionFailedError, channel, why, cause=error) from error
+    channel.set_transport((DatagramTransport if datagram else StreamTransport)(sock))
+    return TlsHandshakeOperation() if address is not None and address.is_tls and not datagram else None
+
+
+def _reply(channel: Channel, socket: DatagramClientSocket) -> None:
+    """Begin over the descriptor of the datagram server that `socket` came to."""
+    listener = socket._listener
+    assert listener is not None
+    server = listener.transport
+    if server is None:
+        raise ConnectionFailedError("the datagram server this client came from is closed")
+    remote = socket._remote
+    channel.remote = remote if type(remote) is tuple else public_address(_socket.AF_UNIX, remote)
+    asked = socket._asked
+    channel.local = listener.local
+    if asked is not None and isinstance(listener.local, tuple):
+        channel.local = asked.sockaddr(listener.local[1])
+    channel.set_transport(DatagramReply(server, socket._data, remote, asked))

@@ -1,0 +1,168 @@
+"""Connections that outlive a request: kept by their socket, or in the process-wide pool."""
+
+from __future__ import annotations
+
+import _socket
+import atexit
+import os
+from typing import TYPE_CHECKING, Any
+
+from .._unpatched import original
+from ..configuration import tls_settings_of
+from ..frames.inbox import Inbox
+from ..sockets import PersistentClientSocket, Socket
+
+if TYPE_CHECKING:
+    from ..core.channel import Channel
+
+
+# How often a pooled TLS connection is read for its end; one that has still more to say is not silent.
+_LOOKS = 64
+
+
+class Connection:
+    """An open connection between two lives: transport, unread bytes, and what it was opened for."""
+
+    __slots__ = ("ended", "inbox", "owner", "pool_key", "remote", "tls", "transport")
+
+    def __init__(self, channel: Channel, transport: Any) -> None:
+        self.transport = transport
+        self.inbox = channel.inbox
+        self.ended = channel.ended
+        # None: kept alive by a handler, in mid-life.
+        self.pool_key = _key_of(channel) if channel.pool_key is None else channel.pool_key
+        self.remote = channel.remote
+        self.tls = channel.tls
+        self.owner: Socket | None = None  # the pooled connection's last user
+
+    def carry(self, channel: Channel) -> None:
+        """Be the connection of `channel`."""
+        channel.ended = self.ended
+        channel.set_transport(self.transport)
+        channel.inbox = self.inbox
+        channel.remote = self.remote
+        channel.tls = self.tls
+
+    def is_fresh(self) -> bool:
+        """Whether it is open and silent: neither its end nor a byte has come. Never blocks."""
+        if self.ended or len(self.inbox):
+            return False
+        try:
+            if self.tls is None:
+                self.transport.sock.recv(1, _socket.MSG_PEEK)
+                return False
+            # Session tickets and the like are records without data: None, and what follows them counts.
+            for _ in range(_LOOKS):
+                if self.transport.recv() is not None:
+                    return False
+                self.transport.sock.recv(1, _socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def leave_pool(self) -> bool:
+        """Take it out of the pool; whether it was there."""
+        with _lock:
+            return self._leave()
+
+    def _leave(self) -> bool:  # with the lock held
+        if self.owner is None:
+            return False
+        waiting = _pool.get(self.pool_key, {})
+        waiting.pop(self, None)
+        if not waiting:
+            _pool.pop(self.pool_key, None)
+        self._disown()
+        return True
+
+    def _disown(self) -> None:
+        if self.owner is not None and self.owner._connection is self:
+            self.owner._connection = None
+        self.owner = None
+
+    def close(self) -> None:
+        """Close it in an orderly way."""
+        self.leave_pool()
+        self.transport.close()
+
+
+_pool: dict[Any, dict[Connection, None]] = {}
+_lock = original("_thread", "allocate_lock")()
+
+
+def _key_of(channel: Channel) -> Any:
+    """What must be equal for an open connection to serve another life."""
+    address, context = channel.metadata._parsed, channel.metadata._settings.stream_context
+    made: Any = None
+    if address is not None and address.is_tls:
+        made = tls_settings_of(context)
+    elif address is not None and address.is_datagram:
+        made = context.connect_datagrams
+    key = channel.socket.key if isinstance(channel.socket, PersistentClientSocket) else None
+    return (None if address is None else address.text, made, key)
+
+
+def keep(channel: Channel, transport: Any) -> None:
+    """The connection of a forgotten socket stays open, for the next life of its socket or in the pool."""
+    connection = Connection(channel, transport)
+    channel.inbox = Inbox()
+    socket = channel.socket
+    if socket._persistent:
+        with _lock:
+            connection.owner = socket
+            _pool.setdefault(connection.pool_key, {})[connection] = None
+    else:
+        channel.loop.kept_sockets[id(socket)] = socket
+    socket._connection = connection
+
+
+def left_open(channel: Channel) -> Connection | None:
+    """The connection an earlier life of this socket left, or one from the pool, if it can serve this one."""
+    socket = channel.socket
+    key = channel.pool_key = _key_of(channel)
+    connection, socket._connection = socket._connection, None
+    if connection is not None:
+        channel.loop.kept_sockets.pop(id(socket), None)
+        fresh = not socket._persistent or (connection.leave_pool() and connection.is_fresh())
+        if fresh and connection.pool_key == key and not connection.transport.closed:
+            return connection
+        connection.close()
+    return _acquire(key) if socket._persistent else None
+
+
+def _acquire(key: Any) -> Connection | None:
+    """Take a living connection out of the pool; stale ones met on the way are closed."""
+    while True:
+        with _lock:
+            waiting = _pool.get(key)
+            if not waiting:
+                return None
+            connection = next(reversed(waiting))
+            connection._leave()
+        if connection.is_fresh():
+            return connection
+        connection.close()
+
+
+def _close_all() -> None:
+    """At the interpreter's end: an orderly end for the peers, and no descriptor left open."""
+    for connection in [one for waiting in _pool.values() for one in waiting]:
+        connection.close()
+
+
+def _forked() -> None:
+    """In a forked child: the connections are its parent's, so it lets go without telling the peers."""
+    global _lock
+    _lock = original("_thread", "allocate_lock")()  # another thread may have held it
+    for waiting in _pool.values():
+        for connection in waiting:
+            connection._disown()
+            connection.transport.sock.close()
+    _pool.clear()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

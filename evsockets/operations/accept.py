@@ -1,0 +1,202 @@
+"""Accept the clients of a listening socket."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+from typing import TYPE_CHECKING, Any
+
+from ..address import public_address
+from ..core import interest, life
+from ..core.failure import socket_error
+from ..core.operation import UNTOLD, Operation
+from ..core.timeouts import arm
+from ..engines.base import READ
+from ..errors import AcceptError, ReceiveError
+from ..events import AcceptEvent
+from ..frames.base import AcceptedFrame
+from ..sockets import AcceptedSocket, DatagramClientSocket
+
+if TYPE_CHECKING:
+    from ..core.channel import Channel
+
+_CLIENTS_PER_TURN = 64
+# accept(2): errors of the connection that came, not of the listener.
+_SKIPPED = frozenset(
+    {
+        errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN,
+        errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM, errno.ECONNRESET,
+    }
+)  # fmt: skip
+_BACK_OFF = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+class Accept(Operation):
+    """ACCEPT per client, a bounded number a turn. One object per listener: it knows whether it pauses.
+
+    Draining: who waits in the kernel's queue is accepted, at most `backlog` of them, and the listener closes.
+    The queue of an adopted one is left to whoever else holds the socket.
+    """
+
+    __slots__ = ("_adopted", "_failures", "_left", "_paused", "_resume_at", "interest")
+
+    _phase = "listening"
+    _replaceable = False
+    _heeds_next = True
+
+    def __init__(self, adopted: bool) -> None:
+        self._adopted = adopted  # others may hold the socket, and accept from it
+        self.interest = READ
+        self._failures = 0  # to accept, one after the other
+        self._resume_at: float | None = None
+        self._paused = False
+        self._left: int | None = None  # draining: how many may still come
+
+    def last(self, channel: Channel) -> Any:
+        """A drain begins: accept who waits; returns as `step` does."""
+        self._left = 0 if self._adopted else channel.metadata._settings.stream_context.backlog
+        channel.transport.withdraw()
+        # Who comes between the last look at the queue and the close is reset. Not being watched any more
+        # makes that shorter.
+        self.interest = 0
+        interest.update(channel)
+        self.interest = READ
+        self._resume_at = None
+        return self.step(channel, READ)
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether the limitation solver may have it pause: not while draining."""
+        return self._left is None
+
+    def pause(self, channel: Channel) -> None:
+        """The limitation solver refused a client: accept no more until it is let in."""
+        self._paused = True
+        self._set(channel)
+
+    def resume(self, channel: Channel) -> None:
+        """Accept again."""
+        self._paused = False
+        if self.may_pause:
+            self._set(channel)
+
+    def _set(self, channel: Channel) -> None:
+        self.interest = 0 if self._resume_at is not None or (self._paused and self.may_pause) else READ
+        interest.update(channel)
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        for _ in range(_CLIENTS_PER_TURN):
+            if not self.interest or self._left == 0 or channel.cancelled or channel.loop.stopping:
+                break
+            try:
+                client = self._next(channel)
+            except OSError as error:
+                self._failed(channel, error)
+                continue
+            if client is None:  # nobody waits in the kernel's queue
+                return self if self._left is None else self._emptied()
+            self._failures = 0
+            if self._left is not None:
+                self._left -= 1
+            self._tell(channel, client)
+        if self._left == 0:
+            return self._emptied()
+        if self._left is not None and self.interest:
+            channel.step_next_turn()  # no readiness tells that the queue is empty
+        return self
+
+    def _next(self, channel: Channel) -> Any:
+        """The client that comes next, if there is one."""
+        accepted = channel.transport.accept()
+        if accepted is None:
+            return None
+        sock, remote = accepted
+        return AcceptedSocket(sock, remote, channel)
+
+    def _emptied(self) -> Operation | None:
+        """Draining: nobody comes any more."""
+        return None
+
+    def _tell(self, channel: Channel, client: Any) -> None:
+        channel.io_start = channel.loop.turn_time
+        handler = channel.dispatch.accept
+        try:
+            if handler is not None:
+                channel.mark_active()
+                remote = client._remote
+                if type(remote) is not tuple and remote is not None:
+                    remote = public_address(_socket.AF_UNIX, remote)
+                handler(AcceptEvent(channel, AcceptedFrame(client, remote)))
+        finally:
+            channel.next = UNTOLD  # a listener goes on whatever a handler names
+            if client._channel is None:
+                client.close()
+
+    def _failed(self, channel: Channel, error: OSError) -> None:
+        """Out of descriptors, most likely: pause with back-off, tell once per episode, go on alone."""
+        if error.errno in _SKIPPED:
+            return
+        self._resume_at = channel.loop.now + _BACK_OFF[min(self._failures, len(_BACK_OFF) - 1)]
+        self._failures += 1
+        self._set(channel)
+        arm(channel)
+        if self._failures == 1:
+            life.tell_exception(channel, socket_error(AcceptError, channel, error, "accepting"))
+
+    def _due(self, channel: Channel) -> float | None:
+        return self._resume_at
+
+    def _expire(self, channel: Channel, now: float) -> Any:
+        self._resume_at = None
+        self._set(channel)
+        if self._left is not None:
+            channel.step_next_turn()
+        return self
+
+
+class AcceptDatagrams(Accept):
+    """ACCEPT per datagram; its client has no descriptor of its own.
+
+    Draining: the descriptor is also its clients' way to answer. It closes when they have ended and nothing
+    more has come.
+    """
+
+    __slots__ = ("_clients",)
+
+    def last(self, channel: Channel) -> Any:
+        self._clients = sum(
+            getattr(one.socket, "_listener", None) is channel and not one.complete
+            for one in channel.loop.channels()
+        )
+        return super().last(channel)
+
+    def _next(self, channel: Channel) -> Any:
+        received = channel.transport.receive()
+        if received is None:
+            return None
+        data, remote = received
+        return DatagramClientSocket(data, remote or None, channel, channel.transport.asked)
+
+    def _failed(self, channel: Channel, error: OSError) -> None:
+        # ICMP refused of an earlier answer, most likely: the server goes on.
+        life.tell_exception(channel, socket_error(ReceiveError, channel, error, "reading"))
+
+    def _tell(self, channel: Channel, client: Any) -> None:
+        super()._tell(channel, client)
+        if self._left is not None:
+            self._clients += client._channel is not None and client._channel.loop is channel.loop
+
+    def _emptied(self) -> Operation | None:
+        if not self._clients:
+            return None
+        self.interest = 0
+        return self
+
+    def client_ended(self, channel: Channel) -> None:
+        """One of its clients has: while draining, look whether that was the last."""
+        if self._left is None:
+            return
+        self._clients -= 1
+        if not self._clients:
+            self.interest = READ
+            channel.step_next_turn()

@@ -1,0 +1,183 @@
+"""What a datagram server answers: sent in batches, and kept while the system does not take it."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..core import life, speed
+from ..core.failure import handler_error, socket_error
+from ..core.operation import UNTOLD
+from ..errors import EngineError, NetworkSocketError, SendError
+from ..transports.datagram import Datagram
+from .write import as_bytes
+
+if TYPE_CHECKING:
+    from ..core.channel import Channel
+
+# Steps a turn takes with what is kept for one sender: sending one, or pulling one of an iterable.
+_PER_TURN = 128
+# Answers kept for one sender, and for all of them; those beyond are lost.
+_FOR_ONE = 128
+_FOR_ALL = 1024
+
+
+class _Queue(deque[Any]):
+    """Kept datagrams; the data of one may be an iterator of them. `since` is when one left last."""
+
+    since: float
+
+
+class Answers:
+    """One server's. On UDP the buffer that is full is the server's own, and all wait for it. On a unix socket
+    it is one sender's, and others are answered. A sender that takes nothing for a client's io_timeout, by the
+    configuration, loses what waits for it.
+    """
+
+    __slots__ = ("_fresh", "_kept")
+
+    def __init__(self) -> None:
+        self._fresh: list[Datagram] = []
+        self._kept: dict[Any, _Queue] = {}  # by sender
+
+    def __bool__(self) -> bool:
+        return bool(self._fresh or self._kept)
+
+    @property
+    def kept(self) -> bool:
+        """Whether some were not taken."""
+        return bool(self._kept)
+
+    def add(self, datagram: Datagram) -> None:
+        """Have it sent by the next `send`."""
+        self._fresh.append(datagram)
+
+    def add_each(self, channel: Channel, data: Iterable[Any], to: Datagram) -> None:
+        """Have each item of `data` sent, pulled as they are taken; `to` is what it answers."""
+        self.send(channel)
+        source: Any = iter(data)
+        self._keep(channel, to._replace(data=source))
+
+    def send(self, channel: Channel) -> None:
+        """Send what was added; keep what is not taken."""
+        fresh, self._fresh = self._fresh, []
+        if self._kept:
+            fresh = self._without_kept(channel, fresh)
+        while fresh:
+            done = self._transmit(channel, fresh)
+            if done:
+                del fresh[:done]
+                continue
+            self._keep(channel, fresh.pop(0))
+            fresh = self._without_kept(channel, fresh, everything=not is_unix(channel))
+
+    def send_kept(self, channel: Channel) -> bool:
+        """Send what was kept, to each sender a share a turn; whether some was not taken."""
+        loop = channel.loop
+        limit = loop.client_settings.io_timeout
+        refused = False
+        for remote, queue in list(self._kept.items()):
+            for _ in range(_PER_TURN):
+                if not queue:
+                    break
+                if not isinstance(queue[0].data, bytes):
+                    alone(channel, _pull, queue)
+                elif self._transmit(channel, (queue[0],)):
+                    queue.popleft()
+                    queue.since = loop.now
+                elif limit is not None and loop.now - queue.since >= limit:
+                    self._lost(channel, queue[0], len(queue), f"was taken within {limit:g} s")
+                    queue.clear()
+                else:
+                    refused = True
+                    break
+            else:
+                channel.step_next_turn()
+            if not queue:
+                del self._kept[remote]
+            if refused and not is_unix(channel):
+                break
+        return refused
+
+    def drop(self) -> None:
+        """Send nothing any more."""
+        self._fresh.clear()
+        self._kept.clear()
+
+    def _keep(self, channel: Channel, one: Datagram) -> None:
+        """Have it wait behind what is kept for the same sender, unless that is too much."""
+        queue = self._kept.get(one.remote)
+        if queue is None:
+            queue = _Queue()
+            queue.since = channel.loop.now
+        if len(queue) < _FOR_ONE and sum(map(len, self._kept.values())) < _FOR_ALL:
+            queue.append(one)
+            self._kept[one.remote] = queue
+        else:
+            self._lost(channel, one, 1, f"finds room, {len(queue)} wait already")
+
+    def _without_kept(
+        self, channel: Channel, fresh: list[Datagram], everything: bool = False
+    ) -> list[Datagram]:
+        """Those of `fresh` that need not wait behind others; the rest is kept."""
+        free = []
+        for one in fresh:
+            if everything or one.remote in self._kept:
+                self._keep(channel, one)
+            else:
+                free.append(one)
+        return free
+
+    def _transmit(self, channel: Channel, datagrams: Any) -> int:
+        """How many are done with: those taken, or the first one, which cannot be sent: that is told."""
+        try:
+            sent: int = channel.transport.send_many(datagrams)
+        except OSError as error:
+            life.tell_exception(channel, socket_error(SendError, channel, error, "writing"))
+            return 1
+        if sent:
+            channel.bytes_sent += sum([len(one[0]) for one in datagrams[:sent]])
+            channel.io_start = channel.loop.turn_time
+            if channel.speeds:
+                speed.sample(channel)
+        return sent
+
+    def _lost(self, channel: Channel, one: Datagram, number: int, why: str) -> None:
+        text = f"none of {number} answers to {one.remote!r} {why}"
+        life.tell_exception(channel, socket_error(SendError, channel, text, errno=errno.EAGAIN))
+
+
+def alone(channel: Channel, call: Callable[..., None], *args: Any) -> None:
+    """Call: what is raised about one datagram is told, if it does not end the run, and the server goes on."""
+    try:
+        call(*args)
+    except NetworkSocketError as error:
+        life.tell_exception(channel, error)
+    except Exception as bug:
+        if not channel.loop.configuration.isolate_handler_errors or type(bug) is EngineError:
+            raise
+        life.tell_exception(channel, handler_error(channel, bug))
+    finally:
+        channel.next = UNTOLD
+
+
+def is_unix(channel: Channel) -> bool:
+    """Whether it serves unix datagrams."""
+    return bool(channel.transport.sock.family == _socket.AF_UNIX)
+
+
+def _pull(queue: _Queue) -> None:
+    """Put the next item of the iterator at the head before it; nothing comes: it goes."""
+    source = queue[0]
+    try:
+        item = as_bytes(next(source.data))
+    except StopIteration:
+        queue.popleft()
+    except BaseException:
+        queue.popleft()
+        raise
+    else:
+        queue.appendleft(source._replace(data=item))

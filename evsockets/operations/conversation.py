@@ -1,0 +1,91 @@
+"""Hold a conversation: a coroutine says what the socket does, one thing after the other."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from ..conversation import Conversation
+from ..core.conversation import Running
+from ..core.operation import Operation
+
+if TYPE_CHECKING:
+    from ..core.channel import Channel
+
+P = ParamSpec("P")
+
+
+class ConversationOperation(Operation):
+    """Runs `function(talk, *args, **kwargs)`, where `talk` is the `Conversation` of the socket.
+
+    `function`: a callable that returns a coroutine, mostly an `async def`. What the coroutine returns is
+    `metadata.result`; then the request ends as without a next operation. TypeError for what is not callable,
+    a coroutine instead of its function, and async generator functions; where it starts, if `function` returns
+    something else. One object may serve many sockets.
+    """
+
+    __slots__ = ("args", "function", "kwargs")
+
+    interest = 0
+    _replaceable = False
+
+    def __init__(
+        self,
+        function: Callable[Concatenate[Conversation, P], Coroutine[Any, Any, object]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        check_function(function)
+        self.function: Callable[..., Coroutine[Any, Any, object]] = function
+        self.args = args
+        self.kwargs = kwargs
+
+    def start(self, channel: Channel) -> Operation | None:
+        if channel.conversation is not None:
+            raise TypeError(f"{self!r} cannot start inside a conversation: await its function")
+        context = contextvars.copy_context()
+        running = Running(channel, _name(self.function))
+        talk = Conversation(channel, running)
+        coroutine = context.run(self._coroutine, talk)
+        running.begin(coroutine, context)
+        first: Operation | None = running.start(channel)
+        return first
+
+    def _coroutine(self, talk: Conversation) -> Coroutine[Any, Any, Any]:
+        """What `function` returns."""
+        return checked(self.function, self.function(talk, *self.args, **self.kwargs))
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<ConversationOperation {_name(self.function)}>"
+
+
+def check_function(function: Any) -> None:
+    """TypeError unless a conversation can be made of `function`."""
+    if isinstance(function, Coroutine):
+        function.close()
+        raise TypeError(
+            f"a conversation is given its function, not the coroutine {_name(function)}: leave the call out, "
+            "arguments follow the function"
+        )
+    if not callable(function):
+        raise TypeError(f"a conversation takes a function that returns a coroutine, got {function!r}")
+    if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(type(function).__call__):
+        raise TypeError(f"{_name(function)} is an async generator function: a conversation has no `yield`")
+
+
+def checked(function: Any, coroutine: Any) -> Coroutine[Any, Any, Any]:
+    """Return what `function` has returned. TypeError if that is no coroutine."""
+    if not isinstance(coroutine, Coroutine):
+        name = _name(function)
+        raise TypeError(f"{name} must return a coroutine, as an `async def` does; it returned {coroutine!r}")
+    return coroutine
+
+
+def _name(function: Any) -> str:
+    name = getattr(function, "__qualname__", None)
+    return f"{name}()" if name else repr(function)

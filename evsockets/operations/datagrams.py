@@ -1,0 +1,209 @@
+"""Serve datagrams on the server's own socket, without a life for each."""
+
+from __future__ import annotations
+
+import _socket
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .._generic import Generic
+from ..address import Address, SockAddr, public_address
+from ..core import life, speed
+from ..core.failure import socket_error
+from ..core.operation import Operation
+from ..core.timeouts import arm
+from ..engines.base import READ, WRITE
+from ..errors import ReceiveError, UnsupportedOperationError
+from ..events import ReadEvent, WriteEvent
+from ..frames.base import Frame, FramePicker, FrameT_co
+from ..frames.raw import RAW
+from ..transports.datagram import Datagram
+from .accept import Accept
+from .answers import Answers, alone, is_unix
+from .read import frame_of_datagram
+from .write import WriteOperation
+
+if TYPE_CHECKING:
+    from ..core.channel import Channel
+
+# Datagrams, and further answers to the same one, that a turn serves.
+_PER_TURN = 64
+# Seconds until what a sender's full queue did not take is sent again: nothing tells that it has room.
+_ANSWER_AGAIN = 0.005
+
+
+class DatagramOperation(Operation, Generic[FrameT_co]):
+    """A `udp://` or `udg://` server added with it gets each datagram as a READ on the server's own socket.
+
+    `picker` (default: RawFramePicker, all of it) looks at each datagram alone. A write that the handler names
+    answers the sender; whatever else it names, the server goes on. An error about one datagram is an
+    EXCEPTION, after which the server goes on, too. TypeError for what is no picker, and elsewhere than on
+    such a server.
+    """
+
+    __slots__ = ("picker",)
+
+    _phase = "listening"
+
+    def __init__(self, picker: FramePicker[FrameT_co] | None = None) -> None:
+        if picker is not None and not isinstance(picker, FramePicker):
+            raise TypeError(f"DatagramOperation takes a frame picker, got {picker!r}")
+        self.picker: FramePicker[FrameT_co] = RAW if picker is None else picker
+
+    def _check_place(self, channel: Channel, address: Address | None) -> None:
+        adopted = channel.adopted
+        if not channel.kind.is_server:
+            self._misplaced(f"{channel.kind.__name__}() reads with ReadOperation()")
+        if address is not None and address.is_stream:
+            self._misplaced(f"a server at {address.text} is added with ReadOperation()")
+        if adopted is not None and adopted.type != _socket.SOCK_DGRAM:
+            self._misplaced("the socket adopted carries a stream, and is added with ReadOperation()")
+
+    def _misplaced(self, why: str) -> NoReturn:
+        raise TypeError(f"{self!r} is for udp:// and udg:// servers: {why}")
+
+    def start(self, channel: Channel) -> Operation | None:
+        """Raises TypeError: where it belongs `ServeDatagrams` has taken its place."""
+        self._misplaced(f"{channel.socket!r} cannot go on with it")
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<DatagramOperation {type(self.picker).__name__}>"
+
+
+class ServeDatagrams(Accept):
+    """READ for each datagram, a bounded number a turn; answers leave together when these have been served.
+
+    One object per listener. Draining: as `Accept`, and it closes when all answers have left.
+    """
+
+    __slots__ = ("_answers", "_operation", "_received")
+
+    def __init__(self, adopted: bool, operation: DatagramOperation) -> None:
+        super().__init__(adopted)
+        self._operation = operation
+        # What is to be served, the next one last: datagrams, errors met in receiving, and writes that were
+        # named as further answers, in the place of the data of what they answer.
+        self._received: list[Any] = []
+        self._answers = Answers()
+
+    @property
+    def picker(self) -> FramePicker:
+        """What looks at each datagram."""
+        return self._operation.picker
+
+    def step(self, channel: Channel, mask: int) -> Operation | None:
+        answers = self._answers
+        if answers.kept and not self._send_kept(channel):
+            return self
+        more = bool(self._received) or self._receive(channel)
+        received = self._received
+        try:
+            for _ in range(_PER_TURN):
+                if not received or channel.cancelled or channel.loop.stopping:
+                    break
+                one = received.pop()
+                if isinstance(one, OSError):  # ICMP refused of an earlier answer, most likely
+                    life.tell_exception(channel, socket_error(ReceiveError, channel, one, "reading"))
+                else:
+                    alone(channel, self._serve, channel, one)
+                    if channel.inbox._chunk:  # of a broken one, which has been told
+                        channel.inbox._clear()
+        finally:
+            # What was answered before a handler ended the server or the run leaves, too.
+            if answers and not channel.loop.is_inherited:
+                answers.send(channel)
+        if answers.kept:
+            self._send_kept(channel)
+        if received or (more and self._left is not None):
+            channel.step_next_turn()  # no readiness tells of it
+        elif self._left is not None and not answers.kept:
+            return None  # draining: nothing comes any more
+        return self
+
+    def _receive(self, channel: Channel) -> bool:
+        """Receive what lies there, at most a turn's share; whether something did."""
+        most = _PER_TURN if self._left is None else min(_PER_TURN, self._left)
+        received = channel.transport.receive_many(most) if most else []
+        if not received:
+            return False
+        if self._left is not None:
+            self._left -= len(received)
+        channel.io_start = channel.loop.turn_time
+        channel.bytes_received += sum([len(one[0]) for one in received if type(one) is Datagram])
+        if channel.speeds:
+            speed.sample(channel)
+        received.reverse()
+        self._received = received
+        return True
+
+    def _serve(self, channel: Channel, datagram: Datagram) -> None:
+        """READ, and what its handler answers."""
+        write: Any = datagram.data
+        if not isinstance(write, WriteOperation):
+            write = self._read(channel, datagram.data, datagram.remote)
+            if not isinstance(write, WriteOperation) or channel.cancelled or channel.loop.stopping:
+                return
+        following: Any = write.then
+        handler = channel.dispatch.write
+        if handler is not None:
+            channel.mark_active()
+            handler(WriteEvent(channel, write))
+            if channel.cancelled or channel.loop.stopping:
+                return
+            following = channel.next
+        if write.out_of_band:
+            why = "datagrams have no out-of-band data,"
+            raise socket_error(UnsupportedOperationError, channel, why, "writing")
+        if isinstance(following, WriteOperation):
+            further: Any = following
+            self._received.append(datagram._replace(data=further))
+        data = write._data
+        if type(data) is not bytes and data is not None:
+            try:
+                data = bytes(memoryview(data).cast("B"))
+            except TypeError:
+                self._answers.add_each(channel, data, datagram)
+                return
+        if data is not None:
+            self._answers.add(Datagram(data, datagram.remote, datagram.asked))
+
+    def _read(self, channel: Channel, data: bytes, remote: SockAddr) -> Any:
+        """Tell READ; what its handlers name."""
+        inbox = channel.inbox
+        inbox._chunk = data
+        inbox.remote_address = remote if type(remote) is tuple else public_address(_socket.AF_UNIX, remote)
+        frame = frame_of_datagram(channel, self._operation.picker)
+        if not isinstance(frame, Frame):
+            raise TypeError(f"pick() of {self.picker!r} must return a Frame or None, got {frame!r}")
+        handler = channel.dispatch.read
+        if handler is None:
+            return None
+        channel.mark_active()
+        handler(ReadEvent(channel, frame, self._operation))
+        return channel.next
+
+    def _send_kept(self, channel: Channel) -> bool:
+        """Send the answers that were not taken; whether something may be received meanwhile."""
+        self.interest, self._resume_at = READ, None
+        if not self._answers.send_kept(channel):
+            return True
+        if not is_unix(channel):
+            self.interest = WRITE
+            return False
+        self._resume_at = channel.loop.now + _ANSWER_AGAIN
+        arm(channel)
+        return True
+
+    def _expire(self, channel: Channel, now: float) -> Any:
+        self._resume_at = None
+        channel.step_next_turn()
+        return self
+
+    def _abandon(self, channel: Channel) -> None:
+        self._received.clear()
+        self._answers.drop()
+
+    def __repr__(self) -> str:
+        return repr(self._operation)

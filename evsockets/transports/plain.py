@@ -1,0 +1,17 @@
+"""What a plain stream's bytes go through: its descriptor, in C where that was built, else its socket."""
+
+from __future__ import annotations
+
+import _socket
+from typing import Any
+
+try:
+    from .._native import Descriptor as plain  # type: ignore[import-not-found, unused-ignore]
+except ImportError:
+
+    def plain(sock: _socket.socket) -> Any:
+        """`sock` itself, whose `recv` and `send` these are."""
+        return sock
+
+
+__all__ = ["plain"]

@@ -1,0 +1,90 @@
+"""`evsockets serve --workers` and `evsockets echo --workers`, with real clients."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.certificates import Authority
+from support.command import HANGS, Serving, run_command, serving
+from support.servers import need
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    (tmp_path / "page.txt").write_bytes(b"served")
+    return str(tmp_path)
+
+
+@contextlib.contextmanager
+def serve(engine: str, folder: str, *options: str) -> Iterator[Serving]:
+    arguments = ["serve", folder, "--engine", engine, "--workers", "2", *options]
+    with serving(*arguments) as running:
+        yield running
+
+
+def test_serve(engine: str, folder: str) -> None:
+    with serve(engine, folder, "--port", "0") as running:
+        assert f"on engine {engine}" in running.banner
+        for _ in range(20):
+            connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=HANGS)
+            connection.request("GET", "/page.txt")
+            assert connection.getresponse().read() == b"served"
+            connection.close()
+        code, errors = running.end()
+        assert code == 0 and errors.startswith("evsockets: drained: ")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_ten_successors_under_load(engine: str, folder: str, ca: Authority, tls: bool) -> None:
+    options = ["--address", "tcp://127.0.0.1:0"]
+    if tls:
+        leaf = ca.server
+        options = ["--address", "tls://127.0.0.1:0"]
+        options += ["--certificate", leaf.certificate, "--key", leaf.private_key]
+    with serve(engine, folder, *options) as running:
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{running.port}/page.txt"
+        load = subprocess.Popen(
+            [need("wrk"), "-t1", "-c10", "-d5", "-H", "Connection: close", url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(10):
+            time.sleep(0.3)
+            running.process.send_signal(signal.SIGHUP)
+        output, errors = load.communicate(timeout=HANGS)
+        assert running.end()[0] == 0
+    assert errors == "" and "requests in" in output
+    assert "Socket errors" not in output and "Non-2xx" not in output, output
+
+
+def test_echo(engine: str) -> None:
+    with serving("echo", "tcp://127.0.0.1:0", "--engine", engine, "--workers", "2") as running:
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", running.port), HANGS) as sock:
+                sock.sendall(b"there")
+                assert sock.recv(100) == b"there"
+        assert running.end(signal.SIGINT)[0] == 0
+
+
+def test_too_many() -> None:
+    refused = run_command("echo", "tcp://127.0.0.1:0", "--workers", "5000")
+    assert refused.returncode == 2 and "--workers must be" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_port_in_use(folder: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        refused = run_command("serve", folder, "--workers", "2", "--port", port)
+    assert refused.returncode == 1 and refused.stderr.startswith("evsockets: ") and "in use" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

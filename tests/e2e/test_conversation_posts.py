@@ -1,0 +1,3 @@
+"""Posting over real sockets."""
+
+from core.test_conversation_posts import *  # noqa: F403

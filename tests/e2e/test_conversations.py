@@ -1,0 +1,3 @@
+"""Conversations over real sockets."""
+
+from core.test_conversations import *  # noqa: F403

@@ -1,0 +1,181 @@
+"""`add_socket(on_read=...)`: a callable for one event type."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+import evsockets
+from evsockets import (
+    ClientSocket,
+    EventMultiHandler,
+    EventType,
+    ReadOperation,
+    RequestExecutor,
+    WriteOperation,
+)
+from support.scenes import KINDS, end, scene
+from support.wire import pair, read_to_end
+
+CLASSES = {
+    "INITIALIZE": "IoEvent", "CONNECTED": "IoEvent", "ACCEPT": "AcceptEvent", "READ": "ReadEvent",
+    "OOB": "ReadEvent", "WRITE": "WriteEvent", "DATA_ALERT": "DataAlertEvent", "TIMEOUT": "TimeoutEvent",
+    "EXCEPTION": "SocketExceptionEvent", "DISCONNECTED": "Event", "FINALIZE": "Event",
+}  # fmt: skip
+
+
+def bag_add(executor: RequestExecutor, operation: Any = None, **more: Any) -> Any:
+    return executor.socket_bag.add_socket(ClientSocket(), operation or ReadOperation(), **more)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_is_told_its_events_before_the_handler(executor: RequestExecutor, kind: str) -> None:
+    told: list[tuple[str, Any]] = []
+
+    def last(event: Any) -> None:
+        told.append(("handler", event))
+        end(event)
+
+    with scene(executor, kind) as one:
+        one.prepare(last, **{f"on_{kind.lower()}": lambda event: told.append(("on", event))})
+        executor.execute_request()
+    assert [who for who, _ in told] == ["on", "handler"] * (len(told) // 2)
+    for _, event in told:
+        assert event.type is EventType[kind]
+        assert isinstance(event, getattr(evsockets, CLASSES[kind]))
+
+
+@pytest.mark.parametrize("handler", ["callable", "mapping", "library", None])
+def test_the_last_word_is_the_handlers(executor: RequestExecutor, handler: str | None) -> None:
+    def on_connected(event: Any) -> None:
+        event.next_is_write(b"on")
+
+    def own(event: Any) -> None:
+        if event.type is EventType.CONNECTED:
+            event.next_is_write(b"handler")
+
+    mapping = {EventType.CONNECTED: own}
+    given = {"callable": own, "mapping": mapping, "library": EventMultiHandler([mapping])}.get(handler or "")
+    ours, theirs = pair()
+    with theirs:
+        first = WriteOperation(b"first")
+        executor.socket_bag.add_socket(ours, first, handler=given, on_connected=on_connected)
+        executor.execute_request()
+        assert read_to_end(theirs) == (b"handler" if handler else b"on")
+
+
+class Protocol:
+    """Handlers that are methods of one object for each socket."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def on_read(self, event: Any) -> None:
+        self.told.append("READ")
+
+    def on_finalize(self, event: Any) -> None:
+        self.told.append("FINALIZE")
+
+
+def test_methods(executor: RequestExecutor) -> None:
+    protocols = [Protocol(), Protocol()]
+    for one in protocols:
+        ours, theirs = pair()
+        with theirs:
+            theirs.sendall(b"x")
+            executor.socket_bag.add_socket(
+                ours, ReadOperation(), on_read=one.on_read, on_finalize=one.on_finalize, on_write=None
+            )
+    executor.execute_request()
+    assert [one.told for one in protocols] == [["READ", "FINALIZE"]] * 2
+
+
+def test_the_same_callables_cost_what_the_same_mapping_costs(executor: RequestExecutor) -> None:
+    """One set of resolved handlers for all, and an event calls them without anything between."""
+
+    def read(event: Any) -> None: ...
+
+    def write(event: Any) -> None: ...
+
+    class Alike:
+        """Equal to every other one, and yet another."""
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Alike)
+
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, event: Any) -> None: ...
+
+    one, two = Protocol(), Protocol()
+    for more, other in (
+        ({"on_read": read, "on_write": write}, {"on_read": write, "on_write": read}),
+        ({"on_read": read, "handler": write}, {"on_read": read, "handler": read}),
+        ({"on_read": one.on_read}, {"on_read": two.on_read}),
+        ({"on_read": Alike()}, {"on_read": Alike()}),
+        ({"on_read": read}, {"on_write": read}),
+        ({"on_read": read}, {"handler": read}),
+        ({"on_read": read, "handler": {EventType.WRITE: write}}, {"on_read": read}),
+    ):
+        same = [bag_add(executor, **more)._channel.dispatch for _ in range(3)]
+        if "on_read" in more and more["on_read"] == one.on_read:
+            same.append(bag_add(executor, on_read=one.on_read)._channel.dispatch)  # another method object
+        assert all(dispatch is same[0] for dispatch in same)
+        assert bag_add(executor, **other)._channel.dispatch is not same[0]
+    dispatch = bag_add(executor, on_read=read, on_write=write)._channel.dispatch
+    assert (dispatch.read, dispatch.write, dispatch.finalize) == (read, write, None)
+
+
+def test_a_mapping_that_has_changed_meanwhile_is_read_again(executor: RequestExecutor) -> None:
+    def read(event: Any) -> None: ...
+
+    mapping: dict[Any, Any] = {}
+    before = bag_add(executor, handler=mapping, on_read=read)._channel.dispatch
+    mapping[EventType.WRITE] = read
+    after = bag_add(executor, handler=mapping, on_read=read)._channel.dispatch
+    assert (before.write, after.write) == (None, read)
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_what_one_hears_is_not_logged(
+    executor: RequestExecutor, heard: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "evsockets")
+    ours, theirs = pair()
+    with theirs:
+        told: list[Any] = []
+        executor.socket_bag.add_socket(
+            ours, ReadOperation(), io_timeout=0.02, on_timeout=told.append if heard else None, on_read=print
+        )
+        executor.execute_request()
+    assert len(told) == heard
+    assert bool(caplog.records) is not heard
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"on_read": 5}, "on_read must be a callable taking the event, got 5"),
+        ({"on_read": [print]}, "on_read must be a callable"),
+        ({"on_raed": print}, "no event for 'on_raed', did you mean 'on_read'"),
+        ({"on_disconnect": print}, "'on_disconnect', did you mean 'on_disconnected'"),
+        ({"on_qqqqqqqqq": print}, "'on_qqqqqqqqq'; known are on_initialize, "),
+        ({"onread": print}, "unknown metadata 'onread'"),
+    ],
+)
+def test_what_cannot_be_used(executor: RequestExecutor, more: Any, says: str) -> None:
+    socket = ClientSocket()
+    with pytest.raises(TypeError, match=says):
+        executor.socket_bag.add_socket(socket, ReadOperation(), **more)
+    assert socket not in executor.socket_bag
+    executor.socket_bag.add_socket(socket, ReadOperation(), address="tcp://127.0.0.1:1")
+    executor.socket_bag.remove_socket(socket)
+
+
+def test_they_are_no_metadata(executor: RequestExecutor) -> None:
+    metadata = bag_add(executor)
+    with pytest.raises(TypeError, match="unknown metadata 'on_read'"):
+        executor.socket_bag.set_metadata(next(iter(executor.socket_bag)), on_read=print)
+    assert not hasattr(metadata, "on_read")
