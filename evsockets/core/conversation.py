@@ -249,9 +249,10 @@ class Running(Operation):
     # ---- a drain -------------------------------------------------------------------------------------
 
     def is_drained(self) -> bool:
-        """Whether a drain is on and nothing has arrived that it has not read."""
+        """Whether a drain is on, nothing has arrived that it has not read, and no first byte is due."""
         channel = self.channel
-        if channel.loop.draining is None or channel.inbox or channel.ended:
+        draining = channel.loop.draining
+        if draining is None or channel.inbox or channel.ended or draining.may_send_first_byte(channel):
             return False
         return not channel.recv() and not channel.ended
 

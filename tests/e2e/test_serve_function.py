@@ -247,6 +247,33 @@ def test_a_drain_waits_for_clients_and_aborts_them_at_the_end(engine: str) -> No
     assert [why for _, why in server.report.aborted] == ["still sleeping after 0.2 s"]
 
 
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_drain_has_a_moment_for_a_new_clients_first_byte(engine: str, speaks: bool) -> None:
+    begun = threading.Event()
+
+    async def greeted(talk: Any) -> None:
+        begun.set()
+        await echo(talk)
+
+    with serving(greeted, engine=engine) as server, server.connect() as client:
+        assert begun.wait(20) and server.executor is not None
+        executor = server.executor
+
+        def speak() -> None:
+            assert executor.is_executing
+            if speaks:
+                client.sendall(b"late\n")
+
+        def drain() -> None:
+            executor.drain(3600)
+            executor.call_soon_threadsafe(executor.call_soon_threadsafe, speak)
+
+        executor.call_soon_threadsafe(drain)
+        assert read_to_end(client) == (b"late\n" if speaks else b"")
+        server.thread.join(20)
+        assert server.report == DrainReport(finished=1)
+
+
 def test_a_stop_ends_at_once(engine: str) -> None:
     with serving(echo, engine=engine) as server:
         with server.connect() as client:
