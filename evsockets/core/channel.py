@@ -181,13 +181,9 @@ class Channel(Token):
                 return
             if following is not None and not isinstance(following, Operation):
                 raise TypeError(f"an operation or None must follow, got {following!r}")
-            box = self.outbox
-            if box is not None and (
-                box.rest is not None or box.holds or following is None or not following._runs_ahead
-            ):
-                if not outbox.lets_start(self, following):
-                    self.wait(SENDING, following)  # nothing starts before the kernel has taken the last byte
-                    return
+            if self.outbox is not None and not outbox.lets_start(self, following):
+                self.wait(SENDING, following)  # nothing starts before the kernel has taken the last byte
+                return
             if following is None:
                 rest.nothing_next(self)
                 return

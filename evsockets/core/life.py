@@ -23,7 +23,7 @@ from .failure import handler_error, place, socket_error
 from .operation import UNTOLD, Stepper
 from .out_of_band import want_out_of_band
 from .raised import Unraisable, attempt, drop_frames, noted
-from .remains import remains_of
+from .remains import Remains
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def _release(channel: Channel) -> None:
     if channel.socket._leaves_by_itself:
         channel.loop.leave(channel)
     channel.next = UNTOLD  # what was named may refer to an event, and so to the channel
-    remains: Any = remains_of(channel)
+    remains: Any = Remains(channel)
     if channel.socket._channel is channel:  # and not in a new life
         channel.socket._channel = remains
     channel.metadata._channel = remains

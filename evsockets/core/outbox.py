@@ -14,7 +14,7 @@ from .failure import io_error
 
 if TYPE_CHECKING:
     from .channel import Channel
-    from .operation import Stepper
+    from .operation import Operation
 
 # What is raised of a connection that failed.
 _KINDS: dict[str, type[NetworkSocketError]] = {
@@ -167,10 +167,13 @@ def kept(rest: memoryview) -> Any:
     return bytes(rest) if few else rest
 
 
-def lets_start(channel: Channel, following: Stepper | None) -> bool:
-    """Whether what comes next (None: the end) need not wait for bytes to leave; they are tried."""
+def lets_start(channel: Channel, following: Operation | None) -> bool:
+    """Whether what comes next (None: the end) need not wait for bytes to leave; they are tried unless it may
+    start while they gather."""
     outbox = channel.outbox
     if outbox is None:
+        return True
+    if outbox.rest is None and not outbox.holds and following is not None and following._runs_ahead:
         return True
     if outbox.posted and outbox.rest is None and (following is None or following._after_posts):
         posted.hold(channel)

@@ -1,5 +1,3 @@
-cimport cython
-
 from evsockets.core.channel cimport Channel
 from evsockets.core.deadlines cimport TurnTime
 from evsockets.core.loop cimport Loop
@@ -12,7 +10,3 @@ cdef class Remains:
     cdef public long long bytes_received, bytes_sent
     cdef public bint complete
     cdef public double over_at
-
-
-@cython.locals(left=Remains)
-cpdef Remains remains_of(Channel channel)

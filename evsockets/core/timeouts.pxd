@@ -5,10 +5,12 @@ from evsockets.core.deadlines cimport Deadlines, TurnTime
 from evsockets.core.loop cimport Loop
 from evsockets.metadata cimport Settings
 
-cdef object _OPENING
+cdef object _OPENING, _IO, _REQUEST
+cdef dict _ACTS
 
 
 @cython.locals(settings=Settings, start=TurnTime)
+cpdef tuple first_passing(Channel channel)
 cpdef tuple earliest(Channel channel)
 cpdef arm(Channel channel)
 @cython.locals(heap=Deadlines)

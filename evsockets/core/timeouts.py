@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 # Read by these names they cost compiled code no look-up.
-_OPENING = Phase.OPENING
+_OPENING, _IO, _REQUEST = Phase.OPENING, TimeoutStage.IO, TimeoutStage.REQUEST
 
 # Seconds for which what the engine told is taken for what is so.
 _FRESH = 0.001
@@ -81,9 +81,10 @@ def _scope_passed(channel: Channel, now: float) -> None:
         channel.conversation.expire(channel, now)
 
 
-_CONNECTION, _IDLE, _REQUEST = (
-    partial(_timed_out, stage) for stage in (TimeoutStage.CONNECTION, TimeoutStage.IDLE, TimeoutStage.REQUEST)
-)
+_ACTS: dict[TimeoutStage, Callable[[Channel, float], None]] = {
+    **{stage: partial(_timed_out, stage) for stage in TimeoutStage},
+    TimeoutStage.IO: _io_late,
+}
 
 
 def _stepper_due(channel: Channel, now: float) -> None:
@@ -99,27 +100,34 @@ def _retry(channel: Channel, now: float) -> None:
     channel.step_next_turn()
 
 
-def earliest(channel: Channel) -> tuple[float, Callable[[Channel, float], None]]:
-    """When the first thing can become late, infinity if nothing can, and what is to be done about it then."""
+def first_passing(channel: Channel) -> tuple[float, TimeoutStage]:
+    """When the first of the socket's time-outs passes if nothing happens, infinity for none, and which."""
     settings, stepper, start = channel.metadata._settings, channel.stepper, channel.io_start
-    first = INFINITY
-    act: Callable[[Channel, float], None] = _REQUEST
+    first, stage, limit, other = INFINITY, _REQUEST, None, _IO
     if settings.request_timeout is not None and channel.request_start is not None:
         first = channel.request_start.when + settings.request_timeout
-    limit, too_late = None, _io_late
     if channel.phase is _OPENING:
-        limit, too_late, start = settings.connection_timeout, _CONNECTION, channel.opened_at
+        limit, other, start = settings.connection_timeout, TimeoutStage.CONNECTION, channel.opened_at
     elif progress.is_timed(channel):
         limit = settings.io_timeout
+    elif stepper is not None and stepper._phase == "idle":
+        limit, other = settings.idle_timeout, TimeoutStage.IDLE
+    if limit is not None and start is not None and start.when + limit < first:
+        first, stage = start.when + limit, other
+    return first, stage
+
+
+def earliest(channel: Channel) -> tuple[float, Callable[[Channel, float], None]]:
+    """When the first thing can become late, infinity if nothing can, and what is to be done about it then."""
+    stepper = channel.stepper
+    first, stage = first_passing(channel)
+    act = _ACTS[stage]
+    if channel.phase is not _OPENING and progress.is_timed(channel):
         if (when := progress.look_due(channel)) < first:
             first, act = when, _io_late  # if the look finds no progress
         for speed in channel.speeds:
             if (when := speed.due(channel)) < first:
                 first, act = when, speed.judge
-    elif stepper is not None and stepper._phase == "idle":
-        limit, too_late = settings.idle_timeout, _IDLE
-    if limit is not None and start is not None and start.when + limit < first:
-        first, act = start.when + limit, too_late
     if stepper is not None:
         if channel.conversation is not None and (when := channel.conversation.due()) < first:
             first, act = when, _scope_passed
