@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .core import timeouts
+from .core import scopes, timeouts
 from .core.channel import Channel
 from .core.deadlines import INFINITY
 from .core.states import Phase
@@ -187,7 +187,7 @@ def _next_timeout(channel: Channel) -> str:
 def next_timeout(channel: Channel) -> tuple[float, TimeoutStage | None]:
     """Which time-out comes next if nothing happens, and when, on the executor's clock; infinity: none."""
     first, stage = timeouts.first_passing(channel)
-    if channel.conversation is not None and (when := channel.conversation.due()) < first:
+    if channel.conversation is not None and (when := scopes.due(channel.conversation)) < first:
         first, stage = when, TimeoutStage.SCOPE
     return (INFINITY, None) if channel.complete or first == INFINITY else (first, stage)
 

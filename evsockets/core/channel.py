@@ -20,7 +20,7 @@ from ..metadata import SocketMetadata
 from ..transports.broken import BrokenTransport
 from ..transports.plain import plain
 from ..transports.stream import RECEIVE_SIZE, StreamTransport
-from . import interest, life, outbox, posted, progress, rest, speed, timeouts
+from . import interest, life, outbox, posted, progress, speed, start, timeouts
 from .activities import IDLE, SENDING, YIELDED
 from .deadlines import INFINITY, TurnTime
 from .failure import io_error
@@ -159,7 +159,7 @@ class Channel(Token):
     def advance(self, following: Any) -> None:
         """The stepper is done: choose what follows, and start it and what it leads to until one waits."""
         if self.phase is _OPENING:
-            life.open_by(self, following)
+            start.open_by(self, following)
         else:
             self.start_next(self._chosen(following))
 
@@ -185,7 +185,7 @@ class Channel(Token):
                 self.wait(SENDING, following)  # nothing starts before the kernel has taken the last byte
                 return
             if following is None:
-                rest.nothing_next(self)
+                life.nothing_next(self)
                 return
             self.operation = self.stepper = following
             self.started = True
@@ -298,7 +298,7 @@ class Channel(Token):
         if self.conversation is None:
             handler(event)
         else:
-            self.conversation.tell_other(handler, event)
+            self.conversation.tell(handler, event, beside=True)
         progress.excuse(self, began)
 
     def tell_beside(self, handler: Any, event: Event) -> Operation | None:

@@ -4,7 +4,7 @@ from evsockets.core.loop cimport Loop
 
 
 cdef class Remains:
-    cdef public object address, connected_at, kind, local, phase, remote, speeds, tls
+    cdef public object address, connected_at, kind, local, phase, remote, speeds, steps, tls
     cdef public TurnTime io_start, opened_at
     cdef public Loop loop
     cdef public long long bytes_received, bytes_sent

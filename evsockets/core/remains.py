@@ -20,7 +20,7 @@ class Remains:
 
     __slots__ = (
         "address", "bytes_received", "bytes_sent", "complete", "connected_at", "io_start", "kind", "local",
-        "loop", "opened_at", "over_at", "phase", "remote", "speeds", "tls",
+        "loop", "opened_at", "over_at", "phase", "remote", "speeds", "steps", "tls",
     )  # fmt: skip
 
     connected = False
@@ -41,6 +41,7 @@ class Remains:
         self.phase = channel.phase
         self.remote = channel.remote
         self.speeds = channel.speeds
+        self.steps = channel.steps
         self.tls = channel.tls
 
     def speed(self, direction: str) -> float:

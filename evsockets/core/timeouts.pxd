@@ -3,7 +3,7 @@ cimport cython
 from evsockets.core.channel cimport Channel
 from evsockets.core.deadlines cimport Deadlines, TurnTime
 from evsockets.core.loop cimport Loop
-from evsockets.metadata cimport Settings
+from evsockets.settings cimport Settings
 
 cdef object _OPENING, _IO, _REQUEST
 cdef dict _ACTS

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SocketTimeoutError
 from ..event_types import TimeoutStage
 from ..events import TimeoutEvent
-from . import interest, life, progress, unheard
+from . import interest, life, progress, scopes, start, unheard
 from .deadlines import INFINITY
 from .raised import drop_frames
-from .scopes import late
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def _timed_out(stage: TimeoutStage, channel: Channel, now: float) -> None:
     elif stage is TimeoutStage.CONNECTION:
         if named is not None:
             channel.operation = named
-        life.restart(channel)
+        start.restart(channel)
     else:
         if stage is TimeoutStage.REQUEST:
             channel.request_start = channel.loop.turn_time
@@ -59,7 +58,7 @@ def _io_late(channel: Channel, now: float) -> None:
     if channel.conversation is None:
         return _timed_out(TimeoutStage.IO, channel, now)
     phase, limit = channel.phase_name(), channel.metadata.io_timeout
-    error = late(channel, TimeoutStage.IO, f"no byte moved for {limit:g} s", phase)
+    error = scopes.late(channel, TimeoutStage.IO, f"no byte moved for {limit:g} s", phase)
     error._is_told_as_timeout = True
     raise error
 
@@ -74,11 +73,6 @@ def uncaught(channel: Channel, error: SocketTimeoutError) -> None:
             channel.tell_beside(handler, TimeoutEvent(channel, TimeoutStage.IO, error.phase))
     finally:
         drop_frames(error)
-
-
-def _scope_passed(channel: Channel, now: float) -> None:
-    if channel.conversation is not None:
-        channel.conversation.expire(channel, now)
 
 
 _ACTS: dict[TimeoutStage, Callable[[Channel, float], None]] = {
@@ -129,8 +123,8 @@ def earliest(channel: Channel) -> tuple[float, Callable[[Channel, float], None]]
             if (when := speed.due(channel)) < first:
                 first, act = when, speed.judge
     if stepper is not None:
-        if channel.conversation is not None and (when := channel.conversation.due()) < first:
-            first, act = when, _scope_passed
+        if channel.conversation is not None and (when := scopes.due(channel.conversation)) < first:
+            first, act = when, scopes.expire
         due = stepper._due(channel)
         if due is not None and due < first:
             first, act = due, _stepper_due
