@@ -63,7 +63,7 @@ class TargetSocket(ClientSocket):
 
     # One object for each target that is talked to, so it is slots only.
     __slots__ = (
-        "_attempt", "_attempted_at", "_error", "_gathering", "_late", "_opened", "_returned", "_target",
+        "_attempt", "_attempted_at", "_error", "_final", "_gathering", "_late", "_returned", "_target",
         "_value",
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ class TargetSocket(ClientSocket):
         self._target = target
         self._attempt = attempt
         self._attempted_at: float | None = None  # the last INITIALIZE
-        self._opened = False  # as the outcome has it: whether there was a connection
+        self._final = False  # as the outcome has it: another attempt would fare no better
         self._returned = False
         self._value: Any = None
         self._error: Exception | None = None
@@ -117,7 +117,7 @@ class TargetSocket(ClientSocket):
     def _outcome(self, metadata: SocketMetadata, now: float) -> Outcome[Any]:
         """What came of it, now that it is over."""
         error, late, target, life = self._error, self._late, self._target, metadata._channel
-        self._opened = life.connected_at is not None
+        self._final = life.connected_at is not None or metadata._parsed is None
         if error is None and late is not None and not late._one_more:
             text = f"{target.address}: {late.when.value} time-out while {late.phase}"
             error = SocketTimeoutError(text, when=late.when, phase=late.phase, address=target.address)
@@ -150,7 +150,7 @@ class TargetSocket(ClientSocket):
     def _may_try_again(self, outcome: Outcome[Any]) -> bool:
         """Whether it was its opening that failed or timed out, and another one may fare better."""
         error = outcome.error
-        if self._opened:
+        if self._final:
             return False
         if isinstance(error, ConnectionFailedError):
             return not _is_refused_certificate(error.__cause__)

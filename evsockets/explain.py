@@ -186,7 +186,7 @@ def _next_timeout(channel: Channel) -> str:
 
 def next_timeout(channel: Channel) -> tuple[float, TimeoutStage | None]:
     """Which time-out comes next if nothing happens, and when, on the executor's clock; infinity: none."""
-    first, stage = timeouts.first_passing(channel)
+    first, stage, _ = timeouts.first_passing(channel)
     if channel.conversation is not None and (when := scopes.due(channel.conversation)) < first:
         first, stage = when, TimeoutStage.SCOPE
     return (INFINITY, None) if channel.complete or first == INFINITY else (first, stage)

@@ -117,7 +117,7 @@ def write(running: Running, data: bytes) -> bool | None:
         channel.io_start = channel.loop.turn_time
         if sent == len(data):
             return True
-        outbox.keep(channel, data[sent:])
+        outbox.of(channel).rest = data[sent:]
         return False
     outbox.put(channel, data)
     return channel.outbox is None or not outbox.is_refused(channel)

@@ -1,4 +1,4 @@
-"""The inside of an executor: its clock, what channels and operations use of it, and what a turn needs."""
+"""What an executor is inside: its clock, its callbacks, the queues of a turn, and whom an error ends."""
 
 from __future__ import annotations
 

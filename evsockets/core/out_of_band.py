@@ -18,6 +18,7 @@ from .. import events  # the module, which where it is compiled is not whole yet
 from .._unpatched import original
 from ..frames.base import Frame
 from ..transports.stream import is_tcp
+from . import telling
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _take(channel: Channel) -> None:
     channel.bytes_received += 1
     channel.io_start = channel.loop.turn_time
     event = events.OutOfBandEvent(channel, Frame(byte, channel.remote_address()), channel.operation)
-    named, stepper = channel.tell_beside(handler, event), channel.stepper
+    named, stepper = telling.tell_beside(channel, handler, event), channel.stepper
     if named is not None and stepper is not None and not (channel.cancelled or channel.loop.stopping):
         stepper._abandon(channel)
         channel.after = named

@@ -102,11 +102,6 @@ def cork(channel: Channel) -> bytearray:
     return outbox.corked
 
 
-def keep(channel: Channel, data: bytes) -> None:
-    """Nothing goes on before `data`, and what TLS holds, has been taken by the kernel."""
-    of(channel).rest = data
-
-
 def transmit(channel: Channel, data: Any) -> int:
     """One send: how many bytes were taken, 0 for none, -1 for a datagram that was not. Raises OSError."""
     plain = channel.plain
@@ -168,12 +163,9 @@ def kept(rest: memoryview) -> Any:
 
 
 def lets_start(channel: Channel, following: Operation | None) -> bool:
-    """Whether what comes next (None: the end) need not wait for bytes to leave; they are tried unless it may
-    start while they gather."""
+    """Whether what comes next (None: the end) need not wait for bytes to leave; they are tried."""
     outbox = channel.outbox
     if outbox is None:
-        return True
-    if outbox.rest is None and not outbox.holds and following is not None and following._runs_ahead:
         return True
     if outbox.posted and outbox.rest is None and (following is None or following._after_posts):
         posted.hold(channel)
@@ -239,7 +231,7 @@ def send_close_notify(channel: Channel) -> bool:
             return True
     except OSError:  # nobody is there to hear it
         return True
-    keep(channel, b"")
+    of(channel).rest = b""
     return False
 
 

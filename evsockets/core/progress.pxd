@@ -12,9 +12,8 @@ cdef class Look(TurnTime):
     cdef public object unacknowledged
 
 
-@cython.locals(settings=Settings)
+@cython.locals(settings=Settings, looks=bint)
 cpdef limit_io(Channel channel)
-cdef bint _acknowledges(Channel channel) except -1
 cpdef bint is_timed(Channel channel) except -1
 cpdef double look_due(Channel channel) except? -1
 cpdef look(Channel channel, double now, bint early=*)

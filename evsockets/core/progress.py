@@ -30,7 +30,8 @@ class Look(TurnTime):
 def limit_io(channel: Channel) -> None:
     """Note within what time the channel is to surface after progress."""
     settings = channel.metadata._settings
-    limit = settings.look_interval if _acknowledges(channel) else settings.io_timeout
+    looks = channel.phase is _CONNECTED and channel.transport.acknowledges
+    limit = settings.look_interval if looks else settings.io_timeout
     channel.io_limit = INFINITY if limit is None else limit
 
 
@@ -40,11 +41,6 @@ def is_timed(channel: Channel) -> bool:
     return stepper is not None and (stepper._timed or (box is not None and bool(box.posted)))
 
 
-def _acknowledges(channel: Channel) -> bool:
-    """Whether its peer's kernel acknowledges what is sent, and ours can tell."""
-    return channel.phase is _CONNECTED and bool(channel.transport.acknowledges)
-
-
 def look_due(channel: Channel) -> float:
     """When the acknowledgements are to be looked at next while the I/O clock runs; infinity: never."""
     interval, start = channel.metadata._settings.look_interval, channel.io_start
@@ -52,15 +48,15 @@ def look_due(channel: Channel) -> float:
         return INFINITY
     if type(start) is Look:
         return start.at + interval if start.unacknowledged else INFINITY
-    return start.when + interval if _acknowledges(channel) else INFINITY
+    looks = channel.phase is _CONNECTED and channel.transport.acknowledges
+    return start.when + interval if looks else INFINITY
 
 
 def look(channel: Channel, now: float, early: bool = False) -> None:
     """If that is due (or `early`), see whether the peer's kernel has acknowledged bytes: progress, even while
     our kernel's buffer takes no more. When it was is not known; not after `now`."""
-    start = channel.io_start
-    due = look_due(channel) if is_timed(channel) else INFINITY
-    if start is None or due == INFINITY or (due > now and not early):
+    start, due = channel.io_start, look_due(channel)
+    if start is None or due == INFINITY or (due > now and not early) or not is_timed(channel):
         return
     when = start.when
     unacknowledged = channel.transport.unacknowledged()

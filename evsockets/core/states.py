@@ -1,4 +1,4 @@
-"""Where in its life a socket is, and every move there is."""
+"""Where in its life a socket is, every move there is, and the seconds spent in each stage of its opening."""
 
 from __future__ import annotations
 

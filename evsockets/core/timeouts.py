@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SocketTimeoutError
 from ..event_types import TimeoutStage
 from ..events import TimeoutEvent
-from . import interest, life, progress, scopes, start, unheard
+from . import interest, life, progress, scopes, start, telling, unheard
 from .deadlines import INFINITY
 from .raised import drop_frames
 from .states import Phase
@@ -33,7 +33,7 @@ def _timed_out(stage: TimeoutStage, channel: Channel, now: float) -> None:
     handler = channel.dispatch.timeout
     if handler is not None:
         event = TimeoutEvent(channel, stage, channel.phase_name())
-        named = channel.tell_beside(handler, event)
+        named = telling.tell_beside(channel, handler, event)
         one_more = event._one_more
     if channel.cancelled or channel.loop.stopping:
         return
@@ -70,7 +70,7 @@ def uncaught(channel: Channel, error: SocketTimeoutError) -> None:
     try:
         if handler is not None:
             assert error.phase  # `_io_late` has made it
-            channel.tell_beside(handler, TimeoutEvent(channel, TimeoutStage.IO, error.phase))
+            telling.tell_beside(channel, handler, TimeoutEvent(channel, TimeoutStage.IO, error.phase))
     finally:
         drop_frames(error)
 
@@ -94,29 +94,30 @@ def _retry(channel: Channel, now: float) -> None:
     channel.step_next_turn()
 
 
-def first_passing(channel: Channel) -> tuple[float, TimeoutStage]:
-    """When the first of the socket's time-outs passes if nothing happens, infinity for none, and which."""
+def first_passing(channel: Channel) -> tuple[float, TimeoutStage, bool]:
+    """When the first time-out passes if nothing happens, infinity for none; which that is; and whether
+    the I/O clock runs."""
     settings, stepper, start = channel.metadata._settings, channel.stepper, channel.io_start
-    first, stage, limit, other = INFINITY, _REQUEST, None, _IO
+    first, stage, limit, other, timed = INFINITY, _REQUEST, None, _IO, False
     if settings.request_timeout is not None and channel.request_start is not None:
         first = channel.request_start.when + settings.request_timeout
     if channel.phase is _OPENING:
         limit, other, start = settings.connection_timeout, TimeoutStage.CONNECTION, channel.opened_at
-    elif progress.is_timed(channel):
+    elif timed := progress.is_timed(channel):
         limit = settings.io_timeout
     elif stepper is not None and stepper._phase == "idle":
         limit, other = settings.idle_timeout, TimeoutStage.IDLE
     if limit is not None and start is not None and start.when + limit < first:
         first, stage = start.when + limit, other
-    return first, stage
+    return first, stage, timed
 
 
 def earliest(channel: Channel) -> tuple[float, Callable[[Channel, float], None]]:
     """When the first thing can become late, infinity if nothing can, and what is to be done about it then."""
     stepper = channel.stepper
-    first, stage = first_passing(channel)
+    first, stage, timed = first_passing(channel)
     act = _ACTS[stage]
-    if channel.phase is not _OPENING and progress.is_timed(channel):
+    if timed:
         if (when := progress.look_due(channel)) < first:
             first, act = when, _io_late  # if the look finds no progress
         for speed in channel.speeds:
@@ -151,13 +152,6 @@ def lift(loop: Loop, now: float, early: bool = False) -> bool:
         heap.disarm(first)
         heap.arm(first, when)
     return False
-
-
-def deadline(channel: Channel, now: float, early: bool) -> float:
-    """When the channel is late, as things stand. What is unacknowledged is looked at `early`, because mostly
-    everything is acknowledged, and then there is no need to later."""
-    progress.look(channel, now, early)
-    return earliest(channel)[0]
 
 
 def all_ready(loop: Loop, batch: list[tuple[Any, int]]) -> list[tuple[Any, int]]:

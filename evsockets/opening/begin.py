@@ -1,4 +1,4 @@
-"""How a life begins: over a connection left open, a descriptor taken over, or a new one."""
+"""What leads to a connection: one left open, a descriptor taken over, or what opens a new one."""
 
 from __future__ import annotations
 
