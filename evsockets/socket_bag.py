@@ -9,7 +9,7 @@ from .core import life, speed
 from .core.channel import Channel
 from .core.dispatch import Dispatch, take_callbacks
 from .core.operation import Operation
-from .core.remains import remains_of
+from .core.remains import Remains
 from .core.states import Phase
 from .errors import UnknownSocketError
 from .metadata import SocketMetadata
@@ -82,7 +82,7 @@ class SocketBag:
             operation._check_place(channel, channel.metadata._parsed)
             operation._added(channel.metadata)
         except BaseException:
-            channel.metadata._channel = remains_of(channel)  # type: ignore[assignment]  # a life that is not to be
+            channel.metadata._channel = Remains(channel)  # type: ignore[assignment]  # never to be
             raise
         socket._channel = channel
         if former is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..limits import LimitationDecision, NoLimitationSolver
-from . import life
+from . import start
 from .deadlines import AT_ONCE, INFINITY
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Admission:
             self.clients += 1
             if self._refused:
                 self._unpause_listener(channel)
-        loop.call_for(channel, life.open, channel)
+        loop.call_for(channel, start.open, channel)
         if loop.interrupt:
             loop.end_cancelled()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..engines.base import WRITE
 from ..errors import NetworkSocketError
 from ..transports.stream import NO_SIGNAL, SEND_SIZE
-from . import outbox
+from . import outbox, scopes
 from .conversation import STEPS
 from .failure import place
 from .operation import Operation
@@ -54,7 +54,7 @@ def may(running: Running) -> bool:
         or running.refusal is not None
         or channel.after is not None
         or running.superseded
-        or (running.scopes and running.passed() is not None)
+        or (running.scopes and scopes.passed(running) is not None)
     ):
         return False
     if running.turn is not loop.turn_time:
@@ -117,7 +117,7 @@ def write(running: Running, data: bytes) -> bool | None:
         channel.io_start = channel.loop.turn_time
         if sent == len(data):
             return True
-        outbox.keep(channel, data[sent:])
+        outbox.of(channel).rest = data[sent:]
         return False
     outbox.put(channel, data)
     return channel.outbox is None or not outbox.is_refused(channel)

@@ -9,9 +9,10 @@ from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..event_types import CALLBACKS, EventType
-from ..metadata import WRITABLE
+from ..settings import WRITABLE
 from ..validation import nearest
 from ..weak import living, remember
+from . import out_of_band
 
 if TYPE_CHECKING:
     from ..events import Event
@@ -235,7 +236,7 @@ class Dispatch:
         if without_oob and self.oob is not None and self._loop is not None:
             for channel in self._loop.running():
                 if channel.dispatch is self and channel.connected:
-                    self._loop.want_out_of_band(channel)
+                    out_of_band.want(channel)
 
     def _resolve(self) -> None:
         loop = self._loop

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import files
-from .counts import Polls
 from .kinds import (
     Client,
     ClientBulk,
@@ -13,6 +12,7 @@ from .kinds import (
     ClientMemory,
     Kind,
     Peer,
+    Polls,
     Serve,
     ServeCounts,
     ServeMemory,
@@ -216,7 +216,7 @@ SECTIONS: dict[str, list[Kind]] = {
         lines("Lines, by engine", ENGINES, 100_000, base=ENGINES[0].name),
         lines("Lines, by engine", ENGINES, 400_000, 16, base=ENGINES[0].name),
     ],
-    # Instructions, by callgrind.
+    # Instructions.
     "counts-polls": [
         Polls(title="A poll with one event, 100 descriptors watched", further=False, peers=POLLED),
         Polls(title="Each further event", further=True, peers=POLLED),

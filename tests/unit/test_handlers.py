@@ -22,6 +22,7 @@ from evsockets import (
     TlsDataFlushEventHandler,
     WriteOperation,
 )
+from evsockets.core import out_of_band
 from evsockets.core.dispatch import Dispatch
 from support.optional import library
 from support.wire import pair
@@ -173,14 +174,13 @@ def test_flush_of_the_first_alert() -> None:
     assert seen == [("DATA_ALERT", 2), ("READ", b"data")]
 
 
-def test_only_a_change_brings_out_of_band_data_to_running_sockets() -> None:
+def test_only_a_change_brings_out_of_band_data_to_running_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new socket's handlers are nobody else's affair: looking through the others would be quadratic."""
     wanted: list[Any] = []
     handler = CallbackEventHandler()
     running: Any = SimpleNamespace(connected=True, dispatch=None)
-    loop: Any = SimpleNamespace(
-        handlers=EventMultiHandler(), solver=None, running=lambda: [running], want_out_of_band=wanted.append
-    )
+    loop: Any = SimpleNamespace(handlers=EventMultiHandler(), solver=None, running=lambda: [running])
+    monkeypatch.setattr(out_of_band, "want", wanted.append)
     running.dispatch = Dispatch(handler, loop)
     listening = Dispatch(lambda event: None, loop)
     assert listening.oob is not None and wanted == []
