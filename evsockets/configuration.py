@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from .proxies import check_proxy, check_trusted
 from .validation import (
     check_certificates,
     check_duration,
@@ -67,7 +68,14 @@ class StreamContext:
 
     `unlink_socket=False` leaves a unix server's socket file in place when it closes.
 
-    Raises TypeError or ValueError naming the setting.
+    Proxies: `proxy` is what tcp and tls clients go through, `socks5://user:password@host:port` or
+    `http://user:password@host:port` (both parts of the login percent-encoded; none: without). It looks up the
+    names of peers; TLS is the peer's own. `proxy_protocol=True` has each client of a stream server begin with
+    a PROXY header (version 1 or 2), which tells its address: the port must be reachable by the load balancer
+    only. Networks (`["10.0.0.0/8", "::1"]`) are those whose header is believed: others are refused.
+
+    Raises TypeError or ValueError naming the setting, ImportError for a SOCKS proxy without socksio
+    (`pip install "evsockets[proxy]"`).
     """
 
     bind_to: tuple[str, int] | str | None = None
@@ -96,6 +104,8 @@ class StreamContext:
     private_key: Path | None = None
     require_close_notify: bool = True
     unlink_socket: bool = True
+    proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    proxy_protocol: bool | tuple[str, ...] = False
     # Whether a stream client's socket wants nothing but no_delay.
     _usual: bool = field(init=False, compare=False, repr=False)
 
@@ -138,6 +148,8 @@ class StreamContext:
         ):
             raise TypeError("multicast_interface must be a name, an index or an IPv4 address")
         check_keepalive(self.tcp_keepalive)
+        check_proxy(self.proxy)
+        put(self, "proxy_protocol", check_trusted(self.proxy_protocol))
         self._check_tls()
 
     def _check_tls(self) -> None:

@@ -100,6 +100,8 @@ class StreamKeywords(TypedDict, total=False):
     private_key: Path | None
     require_close_notify: bool
     unlink_socket: bool
+    proxy: str | None
+    proxy_protocol: bool | Iterable[str]
 
 
 class ConnectionKeywords(TypedDict, total=False):
