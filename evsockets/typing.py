@@ -98,6 +98,7 @@ class StreamKeywords(TypedDict, total=False):
     ca_data: str | bytes | None
     certificate: Path | None
     private_key: Path | None
+    ciphers: str | None
     require_close_notify: bool
     unlink_socket: bool
     proxy: str | None
