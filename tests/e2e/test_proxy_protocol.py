@@ -53,6 +53,7 @@ def test_haproxy(server: Serve, ca: Authority, tmp_path: Path, scheme: str) -> N
         service.execute()
     assert [asked.errors for asked in service.asked] == [[], []]
     assert [asked.frames for asked in service.asked] == [[b"hello\n"], [b"hello\n"]]
+    assert [event.metadata.bytes_received for event in service.talking.of("READ")] == [6, 6]
     ours = {asked.metadata.local_address for asked in service.asked}
     assert {remote for remote, _ in told} == ours
     shown = "tls" if scheme == "tls" else "tcp"

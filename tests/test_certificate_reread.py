@@ -27,7 +27,7 @@ def of(leaf: Certificate) -> str:
 
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "workers"])
-def test_sighup(engine: str, ca: Authority, tmp_path: Path, options: list[str]) -> None:
+def test_sighup(ca: Authority, tmp_path: Path, options: list[str]) -> None:
     first, second = ca.server, ca.issue("localhost")
     files = tmp_path / "chain.pem", tmp_path / "key.pem"
 
@@ -36,7 +36,7 @@ def test_sighup(engine: str, ca: Authority, tmp_path: Path, options: list[str]) 
             shutil.copy(source, file)
 
     put(first)
-    command = ["serve", str(tmp_path), "--address", "tls://127.0.0.1:0", "--engine", engine, *options]
+    command = ["serve", str(tmp_path), "--address", "tls://127.0.0.1:0", *options]
     with serving(*command, "--certificate", str(files[0]), "--key", str(files[1])) as running:
         assert shown(running.port) == of(first)
         put(second)
