@@ -139,12 +139,18 @@ def _heed(turns: Turns[Any], stopped: Callable[[], bool]) -> None:
 
 
 def _row(place: int, outcome: Outcome[Any]) -> Row:
-    error = outcome.error
-    cause = None
-    if error is not None and not isinstance(error, EvSocketsError):  # those take their cause along
-        cause = sendable(error.__cause__)
-        if error.__traceback__ is not None:
-            error.add_note("in the worker:\n" + "".join(traceback.format_tb(error.__traceback__)).rstrip())
+    error, cause = outcome.error, None
+    if error is not None:
+        if not isinstance(error, EvSocketsError):
+            note = "in the worker:\n" + "".join(traceback.format_tb(error.__traceback__)).rstrip()
+            if note not in getattr(error, "__notes__", ()):  # one object may be raised again and again
+                error.add_note(note)
+        one: BaseException | None = error
+        while one is not None and (one.__traceback__ or one.__context__):
+            one.__traceback__ = one.__context__ = None
+            one = one.__cause__
+        if error.__cause__ is not None:
+            error.__cause__ = cause = sendable(error.__cause__)
     return (
         place, outcome.result, error, outcome.attempts, outcome.bytes_sent, outcome.bytes_received,
         outcome.tls, outcome.remote_address, outcome.times, cause,

@@ -114,21 +114,21 @@ class Shards(Generic[R]):
         return future
 
     def _take(self) -> None:
-        """Take in the shards that are back."""
-        back = [(future, self._out.pop(future)) for future in list(self._out) if future.done()]
-        if back:
-            self._awaited()  # nobody waits while these are looked at
-        for future, targets in back:
-            try:
-                outcomes, failure = unpacked(future.result(), targets)
-            except WorkerLostError as error:
-                outcomes, failure = unbegun(targets, WorkerLostError, str(error)), None
-                self._lost += len(outcomes)
-            self._give(outcomes)
-            if failure is not None:
-                self._abandon()
-                self._failure = failure
-                return
+        """Take in a shard that is back, if there is one. Others keep their places until they are taken."""
+        future = next(filter(Future.done, self._out), None)
+        if future is None:
+            return
+        targets = self._out.pop(future)
+        self._awaited()  # nobody waits while this one is looked at
+        try:
+            outcomes, failure = unpacked(future.result(), targets)
+        except WorkerLostError as error:
+            outcomes, failure = unbegun(targets, WorkerLostError, str(error)), None
+            self._lost += len(outcomes)
+        self._give(outcomes)
+        if failure is not None:
+            self._abandon()
+            self._failure = failure
 
     def _give(self, outcomes: list[Outcome[R]]) -> None:
         self.outcomes.extend(outcomes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 import sys
 import threading
@@ -16,8 +17,12 @@ from support.greeter import hello
 class Fragile(Exception):
     """It can be pickled, and cannot be loaded."""
 
-    def __init__(self, first: object, second: object) -> None:
-        super().__init__(first)
+    def __reduce__(self) -> Any:
+        return _broken, ()
+
+
+def _broken() -> None:
+    raise LookupError("fragile")
 
 
 class Sturdy(Exception):
@@ -37,13 +42,21 @@ async def pid(talk: Any) -> int:
     return os.getpid()
 
 
-async def signals(talk: Any) -> tuple[bool, ...]:
-    """Whether it runs in the main thread, and whether the signals are heard as Python does by itself."""
-    import signal
-
+def handlers() -> tuple[str, ...]:
+    """Who hears the signals that end a process, and who is woken by them."""
     found = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    usual = found == (signal.default_int_handler, signal.SIG_DFL)
-    return threading.current_thread() is threading.main_thread(), usual
+    return tuple(map(repr, found))
+
+
+async def signals(talk: Any) -> tuple[bool, tuple[str, ...]]:
+    """Whether it runs in the main thread, and `handlers()`."""
+    return threading.current_thread() is threading.main_thread(), handlers()
+
+
+async def slowly(talk: Any) -> bytes:
+    """The greeting, after a moment."""
+    await talk.sleep(0.02)
+    return await hello(talk)
 
 
 async def fails(talk: Any, how: str) -> Any:
@@ -97,6 +110,11 @@ async def works(talk: Any, seconds: float) -> int:
     while time.thread_time() < until:
         sum(range(100))
     return os.getpid()
+
+
+def trusts(path: str) -> None:
+    """The authority of `makes_tls` in this process."""
+    os.environ["EVSOCKETS_TEST_CA"] = path
 
 
 MADE: list[str] = []
