@@ -112,7 +112,7 @@ class ClientSocket(Socket):
 
 class PersistentClientSocket(ClientSocket):
     """A client socket that takes its connection from, and when forgotten leaves it in, the process-wide
-    pool for (address, TLS settings, `key`)."""
+    pool for (address, TLS settings, proxy, `key`)."""
 
     __slots__ = ("key",)
 
