@@ -128,14 +128,15 @@ class Admission:
 
     def _pause_listener(self, channel: Channel) -> None:
         """Where the solver refuses a client that was accepted, its listener accepts no more for now."""
-        listener = getattr(channel.socket, "_listener", None)
-        if listener is not None and getattr(listener.operation, "may_pause", False):
+        listener: Any = getattr(channel.socket, "_listener", None)
+        pause = None if listener is None else getattr(listener.operation, "pause", None)
+        if pause is not None:
             self._refused[channel] = listener.operation
-            listener.operation.pause(listener)
+            pause(listener)
 
     def _unpause_listener(self, channel: Channel) -> None:
         accept = self._refused.pop(channel, None)
         if accept is not None and accept not in self._refused.values():
             listener = getattr(channel.socket, "_listener", None)
             if listener is not None and listener.operation is accept:
-                accept.resume(listener)
+                accept.pause(listener, False)

@@ -12,7 +12,6 @@ from ..event_types import CALLBACKS, EventType
 from ..settings import WRITABLE
 from ..validation import nearest
 from ..weak import living, remember
-from . import out_of_band
 
 if TYPE_CHECKING:
     from ..events import Event
@@ -234,6 +233,9 @@ class Dispatch:
         without_oob = self.oob is None
         self._resolve()
         if without_oob and self.oob is not None and self._loop is not None:
+            # Not before: it leads back to here, and compiled, this module would not be whole.
+            from . import out_of_band
+
             for channel in self._loop.running():
                 if channel.dispatch is self and channel.connected:
                     out_of_band.want(channel)
