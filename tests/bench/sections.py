@@ -57,6 +57,14 @@ POLLED = [
 ]
 FACILITIES = list(zip((RAW, EV, HUB), ENGINES, strict=True))  # each engine beside a raw loop on what it uses
 MAIN = [RAW, EVENTS, OURS]
+WATCHED = [
+    EVENTS,
+    OURS,
+    *(
+        Peer(f"evsockets ({name})", "our_client", "our_server", f"selectors+{name}", needs)
+        for name, needs in (("timeline", ""), ("prometheus", "prometheus_client"))
+    ),
+]
 LOOPS = [UV_PROTOCOL, UV_STREAMS, AIO_PROTOCOL, AIO_STREAMS, GEVENT]
 TALK = Peer("evsockets, conversations", "talk_client", flavour="selectors", needs="engine:selectors")
 CLIENTS = [*MAIN, TALK, C, *LOOPS]
@@ -244,6 +252,24 @@ SECTIONS: dict[str, list[Kind]] = {
             work="echo",
             peers=COUNTED,
             base=COUNTED[0].name,
+            counter=INSTRUCTIONS,
+        ),
+    ],
+    "counts-watching": [
+        ServeCounts(
+            title="Echo server, each message",
+            work="echo",
+            peers=WATCHED,
+            base=EVENTS.name,
+            counter=INSTRUCTIONS,
+        ),
+        ClientCounts(
+            title="Fan-out, each request",
+            work="fanout",
+            count=1_000,
+            concurrency=100,
+            peers=WATCHED,
+            base=EVENTS.name,
             counter=INSTRUCTIONS,
         ),
     ],

@@ -1,7 +1,4 @@
-"""The server jobs on evsockets; the flavour is the engine's name.
-
-With `--events` a global handler listens to every event of every socket, so that each is built and delivered.
-"""
+"""The server jobs on evsockets; see `watchers` for the flavours."""
 
 from __future__ import annotations
 
@@ -12,20 +9,12 @@ from evsockets import (
     MarkerFramePicker,
     ReadEvent,
     ReadOperation,
-    RequestExecutor,
     ServerSocket,
     StreamContext,
 )
 
 from .job import HOST, announce, parse_job
-
-seen = 0
-
-
-def count_event(event: Event) -> None:
-    """Take note of an event, whatever it is."""
-    global seen
-    seen += 1
+from .watchers import executor_of
 
 
 def main() -> None:
@@ -50,9 +39,7 @@ def main() -> None:
     if job.certificate:
         context = StreamContext(backlog=4096, certificate=job.certificate, private_key=job.key)
     scheme = "udp" if datagrams else "tls" if job.certificate else "tcp"
-    with RequestExecutor(job.flavour or None) as executor:
-        if job.events:
-            executor.with_event_handler(count_event)
+    with executor_of(job) as executor:
         executor.socket_bag.add_socket(
             ServerSocket(),
             ReadOperation(),
