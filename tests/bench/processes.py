@@ -102,14 +102,15 @@ def idle_cost(client: Client, seconds: float = 5.0) -> tuple[float, float]:
     return idle
 
 
-def shard_cost(client: Client) -> None:
+def shard_cost(client: Client, idle: Sequence[float] = (0.0, 0.0)) -> None:
     """What a shard costs besides its targets, and a target besides its talk."""
     for size, shards in ((1, 300), (1000, 20)):
         targets = repeat("no address", size * shards)
         limit = max(1, size // 10)
-        _, mine, _, count = spent(
+        clock, mine, _, count = spent(
             distributed.fan_out(client, works, targets, shard=size, limit=limit, args=(0.0,))
         )
+        mine -= clock * idle[0]
         each = f"{mine / shards * 1e3:.2f} ms a shard here, {mine / count * 1e6:.0f} us a target"
         print(f"{shards} shards of {size}: {each}")
 
@@ -144,14 +145,14 @@ def main() -> None:
         report("processes=2", fan_out(works, given, processes=2, **settings), alone)
         with (
             LocalCluster(
-                n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0
+                n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0
             ) as cluster,  # type: ignore[no-untyped-call]
             Client(cluster) as client,  # type: ignore[no-untyped-call]
         ):
             idle = idle_cost(client)
             tasks = distributed.fan_out(client, works, given, shard=100, **settings)
             report("Dask, two workers", tasks, alone, idle)
-            shard_cost(client)
+            shard_cost(client, idle)
             memory(client, asked.many)
 
 
