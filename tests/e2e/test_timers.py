@@ -187,8 +187,13 @@ ENDS: dict[str, Callable[[RequestExecutor], object]] = {
 @pytest.mark.parametrize("end", ENDS)
 def test_the_end_of_a_run_cancels_them(executor: RequestExecutor, end: str, way: str) -> None:
     calls: list[str] = []
-    executor.call_later(60, calls.append, "never")
-    executor.call_later(BRIEF, calls.append, "nor this", keeps_running=False)
+
+    def never() -> None: ...
+
+    known = weakref.ref(never)
+    for keeps_running in (True, False):
+        executor.call_later(60, never, keeps_running=keeps_running)
+    del never
     ours, theirs = pair()
     with theirs:
         theirs.sendall(b"x")
@@ -202,7 +207,8 @@ def test_the_end_of_a_run_cancels_them(executor: RequestExecutor, end: str, way:
         else:
             run(executor, way)
     assert log.names[-2:] == ["DISCONNECTED", "FINALIZE"]
-    executor.call_later(2 * BRIEF, calls.append, "later")
+    assert known() is None
+    executor.call_later(0, calls.append, "later")
     run(executor, way)
     assert calls == ["later"]
 
