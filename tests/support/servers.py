@@ -27,7 +27,7 @@ from support.certificates import Authority, Certificate
 START_PATIENCE = 20.0
 POLL_INTERVAL = 0.02
 BIG_FILE = 100 * 1024 * 1024
-HUGE_FILE = 1024 * 1024 * 1024
+HUGE_FILE = 256 * 1024 * 1024
 _BLOCK = bytes(range(256)) * 256
 
 
