@@ -224,6 +224,7 @@ def test_a_drain_lets_them_fire_while_a_socket_is_served_and_waits_for_none(
         executor.drain(60)
         executor.call_later(60, calls.append, "never")
         executor.call_later(BRIEF, lambda: calls.append("served") or theirs.sendall(b"x"))
+        executor.call_later(2 * BRIEF, int)  # a host that only waits as long as it is told to looks again
 
     with theirs:
         log = add(executor, None, ReadOperation(), socket=ours)
