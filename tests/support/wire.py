@@ -14,7 +14,7 @@ from typing import Any
 from evsockets import ClientSocket, EventType, Operation, RequestExecutor
 
 #: Seconds after which a peer gives up, so that a broken test ends.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Peer:
