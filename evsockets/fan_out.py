@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 from ._generic import Generic, TypeVar, overload
 from .attempts import TargetOperation
 from .configuration import Configuration
-from .core.dispatch import check_handler, handlers_of, take_callbacks
+from .core.dispatch import check_handler, handlers_of
 from .engines.base import Engine
 from .executor import RequestExecutor
 from .gathering import Gathering, iterated
@@ -172,7 +172,7 @@ def _plan(
     if processes is not None:
         raise ValueError(f"processes must be None: everything runs in this process; got {processes!r}")
     check_handler(handler)
-    handlers = handlers_of(take_callbacks(metadata), handler)
+    handlers = handlers_of(metadata, handler)
     return partial(
         Gathering, operation=operation, targets=iterated(targets), limit=limit, retries=retries,
         backoff=backoff, retry_if=retry_if, handlers=handlers, metadata=check_metadata("fan_out()", metadata),

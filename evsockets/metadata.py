@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from _socket import SOCK_STREAM
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, parse_address
 from .configuration import Configuration, StreamContext, stream_context_of
+from .event_types import CALLBACKS
 from .validation import check_duration, check_speed, check_timeout, nearest
 
 if TYPE_CHECKING:
@@ -126,8 +127,9 @@ class SocketMetadata:
     def _check_thread(self) -> None:
         self._channel.loop.check_thread()
 
-    def _apply(self, values: Mapping[str, Any]) -> None:
-        """Set writable names, all or none. TypeError names the closest one for an unknown name."""
+    def _apply(self, values: Mapping[str, Any], besides: Container[str] = ()) -> None:
+        """Set writable names, all or none, and pass over those of `besides`. TypeError names the closest one
+        for an unknown name."""
         settings: dict[str, Any] = {}
         address, parsed = self._address, self._parsed
         server = self._channel.kind.is_server
@@ -143,7 +145,7 @@ class SocketMetadata:
                 usual = getattr(self._settings, name)
                 if value is not usual and value != usual:
                     settings[name] = value
-            elif name not in WRITABLE:
+            elif name not in besides and name not in WRITABLE:
                 raise _unknown(name)
         self._address, self._parsed = address, parsed
         if "user_context" in values:
@@ -299,5 +301,8 @@ def check_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> TypeError:
+    if name.startswith("on_") and name not in CALLBACKS:
+        hint = nearest(name, CALLBACKS) or f"; known are {', '.join(CALLBACKS)}"
+        return TypeError(f"there is no event for {name!r}{hint}")
     hint = nearest(name, WRITABLE) or f"; known are {', '.join(sorted(WRITABLE))}"
     return TypeError(f"unknown metadata {name!r}{hint}")
