@@ -1,4 +1,4 @@
-"""Lines on Twisted in the sequential style, as client and as server: inlineCallbacks over a queue of lines."""
+"""Lines on Twisted in the sequential style, as client and server: inlineCallbacks over a queue of lines."""
 
 from __future__ import annotations
 
