@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .configuration import Configuration, StreamContext, stream_context_of
+from .event_types import CALLBACKS
 from .validation import check_duration, check_speed, check_timeout, nearest
 
 TIMEOUTS = ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout")
@@ -80,5 +81,8 @@ class Settings:
 
 def unknown(name: str) -> TypeError:
     """What is raised for a name that no setting has."""
+    if name.startswith("on_") and name not in CALLBACKS:
+        hint = nearest(name, CALLBACKS) or f"; known are {', '.join(CALLBACKS)}"
+        return TypeError(f"there is no event for {name!r}{hint}")
     hint = nearest(name, WRITABLE) or f"; known are {', '.join(sorted(WRITABLE))}"
     return TypeError(f"unknown metadata {name!r}{hint}")

@@ -66,7 +66,11 @@ WATCHED = [
     ),
 ]
 LOOPS = [UV_PROTOCOL, UV_STREAMS, AIO_PROTOCOL, AIO_STREAMS, GEVENT]
-TALK = Peer("evsockets, conversations", "talk_client", flavour="selectors", needs="engine:selectors")
+TALK = Peer("evsockets, conversations", "talk_client", "talk_server", "selectors", "engine:selectors")
+POST = Peer("evsockets, by post", "", "talk_server", "selectors-post", "engine:selectors")
+ANYIO = Peer("anyio", "anyio_client", "anyio_server", "asyncio", "anyio")
+INLINE = Peer("Twisted, inlineCallbacks", "twisted_inline", "twisted_inline", needs="twisted")
+SEQUENTIAL = [OURS, TALK, UV_STREAMS, AIO_STREAMS, ANYIO, GEVENT, INLINE]
 CLIENTS = [*MAIN, TALK, C, *LOOPS]
 SERVERS = [*MAIN, C, *LOOPS, TWISTED]
 CROWDS = [
@@ -163,7 +167,47 @@ INSTRUCTIONS_EACH: list[Kind] = [
     ),
 ]
 
+# The sequential style beside handlers.
+CONVERSATIONS: list[Kind] = [
+    *(
+        kind
+        for depth in (1, 16)
+        for kind in (
+            Serve(
+                title=f"Line echo server, 50 connections, {depth} outstanding on each",
+                work="lines",
+                depth=depth,
+                peers=[*SEQUENTIAL, POST],
+                base=OURS.name,
+            ),
+            ServeCounts(
+                title=f"Instructions of the same, {depth} outstanding, per line",
+                work="lines",
+                depth=depth,
+                peers=[*SEQUENTIAL, POST],
+                base=OURS.name,
+                counter=INSTRUCTIONS,
+            ),
+            lines("Lines as a client", SEQUENTIAL, 100_000 * min(depth, 4), depth, OURS.name),
+            ClientCounts(
+                title=f"Instructions of the same, {depth} outstanding, per line",
+                work="lines",
+                count=2_000 * min(depth, 4),
+                depth=depth,
+                peers=SEQUENTIAL,
+                base=OURS.name,
+                counter=INSTRUCTIONS,
+            ),
+        )
+    ),
+    fanout("By fan_out", [peer for peer in SEQUENTIAL if peer is not INLINE], 5000, 100, base=OURS.name),
+    ClientMemory(
+        title="A waiting conversation, of 5,000", work="hold", count=5000, peers=SEQUENTIAL, base=OURS.name
+    ),
+]
+
 SECTIONS: dict[str, list[Kind]] = {
+    "conversations": CONVERSATIONS,
     "fanout": [fanout("Client fan-out", CLIENTS, 5000, 100)],
     "tls-fanout": [fanout("TLS fan-out, verified", [*MAIN, TALK, *LOOPS], 300, 50, tls=True)],
     "lines": [lines("Lines as a client", CLIENTS, 100_000)],

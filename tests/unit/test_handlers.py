@@ -219,6 +219,12 @@ def test_signals_without_blinker(monkeypatch: pytest.MonkeyPatch) -> None:
         SignalEventHandler()
 
 
+@pytest.mark.parametrize("namespace", ["text", 5, object])
+def test_a_namespace_that_is_none_of_blinkers(namespace: Any) -> None:
+    with pytest.raises(TypeError, match=r"namespace must be a blinker.Namespace or None, got "):
+        SignalEventHandler(namespace)
+
+
 def test_empty_reads_of_ones_own_are_told() -> None:
     """The flush swallows the one empty READ it asked for, and no other."""
     seen: list[tuple[str, Any]] = []
