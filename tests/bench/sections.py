@@ -42,6 +42,10 @@ def ours(engine: str, label: str = "", *, events: bool = False) -> Peer:
 
 OURS = ours("selectors")
 EVENTS = ours("selectors", "all events", events=True)
+DIRECT = [
+    replace(ours("selectors", label, events=events), flavour="selectors+direct")
+    for label, events in (("DatagramOperation, all events", True), ("DatagramOperation", False))
+]
 ENGINES = [ours(engine, engine) for engine in ("selectors", "libev", "gevent")]
 COUNTED = [ENGINES[0], ENGINES[1], ours("libevent", "libevent"), ENGINES[2]]
 POLLED = [
@@ -110,6 +114,7 @@ def beside_idle(title: str, peers: list[Peer]) -> Turn:
 def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: bool = False) -> Serve:
     """A server job under load."""
     peers = [DRAIN if peer is UV_STREAMS else peer for peer in SERVERS if peer not in (AIO_STREAMS, TWISTED)]
+    peers += DIRECT
     if work != "udp":
         peers = [peer for peer in SERVERS if not (peer is C and work == "lines")]
     return Serve(title=title, work=work, connections=connections, depth=depth, tls=tls, peers=peers)

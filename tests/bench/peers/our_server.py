@@ -1,5 +1,7 @@
 """The server jobs on evsockets; the flavour is the engine's name.
 
+With `+direct` after it datagrams are served by a `DatagramOperation`, without a life for each.
+
 With `--events` a global handler listens to every event of every socket, so that each is built and delivered.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 from evsockets import (
     AcceptEvent,
+    DatagramOperation,
     Event,
     EventType,
     MarkerFramePicker,
@@ -31,6 +34,7 @@ def count_event(event: Event) -> None:
 def main() -> None:
     """Serve for ever."""
     job = parse_job()
+    engine, _, direct = job.flavour.partition("+")
     datagrams = job.work == "udp"
     read = ReadOperation(MarkerFramePicker(None, b"\n") if job.work == "lines" else None)
     again = None if datagrams else read
@@ -39,6 +43,7 @@ def main() -> None:
         event.next_is_write(event.frame.data, again)
 
     handler = {EventType.READ: on_read}
+    first = DatagramOperation() if direct else ReadOperation()
 
     def on_accept(event: AcceptEvent) -> None:
         event.executor.socket_bag.add_socket(event.client_socket, read, handler=handler)
@@ -50,13 +55,17 @@ def main() -> None:
     if job.certificate:
         context = StreamContext(backlog=4096, certificate=job.certificate, private_key=job.key)
     scheme = "udp" if datagrams else "tls" if job.certificate else "tcp"
-    with RequestExecutor(job.flavour or None) as executor:
+    with RequestExecutor(engine or None) as executor:
         if job.events:
             executor.with_event_handler(count_event)
         executor.socket_bag.add_socket(
             ServerSocket(),
-            ReadOperation(),
-            handler={EventType.ACCEPT: on_accept, EventType.CONNECTED: on_connected},
+            first,
+            handler={
+                EventType.ACCEPT: on_accept,
+                EventType.CONNECTED: on_connected,
+                **(handler if direct else {}),
+            },
             address=f"{scheme}://{HOST}:0",
             stream_context=context,
         )
