@@ -44,10 +44,9 @@ class SelectorsEngine(Engine):
         return [variant for variant in MULTIPLEXERS if exists(variant)]
 
     def __init__(self, variant: str | None = None) -> None:
-        known = self.variants()
         if variant is None:
-            variant = known[0]
-        elif variant not in known:
+            variant = next(filter(exists, MULTIPLEXERS))  # the others need not be looked for
+        elif variant not in (known := self.variants()):
             raise ValueError(f"no variant {variant!r} on this system; there are {', '.join(known)}")
         self.binding = variant
         self._multiplexer = MULTIPLEXERS[variant]()

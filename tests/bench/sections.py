@@ -16,6 +16,7 @@ from .kinds import (
     Serve,
     ServeCounts,
     ServeMemory,
+    Soak,
     Turn,
 )
 from .lab import INSTRUCTIONS
@@ -203,6 +204,14 @@ SECTIONS: dict[str, list[Kind]] = {
     ],
     "server-calls": [
         ServeCounts(title="System calls of a TCP echo server, per message", work="echo", peers=SERVERS)
+    ],
+    "soak": [
+        Soak(
+            title="1,000,000 connections and 10,000,000 lines, 50 at a time",
+            count=1_000_000,
+            peers=[Peer(OURS.name, "soak", flavour=OURS.flavour, needs=OURS.needs)],
+            base=OURS.name,
+        )
     ],
     "instructions": INSTRUCTIONS_EACH,
     "serve": files.SECTION,
