@@ -114,6 +114,20 @@ class ClientMemory(Client):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Soak(Kind):
+    """Connections that come and go, ten lines on each: memory at the end, to that after a tenth of them."""
+
+    unit: str = "x memory"
+    count: int
+    limit: float = 3600.0
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        command = lab.python(peer.client, "soak", *peer.options(), "--count", str(lab.scale(self.count)))
+        result = lab.run(command, limit=self.limit)
+        return Sample(result["after"] / result["before"])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Turn(Client):
     """A pair of busy sockets beside `idle` idle ones: microseconds a turn. Peers are names of crowds."""
 

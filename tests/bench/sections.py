@@ -16,6 +16,7 @@ from .kinds import (
     Serve,
     ServeCounts,
     ServeMemory,
+    Soak,
     Turn,
 )
 from .lab import INSTRUCTIONS
@@ -42,6 +43,10 @@ def ours(engine: str, label: str = "", *, events: bool = False) -> Peer:
 
 OURS = ours("selectors")
 EVENTS = ours("selectors", "all events", events=True)
+DIRECT = [
+    replace(ours("selectors", label, events=events), flavour="selectors+direct")
+    for label, events in (("DatagramOperation, all events", True), ("DatagramOperation", False))
+]
 ENGINES = [ours(engine, engine) for engine in ("selectors", "libev", "gevent")]
 COUNTED = [ENGINES[0], ENGINES[1], ours("libevent", "libevent"), ENGINES[2]]
 POLLED = [
@@ -122,6 +127,7 @@ def beside_idle(title: str, peers: list[Peer]) -> Turn:
 def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: bool = False) -> Serve:
     """A server job under load."""
     peers = [DRAIN if peer is UV_STREAMS else peer for peer in SERVERS if peer not in (AIO_STREAMS, TWISTED)]
+    peers += DIRECT
     if work != "udp":
         peers = [peer for peer in SERVERS if not (peer is C and work == "lines")]
     return Serve(title=title, work=work, connections=connections, depth=depth, tls=tls, peers=peers)
@@ -250,6 +256,14 @@ SECTIONS: dict[str, list[Kind]] = {
     ],
     "server-calls": [
         ServeCounts(title="System calls of a TCP echo server, per message", work="echo", peers=SERVERS)
+    ],
+    "soak": [
+        Soak(
+            title="1,000,000 connections and 10,000,000 lines, 50 at a time",
+            count=1_000_000,
+            peers=[Peer(OURS.name, "soak", flavour=OURS.flavour, needs=OURS.needs)],
+            base=OURS.name,
+        )
     ],
     "instructions": INSTRUCTIONS_EACH,
     "serve": files.SECTION,

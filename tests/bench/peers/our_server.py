@@ -1,9 +1,13 @@
-"""The server jobs on evsockets; see `watchers` for the flavours."""
+"""The server jobs on evsockets; see `watchers` for the flavours.
+
+With `+direct` after the engine datagrams are served by a `DatagramOperation`, without a life for each.
+"""
 
 from __future__ import annotations
 
 from evsockets import (
     AcceptEvent,
+    DatagramOperation,
     Event,
     EventType,
     MarkerFramePicker,
@@ -20,6 +24,7 @@ from .watchers import executor_of
 def main() -> None:
     """Serve for ever."""
     job = parse_job()
+    direct = job.flavour.endswith("+direct")
     datagrams = job.work == "udp"
     read = ReadOperation(MarkerFramePicker(None, b"\n") if job.work == "lines" else None)
     again = None if datagrams else read
@@ -28,6 +33,7 @@ def main() -> None:
         event.next_is_write(event.frame.data, again)
 
     handler = {EventType.READ: on_read}
+    first = DatagramOperation() if direct else ReadOperation()
 
     def on_accept(event: AcceptEvent) -> None:
         event.executor.socket_bag.add_socket(event.client_socket, read, handler=handler)
@@ -42,8 +48,12 @@ def main() -> None:
     with executor_of(job) as executor:
         executor.socket_bag.add_socket(
             ServerSocket(),
-            ReadOperation(),
-            handler={EventType.ACCEPT: on_accept, EventType.CONNECTED: on_connected},
+            first,
+            handler={
+                EventType.ACCEPT: on_accept,
+                EventType.CONNECTED: on_connected,
+                **(handler if direct else {}),
+            },
             address=f"{scheme}://{HOST}:0",
             stream_context=context,
         )
