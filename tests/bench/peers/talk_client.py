@@ -1,7 +1,7 @@
 """The client jobs on evsockets as conversations, with many by `fan_out`; the flavour is the engine's name.
 
-By hand, against `server reply` of the folder `native`: `many --port PORT --count 1000000 --concurrency 500` tells
-by how many bytes the process has grown since the first tenth of them.
+By hand, against `server reply` of the folder `native`: `many --port PORT --count 1000000 --concurrency 500`
+tells by how many bytes the process has grown since the first tenth of them.
 """
 
 from __future__ import annotations
