@@ -49,9 +49,9 @@ def dnsmasq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def dovecot(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[int]:
-    with servers.dovecot(tmp_path_factory.mktemp("dovecot"), ca) as port:
-        yield port
+def dovecot(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[servers.Dovecot]:
+    with servers.dovecot(tmp_path_factory.mktemp("dovecot"), ca) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

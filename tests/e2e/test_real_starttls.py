@@ -17,6 +17,7 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.clients import LINE, begin
+from support.servers import Dovecot
 from support.wire import Log
 
 
@@ -52,7 +53,9 @@ class Imap:
 
 
 @pytest.mark.parametrize("sessions", [1, 20])
-def test_login_after_starttls(executor: RequestExecutor, dovecot: int, ca: Authority, sessions: int) -> None:
+def test_login_after_starttls(
+    executor: RequestExecutor, dovecot: Dovecot, ca: Authority, sessions: int
+) -> None:
     recorder = Log()
     executor.with_event_handler(recorder)
     conversations = [Imap() for _ in range(sessions)]
@@ -60,7 +63,7 @@ def test_login_after_starttls(executor: RequestExecutor, dovecot: int, ca: Autho
         begin(
             executor,
             conversation,
-            address=f"tcp://127.0.0.1:{dovecot}",
+            address=f"tcp://127.0.0.1:{dovecot.imap}",
             stream_context=StreamContext(ca_file=ca.ca_file),
         )
     executor.execute_request()
@@ -75,14 +78,14 @@ def test_login_after_starttls(executor: RequestExecutor, dovecot: int, ca: Autho
         assert conversation.tls[2].version in ("TLSv1.2", "TLSv1.3")
 
 
-def test_starttls_with_a_stranger_fails(executor: RequestExecutor, dovecot: int, ca: Authority) -> None:
+def test_starttls_with_a_stranger_fails(executor: RequestExecutor, dovecot: Dovecot, ca: Authority) -> None:
     recorder = Log()
     executor.with_event_handler(recorder)
     conversation = Imap()
     begin(
         executor,
         conversation,
-        address=f"tcp://127.0.0.1:{dovecot}",
+        address=f"tcp://127.0.0.1:{dovecot.imap}",
         stream_context=StreamContext(ca_file=ca.stranger.ca_file),
     )
     executor.execute_request()

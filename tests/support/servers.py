@@ -215,13 +215,21 @@ def dnsmasq(folder: Path) -> Iterator[int]:
         yield port
 
 
+@dataclass(frozen=True)
+class Dovecot:
+    """The ports of its protocols."""
+
+    imap: int
+    pop3: int
+
+
 @contextmanager
-def dovecot(folder: Path, ca: Authority) -> Iterator[int]:
-    """An IMAP server with STARTTLS; the user `tester` has the password `secret`."""
+def dovecot(folder: Path, ca: Authority) -> Iterator[Dovecot]:
+    """An IMAP and POP3 server with STARTTLS; the user `tester` has the password `secret`."""
     program = need("dovecot")
     if os.geteuid() != 0:
         pytest.skip("dovecot is run as root here")
-    port = free_port()
+    port, pop3 = free_port(), free_port()
     leaf = ca.server
     # Its own users must be able to walk into the folder.
     for parent in (folder, *folder.parents):
@@ -236,7 +244,7 @@ def dovecot(folder: Path, ca: Authority) -> Iterator[int]:
         base_dir = {folder}/run
         state_dir = {folder}/state
         log_path = /dev/stderr
-        protocols = imap
+        protocols = imap pop3
         listen = 127.0.0.1
         ssl = required
         ssl_cert = <{leaf.certificate}
@@ -262,6 +270,15 @@ def dovecot(folder: Path, ca: Authority) -> Iterator[int]:
           }}
           chroot =
         }}
+        service pop3-login {{
+          inet_listener pop3 {{
+            port = {pop3}
+          }}
+          inet_listener pop3s {{
+            port = 0
+          }}
+          chroot =
+        }}
         service stats {{
           unix_listener stats-writer {{
             mode = 0666
@@ -270,17 +287,12 @@ def dovecot(folder: Path, ca: Authority) -> Iterator[int]:
         """
     )
 
-    def greets() -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(2)
-            try:
-                probe.connect(("127.0.0.1", port))
-                return probe.recv(100).startswith(b"* OK")
-            except OSError:
-                return False
-
-    with started([program, "-F", "-c", str(config)], folder / "dovecot.log", greets):
-        yield port
+    ready = [
+        answers(socket.AF_INET, ("127.0.0.1", number), b"", greeting)
+        for number, greeting in ((port, b"* OK"), (pop3, b"+OK"))
+    ]
+    with started([program, "-F", "-c", str(config)], folder / "dovecot.log", *ready):
+        yield Dovecot(port, pop3)
 
 
 @dataclass(frozen=True)
