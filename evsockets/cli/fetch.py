@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -18,6 +19,7 @@ from .options import (
     escaped_bytes,
     field,
     path_of_http,
+    protocol,
     seconds,
     sent,
     whole,
@@ -83,6 +85,12 @@ def register(commands: Any) -> None:
     add("--length", type=count, metavar="N", help="read exactly N bytes")
     add = what.add_argument
     add(
+        "--starttls",
+        type=protocol,
+        metavar="PROTOCOL",
+        help="ask for TLS first, by smtp, imap, pop3, ftp, xmpp or postgres",
+    )
+    add(
         "--header",
         type=field,
         action="append",
@@ -127,6 +135,7 @@ def register(commands: Any) -> None:
         action="store_true",
         help="what was received, too; in a table's place that goes to standard error",
     )
+    add("--certificates", action="store_true", help="each peer's: names, issuer, days left, fingerprint")
     add("--quiet", action="store_true", help="no table and no progress")
     add("--no-progress", action="store_true", help="no live progress on a terminal")
     add("--timeline", metavar="FILE", help=HELP)
@@ -138,6 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not (arguments.addresses or arguments.files):
         arguments.parser.error("give an ADDRESS, or --from FILE")
     plan = _plan(arguments)
+    describe = _describing() if arguments.certificates else None
     keywords = {
         name: getattr(arguments, name)
         for name in ("retries", "backoff", "engine", "connection_timeout", "io_timeout", "request_timeout")
@@ -155,6 +165,8 @@ def run(arguments: argparse.Namespace) -> int:
                 if _is_followed(result, arguments, targets):
                     return False
                 progress.ended(result)
+                if describe is not None and result.tls and result.tls.peer_certificate_der:
+                    result.certificate = describe(result.tls.peer_certificate_der)
                 if arguments.only in (None, "complete" if result.ok else "failed"):
                     output.add(result)
                 return True
@@ -172,8 +184,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if rounds.failed else 0
 
 
+def _describing() -> Callable[[bytes], dict[str, Any]]:
+    """What reads a certificate."""
+    try:
+        from .certificate import describe
+    except ImportError as error:
+        raise CommandError(f"--certificates needs {error.name}: pip install 'evsockets[cli]'") from error
+    return describe
+
+
 def _targets(arguments: argparse.Namespace) -> Targets:
-    raw = arguments.send is not None or arguments.connect_only or arguments.until or arguments.length
+    raw = any((arguments.connect_only, arguments.starttls, arguments.until, arguments.length))
+    raw = raw or arguments.send is not None
     return Targets(
         arguments.addresses, arguments.files, arguments.http, web=not raw, most=arguments.max_targets
     )
@@ -196,7 +218,10 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         picker = FixedLengthFramePicker(arguments.length)
     if picker is not None and (arguments.http is not None or arguments.connect_only):
         raise CommandError("--until and --length are for what --send asks for: leave them out")
-    return Plan(send, picker, arguments.data, arguments.connect_only, headers=tuple(arguments.header))
+    return Plan(
+        send, picker, arguments.data, arguments.connect_only, arguments.starttls, arguments.server_name,
+        tuple(arguments.header),
+    )  # fmt: skip
 
 
 def _output(arguments: argparse.Namespace) -> Output:
@@ -204,7 +229,7 @@ def _output(arguments: argparse.Namespace) -> Output:
     if arguments.jsonl:
         return LinesOutput(arguments.data)
     if arguments.csv:
-        return CsvOutput(arguments.data)
+        return CsvOutput(arguments.data, arguments.certificates)
     if arguments.json:
         return JsonOutput(arguments.data)
     return TableOutput(arguments.data, arguments.quiet)

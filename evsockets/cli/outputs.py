@@ -172,7 +172,8 @@ class CsvOutput(Output):
         """Print it."""
         row = document_of(result, self._keep)
         row |= {f"tls_{name}": value for name, value in (row["tls"] or {}).items()}
-        row |= {name: f"{seconds:.6f}" for name, seconds in result.phases}
+        times = [("start", result.ask.start), ("seconds", result.seconds), *result.phases]
+        row |= {name: f"{seconds:.6f}" for name, seconds in times if seconds is not None}
         row |= {name: _flat(result.certificate, name) for name in result.certificate or ()}
         if isinstance(result.remote, tuple):
             row["remote_address"] = (

@@ -74,6 +74,7 @@ class Rounds:
         with self._stopped_by_signals():
             while self.signal is None and not self.targets.ended:
                 self._round(settle, tick)
+                tick()
         self.seconds = time.monotonic() - self._began
         self.running.clear()
 

@@ -12,6 +12,7 @@ from .lines import LONGEST, Lines
 from .words import Word, parse_word
 
 _COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
+_SECOND = re.compile(r"\s\S+://")
 
 
 class Targets:
@@ -97,6 +98,8 @@ class Targets:
         try:
             if len(line) >= LONGEST:
                 raise ValueError(f"the line has more than {LONGEST} bytes: give an address a line")
+            if _SECOND.search(text):
+                raise ValueError(f"{text!r} is more than one address: give one a line")
             word = parse_word(text, self._most)
         except ValueError as error:
             yield self._made("", text[:200], problem=f"{name}, line {number}: {error}")
