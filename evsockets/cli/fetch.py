@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from .. import FixedLengthFramePicker, FramePicker, MarkerFramePicker
+from ..text import one_line
 from .asking import Plan
 from .common import CommandError, raise_descriptor_limit
 from .options import (
@@ -32,16 +33,16 @@ from .targets import Targets
 from .timeline import HELP, RequestsTimeline
 
 _EPILOG = r"""
-An ADDRESS is tcp://host:port, tls://host:port (tlsv1.2:// and tlsv1.3:// pin the version),
-udp://host:port, unix:///path, unix://@abstract, or a URL. tcp://10.0.0.0/24:22,80,8000-8010 is many.
+An ADDRESS is tcp://host:port, tls:// (tlsv1.2://, tlsv1.3://), udp://, unix:///path,
+unix://@name, udg:///path or a URL; tcp://10.0.0.0/24:22,80,8000-8010 is many.
 
   evsockets fetch https://example.org/ http://localhost:8000/health --fail
-  evsockets fetch --connect-only --only complete --connection-timeout 1 tcp://10.0.0.0/24:22,80
+  evsockets fetch --connect-only --only complete tcp://10.0.0.0/24:22,80
   evsockets fetch --send 'PING\r\n' --until '\r\n' tcp://localhost:6379
   evsockets fetch --from hosts.txt --http / --jsonl | jq .status
 
-Exit status: 0 all complete, 1 one failed, 2 wrong command line, 130 Ctrl-C, 143 SIGTERM (both print
-what has come), 141 nobody reads the output any more.
+Exit status: 0 all complete, 1 some failed, 2 wrong command line; 130 Ctrl-C and
+143 SIGTERM (what has come is printed), 141 nobody reads the output any more.
 """
 
 
@@ -49,13 +50,24 @@ def register(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "fetch",
+        add_help=False,
         help="ask many addresses at once and print a table of what became of each",
         usage="evsockets fetch [options] ADDRESS...",
         epilog=_EPILOG,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26),
     )
-    add = parser.add_argument
-    add("addresses", nargs="*", metavar="ADDRESS", help="whom to ask")
+    hidden = argparse.SUPPRESS  # told in another's line
+    parser.add_argument("-h", "--help", action="help", help=hidden)
+    parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help=hidden)
+    _add_what(parser)
+    _add_how(parser, hidden)
+    _add_output(parser, hidden)
+    parser.set_defaults(run=run)
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    """Whom to ask, and what."""
+    add = parser.add_argument_group("whom to ask").add_argument
     add(
         "--from",
         dest="files",
@@ -64,21 +76,12 @@ def register(commands: Any) -> None:
         metavar="FILE",
         help="one a line; -: standard input",
     )
-    add(
-        "--max-targets", type=count, default=65536, metavar="N", help="that one may stand for (default 65536)"
-    )
+    add("--max-targets", type=count, default=65536, metavar="N", help="one may stand for (default 65536)")
     what = parser.add_argument_group("what to say")
     send, until = what.add_mutually_exclusive_group(), what.add_mutually_exclusive_group()
     add = send.add_argument
-    add(
-        "--send",
-        type=sent,
-        metavar="TEXT",
-        help=r"bytes, with \r \n \t \0 \\ \xHH; -: standard input (default: nothing)",
-    )
-    add(
-        "--http", type=path_of_http, metavar="PATH", help="GET this path where the address is no URL with one"
-    )
+    add("--send", type=sent, metavar="TEXT", help=r"bytes, with \r \n \t \0 \\ \xHH; -: standard input")
+    add("--http", type=path_of_http, metavar="PATH", help="GET this where the address is no URL with a path")
     add("--connect-only", action="store_true", help="say and read nothing")
     add = until.add_argument
     add("--until", type=escaped_bytes, metavar="MARKER", help="read up to these bytes (default: to the end)")
@@ -87,65 +90,54 @@ def register(commands: Any) -> None:
     add(
         "--starttls",
         type=protocol,
-        metavar="PROTOCOL",
-        help="ask for TLS first, by smtp, imap, pop3, ftp, xmpp or postgres",
+        metavar="NAME",
+        help="ask for TLS by smtp, imap, pop3, ftp, xmpp, postgres",
     )
-    add(
-        "--header",
-        type=field,
-        action="append",
-        default=[],
-        metavar="FIELD",
-        help="'Name: value' to go with a GET",
-    )
+    add("--header", type=field, action="append", default=[], metavar="FIELD", help="'Name: value' for HTTP")
     add("--location", action="store_true", help="follow redirects")
     add("--fail", action="store_true", help="a status of 400 or more is a failure")
-    add = parser.add_argument_group("how").add_argument
-    add_engine_option(parser._action_groups[-1])
+
+
+def _add_how(parser: argparse.ArgumentParser, hidden: str) -> None:
+    """How."""
+    group = parser.add_argument_group("how")
+    add = group.add_argument
+    add_engine_option(group)
     add("--limit", type=count, metavar="N", help="at most N at a time (default 1000)")
-    add("--retries", type=whole, default=0, metavar="N", help="more attempts to connect (default 0)")
     add(
-        "--backoff",
-        type=delay,
-        default=0.1,
-        metavar="S",
-        help="before the first of them; doubles (default 0.1)",
+        "--retries", type=whole, default=0, metavar="N", help="to connect; --backoff S before the first (0.1)"
     )
-    add("--connection-timeout", type=seconds, default=60.0, metavar="S", help="default 60")
-    add(
-        "--io-timeout",
-        type=seconds,
-        default=60.0,
-        metavar="S",
-        help="without a byte moving; default 60",
-    )
+    add("--backoff", type=delay, default=0.1, metavar="S", help=hidden)
+    add("--connection-timeout", type=seconds, default=60.0, metavar="S", help="until connected; default 60")
+    add("--io-timeout", type=seconds, default=60.0, metavar="S", help="without a byte moving; default 60")
     add("--request-timeout", type=seconds, metavar="S", help="for all of it; default none")
-    add("--ca", metavar="FILE", help="PEM file with the certificate authorities to trust")
+    add("--ca", metavar="FILE", help="PEM file with the authorities to trust")
     add("--insecure", action="store_true", help="trust any certificate")
     add("--server-name", metavar="NAME", help="the name that the certificate has to be for")
-    out = parser.add_argument_group("output")
-    form = out.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON document at the end")
+
+
+def _add_output(parser: argparse.ArgumentParser, hidden: str) -> None:
+    """What to print."""
+    group = parser.add_argument_group("output")
+    form = group.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one document at the end")
     form.add_argument("--jsonl", action="store_true", help="one a line, as results come")
-    form.add_argument("--csv", action="store_true", help="comma-separated values, as results come")
-    add = out.add_argument
-    add("--only", choices=("complete", "failed"), help="print these alone")
-    add(
-        "--data",
-        action="store_true",
-        help="what was received, too; in a table's place that goes to standard error",
-    )
-    add("--certificates", action="store_true", help="each peer's: names, issuer, days left, fingerprint")
-    add("--quiet", action="store_true", help="no table and no progress")
-    add("--no-progress", action="store_true", help="no live progress on a terminal")
+    form.add_argument("--csv", action="store_true", help="the same as comma-separated values")
+    add = group.add_argument
+    add("--only", choices=("complete", "failed"), metavar="KIND", help="complete or failed ones")
+    add("--data", action="store_true", help="what was received, and the table to standard error")
+    add("--certificates", action="store_true", help="names, issuer, days left, fingerprint")
+    add("--quiet", action="store_true", help="no table, no progress (--no-progress: that alone)")
+    add("--no-progress", action="store_true", help=hidden)
     add("--timeline", metavar="FILE", help=HELP)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask all; 0 if all succeeded, 1 if any failed, 128 and its number if a signal ended it."""
     if not (arguments.addresses or arguments.files):
         arguments.parser.error("give an ADDRESS, or --from FILE")
+    if arguments.http is not None:
+        _check_http()
     plan = _plan(arguments)
     describe = _describing() if arguments.certificates else None
     keywords = {
@@ -155,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
     keywords["stream_context"] = client_settings(arguments.ca, arguments.insecure, arguments.server_name)
     timeline = RequestsTimeline(arguments.timeline)
     with closing(_targets(arguments)) as targets:
-        keywords["limit"] = arguments.limit or min(1000, raise_descriptor_limit())
+        keywords["limit"] = min(arguments.limit or 1000, raise_descriptor_limit())
         rounds = Rounds(targets, plan, keywords, timeline if arguments.timeline is not None else None)
         output = _output(arguments)
         shown = not (arguments.no_progress or arguments.quiet or (output.streams and sys.stdout.isatty()))
@@ -182,6 +174,14 @@ def run(arguments: argparse.Namespace) -> int:
     if rounds.signal is not None:
         return 128 + rounds.signal
     return 1 if rounds.failed else 0
+
+
+def _check_http() -> None:
+    """A CommandError says what HTTP needs; a URL that is met without it has an outcome that says so."""
+    try:
+        from .. import http  # noqa: F401
+    except ImportError as error:
+        raise CommandError(one_line(str(error))) from error
 
 
 def _describing() -> Callable[[bytes], dict[str, Any]]:

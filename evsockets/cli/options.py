@@ -134,7 +134,7 @@ def add_engine_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="what waits for the sockets; 'evsockets engines' lists them",
+        help="what waits for the sockets (see 'evsockets engines')",
     )
 
 

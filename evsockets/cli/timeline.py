@@ -11,7 +11,7 @@ from .common import CommandError
 if TYPE_CHECKING:
     from ..core.channel import Channel
 
-HELP = "what each did when: a picture (.svg), or a trace for Perfetto (.json)"
+HELP = "when each did what: .svg, or .json for Perfetto"
 
 
 class RequestsTimeline(Timeline):

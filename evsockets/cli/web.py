@@ -6,6 +6,7 @@ import zlib
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
+from .. import FrameError
 from ..address import parse_address
 from .asking import Ask, Plan
 from .words import parse_word
@@ -39,7 +40,8 @@ def url_of(ask: Ask) -> str:
 
 
 async def get(talk: Conversation, mine: Ask, plan: Plan) -> None:
-    """GET the path of `mine`, which has the answer then. ValueError for a body that cannot be decoded."""
+    """GET the path of `mine`, which has the answer then. FrameError for one that is none, or whose body
+    cannot be decoded."""
     from ..http import request
 
     own = () if mine.bare else plan.headers
@@ -53,11 +55,14 @@ async def get(talk: Conversation, mine: Ask, plan: Plan) -> None:
     }
     headers = [*((name, value) for name, value in usual.items() if name.lower() not in named), *own]
     assert mine.path is not None
-    response = await request(talk, "GET", mine.path, headers=headers)
+    pieces: list[bytes] = []
+    response = await request(
+        talk, "GET", mine.path, headers=headers, into=pieces.append if plan.keep else len
+    )
     mine.status = response.status
-    mine.headers = list(response.headers)
+    mine.headers = list(response.headers.pairs)
     if plan.keep:
-        mine.chunks.append(decoded(response.body, header(mine, "content-encoding") or ""))
+        mine.chunks.append(decoded(b"".join(pieces), header(mine, "content-encoding") or ""))
 
 
 def header(ask: Ask, wanted: str) -> str | None:
@@ -66,7 +71,7 @@ def header(ask: Ask, wanted: str) -> str | None:
 
 
 def decoded(body: bytes, coding: str) -> bytes:
-    """Return a body without its content coding (RFC 9110, 8.4.1); one that is not known stays. ValueError for
+    """Return a body without its content coding (RFC 9110, 8.4.1); one that is not known stays. FrameError for
     a body that is broken, or has more than `MOST_BYTES` bytes."""
     if coding.strip().lower() not in ("gzip", "x-gzip", "deflate") or not body:
         return body
@@ -76,12 +81,12 @@ def decoded(body: bytes, coding: str) -> bytes:
         try:
             part = member.decompress(body, MOST_BYTES + 1 - size)
         except zlib.error as error:
-            raise ValueError(f"a body that is no {coding}: {error}") from error
+            raise FrameError(f"a body that is no {coding}: {error}") from error
         size += len(part)
         if size > MOST_BYTES:
-            raise ValueError(f"a body of more than {MOST_BYTES:,} bytes once it is decoded")
+            raise FrameError(f"a body of more than {MOST_BYTES:,} bytes once it is decoded")
         if not member.eof:
-            raise ValueError(f"a body whose {coding} ends too early")
+            raise FrameError(f"a body whose {coding} ends too early")
         parts.append(part)
         body = member.unused_data
     return b"".join(parts)

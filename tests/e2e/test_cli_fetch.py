@@ -367,6 +367,8 @@ def test_every_command_explains_itself(command: str) -> None:
     done = run_here(command, "--help")
     assert done.returncode == 0
     assert f"evsockets {command}" in done.stdout
+    assert done.stdout.count("\n") <= 50
+    assert max(map(len, done.stdout.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

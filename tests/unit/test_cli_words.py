@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evsockets import FrameError
 from evsockets.address import parse_address
 from evsockets.cli import web
 from evsockets.cli.asking import Ask
@@ -181,7 +182,7 @@ def test_bodies_are_decoded() -> None:
         (gzip.compress(page)[:-1], "too early"),
         (gzip.compress(bytes(web.MOST_BYTES + 1)), "more than"),
     ):
-        with pytest.raises(ValueError, match=says):
+        with pytest.raises(FrameError, match=says):
             web.decoded(body, "gzip")
 
 
