@@ -29,11 +29,23 @@ class Plan:
 
 
 @dataclass(slots=True)
+class Answer:
+    """What a peer has said. `secured` and `written` are how many seconds the conversation took until TLS had
+    been asked for, and until what was to be sent had left (None: nothing was)."""
+
+    secured: float = 0.0
+    written: float | None = None
+    chunks: list[bytes] = field(default_factory=list)
+    status: int | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Ask:
     """One peer, the `number`th. `label` is what it is called, `problem` why it cannot be asked.
 
-    The rest is what has come: `start` is when its (last) life began, `secured` and `written` how many seconds
-    its conversation took until TLS had been asked for, and until the request had left.
+    `start` is when its (last) life began, in seconds since the run did. `answer` is what came of a
+    conversation in this process, even of one that failed.
     """
 
     number: int
@@ -44,39 +56,35 @@ class Ask:
     redirects: int = 0
     bare: bool = False  # whether the plan's headers are not for this one
     start: float | None = None
-    secured: float = 0.0
-    written: float | None = None
-    chunks: list[bytes] = field(default_factory=list)
-    status: int | None = None
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    answer: Answer = field(default_factory=Answer)
 
 
-async def ask(talk: Conversation, plan: Plan) -> None:
-    """Say the plan to the peer; what comes goes into the socket's Ask."""
+async def ask(talk: Conversation, plan: Plan) -> Answer:
+    """Say the plan to the peer, whose Ask is the user context; return what it says."""
     mine = talk.user_context
     assert isinstance(mine, Ask)
     began = time.monotonic()
-    mine.secured, mine.written, mine.status = 0.0, None, None
-    mine.chunks.clear()
+    answer = mine.answer = Answer()
     if plan.starttls is not None:
         from .starttls import begin_tls
 
         await begin_tls(talk, plan.starttls, plan.server_name, None)
-        mine.secured = time.monotonic() - began
+        answer.secured = time.monotonic() - began
     if mine.path is not None:
         from .web import get
 
         await get(talk, mine, plan)
-        return
+        return answer
     if plan.send:
-        mine.written = math.inf
+        answer.written = math.inf
         await talk.write(plan.send)
-        mine.written = time.monotonic() - began
+        answer.written = time.monotonic() - began
     if plan.connect_only or (plan.starttls is not None and not plan.send and plan.picker is None):
-        return
+        return answer
     if plan.picker is not None or parse_address(mine.address).is_datagram:
         frame = await talk.read(plan.picker)
-        mine.chunks += [frame.data] * plan.keep
-        return
+        answer.chunks += [frame.data] * plan.keep
+        return answer
     async for frame in talk.frames():
-        mine.chunks += [frame.data] * plan.keep
+        answer.chunks += [frame.data] * plan.keep
+    return answer

@@ -237,14 +237,14 @@ def _output(arguments: argparse.Namespace) -> Output:
 
 def _is_followed(result: Result, arguments: argparse.Namespace, targets: Targets) -> bool:
     """Whether somebody else is asked instead; a status may make it a failure."""
-    status = result.ask.status
+    status = result.answer.status
     if not result.ok or status is None:
         return False
     if arguments.location:
         from .web import followed
 
         try:
-            following = followed(result.ask)
+            following = followed(result.ask, result.answer)
         except ValueError as error:
             result.fail("bad redirect", str(error))
             return False

@@ -69,7 +69,7 @@ class TableOutput(Ordered):
         if self._keep:
             sys.stdout.flush()
             for result in results:
-                sys.stdout.buffer.writelines(result.ask.chunks)
+                sys.stdout.buffer.writelines(result.answer.chunks)
             sys.stdout.buffer.flush()
         if self._quiet:
             return
@@ -102,8 +102,8 @@ def print_results(results: list[Result], out: TextIO) -> None:
         "address": lambda one: one.ask.label,
         "outcome": lambda one: one.outcome,
     }
-    if any(one.ask.status is not None for one in results):
-        columns["status"] = lambda one: "-" if one.ask.status is None else str(one.ask.status)
+    if any(one.answer.status is not None for one in results):
+        columns["status"] = lambda one: "-" if one.answer.status is None else str(one.answer.status)
     columns |= {
         "sent": lambda one: human_bytes(one.sent),
         "received": lambda one: human_bytes(one.received),
@@ -186,7 +186,7 @@ class CsvOutput(Output):
 
 def document_of(result: Result, data: bool) -> dict[str, Any]:
     """A result for programs."""
-    ask, tls = result.ask, result.tls
+    ask, answer, tls = result.ask, result.answer, result.tls
     document: dict[str, Any] = {
         "address": ask.address or ask.label,
         "ok": result.ok,
@@ -204,9 +204,9 @@ def document_of(result: Result, data: bool) -> dict[str, Any]:
     if ask.path is not None:
         document |= {
             "url": url_of(ask),
-            "status": ask.status,
+            "status": answer.status,
             "redirects": ask.redirects,
-            "headers": ask.headers,
+            "headers": answer.headers,
         }
     if result.certificate is not None:
         document["certificate"] = dict(result.certificate)

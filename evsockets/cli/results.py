@@ -19,7 +19,7 @@ from .. import (
     TlsHandshakeError,
     WorkerLostError,
 )
-from .asking import Ask
+from .asking import Answer, Ask
 
 #: The phases of a request, in the order in which they are shown.
 PHASES = ("resolving", "connecting", "handshaking", "writing", "reading")
@@ -53,6 +53,7 @@ class Result:
     """The outcome of one Ask. `phases` are `(name, seconds)` in their order, `certificate` is the peer's."""
 
     ask: Ask
+    answer: Answer
     outcome: str
     error: str | None
     attempts: int
@@ -76,7 +77,7 @@ class Result:
     @property
     def data(self) -> bytes:
         """What was received, if that is kept."""
-        return b"".join(self.ask.chunks)
+        return b"".join(self.answer.chunks)
 
     def spent(self, phase: str) -> float | None:
         """The seconds in `phase`; None if that never was."""
@@ -87,7 +88,7 @@ class Result:
         self.outcome, self.error = outcome, error
 
 
-def result_of(outcome: Outcome[None], keywords: Mapping[str, Any]) -> Result:
+def result_of(outcome: Outcome[Answer], keywords: Mapping[str, Any]) -> Result:
     """What came of a target whose context is its Ask. `keywords` are what `fan_out` was given."""
     ask: Ask = outcome.target.user_context
     kind, text = "complete", None
@@ -95,9 +96,11 @@ def result_of(outcome: Outcome[None], keywords: Mapping[str, Any]) -> Result:
         kind, text = "bad address", ask.problem
     elif outcome.error is not None:
         kind, text = _failure(outcome.error, keywords)
+    # In another process it was a copy of the Ask that had the answer; that of a failure stays there.
+    answer = ask.answer if outcome.result is None else outcome.result
     return Result(
-        ask, kind, text, outcome.attempts, outcome.bytes_sent, outcome.bytes_received,
-        outcome.remote_address, outcome.tls, _phases(outcome, ask),
+        ask, answer, kind, text, outcome.attempts, outcome.bytes_sent, outcome.bytes_received,
+        outcome.remote_address, outcome.tls, _phases(outcome, answer),
     )  # fmt: skip
 
 
@@ -119,13 +122,13 @@ def _failure(error: Exception, keywords: Mapping[str, Any]) -> tuple[str, str]:
     return kind, text
 
 
-def _phases(outcome: Outcome[None], ask: Ask) -> list[tuple[str, float]]:
+def _phases(outcome: Outcome[Answer], answer: Answer) -> list[tuple[str, float]]:
     """The stages of its life; its talk is writing until the request has left, then reading."""
     resolving, connecting, handshaking, talking = outcome.times
-    spent = [("resolving", resolving), ("connecting", connecting), ("handshaking", handshaking + ask.secured)]
-    talking = max(0.0, talking - ask.secured)
-    if ask.written is not None:
-        writing = min(talking, ask.written - ask.secured)
+    spent = [("resolving", resolving), ("connecting", connecting), ("handshaking", handshaking + answer.secured)]
+    talking = max(0.0, talking - answer.secured)
+    if answer.written is not None:
+        writing = min(talking, answer.written - answer.secured)
         spent += [("writing", writing), ("reading", talking - writing)]
     else:
         spent.append(("reading", talking))

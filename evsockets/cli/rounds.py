@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import Event, Outcome, SocketMetadata, Target, Timeline, fan_out
 from ..fan_out import FanOut
-from .asking import Ask, Plan, ask
+from .asking import Answer, Ask, Plan, ask
 from .common import naming_engines
 from .results import Result, result_of
 
@@ -51,7 +51,7 @@ class Rounds:
         self._plan = plan
         self._keywords = keywords
         self._timeline = timeline
-        self._fan: FanOut[None] | None = None
+        self._fan: FanOut[Answer] | None = None
         self._began = time.monotonic()
 
     @property
@@ -102,7 +102,7 @@ class Rounds:
         for each in self.targets.pull():
             yield Target(each.address, None, each)
 
-    def _settle(self, outcome: Outcome[None], settle: Callable[[Result], bool]) -> None:
+    def _settle(self, outcome: Outcome[Answer], settle: Callable[[Result], bool]) -> None:
         result = result_of(outcome, self._keywords)
         self.running.pop(result.ask.number, None)
         self.received += result.received

@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 from .. import FrameError
 from ..address import parse_address
-from .asking import Ask, Plan
+from .asking import Answer, Ask, Plan
 from .words import parse_word
 
 if TYPE_CHECKING:
@@ -59,15 +59,16 @@ async def get(talk: Conversation, mine: Ask, plan: Plan) -> None:
     response = await request(
         talk, "GET", mine.path, headers=headers, into=pieces.append if plan.keep else len
     )
-    mine.status = response.status
-    mine.headers = list(response.headers.pairs)
+    answer = mine.answer
+    answer.status = response.status
+    answer.headers = list(response.headers.pairs)
     if plan.keep:
-        mine.chunks.append(decoded(b"".join(pieces), header(mine, "content-encoding") or ""))
+        answer.chunks.append(decoded(b"".join(pieces), header(answer, "content-encoding") or ""))
 
 
-def header(ask: Ask, wanted: str) -> str | None:
-    """Return a field of the answer's head; None without it."""
-    return next((value for name, value in ask.headers if name.lower() == wanted), None)
+def header(answer: Answer, wanted: str) -> str | None:
+    """Return a field of an answer's head; None without it."""
+    return next((value for name, value in answer.headers if name.lower() == wanted), None)
 
 
 def decoded(body: bytes, coding: str) -> bytes:
@@ -92,10 +93,10 @@ def decoded(body: bytes, coding: str) -> bytes:
     return b"".join(parts)
 
 
-def followed(ask: Ask) -> Ask | None:
-    """Return the Ask that the answer leads to; None if it leads nowhere. ValueError where it cannot be
+def followed(ask: Ask, answer: Answer) -> Ask | None:
+    """Return the Ask that an answer leads to; None if it leads nowhere. ValueError where it cannot be
     followed."""
-    place = header(ask, "location") if ask.status in _REDIRECTS else None
+    place = header(answer, "location") if answer.status in _REDIRECTS else None
     if place is None:
         return None
     if ask.redirects == MOST_REDIRECTS:

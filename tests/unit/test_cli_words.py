@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from evsockets import FrameError
 from evsockets.address import parse_address
 from evsockets.cli import web
-from evsockets.cli.asking import Ask
+from evsockets.cli.asking import Answer, Ask
 from evsockets.cli.lines import LONGEST, Lines
 from evsockets.cli.targets import Targets
 from evsockets.cli.words import parse_word
@@ -196,22 +196,23 @@ def test_bodies_are_decoded() -> None:
     ],
 )
 def test_where_a_redirect_leads(place: str, address: str, path: str, bare: bool) -> None:
-    ask = Ask(3, "tcp://host:80", "label", "/a/", status=301, headers=[("LOCATION", place)])
-    following = web.followed(ask)
+    ask = Ask(3, "tcp://host:80", "label", "/a/")
+    following = web.followed(ask, Answer(status=301, headers=[("LOCATION", place)]))
     assert following is not None
     assert (following.number, following.label, following.redirects) == (3, "label", 1)
     assert (following.address, following.path, following.bare) == (address, path, bare)
 
 
 def test_redirects_that_are_not_followed() -> None:
-    assert web.followed(Ask(0, "tcp://host:80", "", "/", status=200, headers=[("Location", "/b")])) is None
-    assert web.followed(Ask(0, "tcp://host:80", "", "/", status=302)) is None
+    ask = Ask(0, "tcp://host:80", "", "/")
+    assert web.followed(ask, Answer(status=200, headers=[("Location", "/b")])) is None
+    assert web.followed(ask, Answer(status=302)) is None
     for place, redirects, says in (
         ("ftp://host/", 0, "unknown scheme"),
         ("tcp://host:1", 0, "no URL"),
         ("http://host:1-2/", 0, "stands for 2"),
         ("/", web.MOST_REDIRECTS, "more than 10"),
     ):
-        ask = Ask(0, "tcp://host:80", "", "/", None, redirects, status=302, headers=[("Location", place)])
+        ask = Ask(0, "tcp://host:80", "", "/", None, redirects)
         with pytest.raises(ValueError, match=says):
-            web.followed(ask)
+            web.followed(ask, Answer(status=302, headers=[("Location", place)]))
