@@ -125,7 +125,8 @@ def _failure(error: Exception, keywords: Mapping[str, Any]) -> tuple[str, str]:
 def _phases(outcome: Outcome[Answer], answer: Answer) -> list[tuple[str, float]]:
     """The stages of its life; its talk is writing until the request has left, then reading."""
     resolving, connecting, handshaking, talking = outcome.times
-    spent = [("resolving", resolving), ("connecting", connecting), ("handshaking", handshaking + answer.secured)]
+    spent = [("resolving", resolving), ("connecting", connecting)]
+    spent.append(("handshaking", handshaking + answer.secured))
     talking = max(0.0, talking - answer.secured)
     if answer.written is not None:
         writing = min(talking, answer.written - answer.secured)
