@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from .proxies import check_proxy, check_trusted
 from .validation import (
     check_certificates,
+    check_ciphers,
     check_duration,
     check_flag,
     check_group,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 WAIT_FOREVER = None
 
-_TLS_FIELDS = ("alpn_protocols", "verify", "ca_file", "ca_data", "certificate", "private_key")
+_TLS_FIELDS = ("alpn_protocols", "verify", "ca_file", "ca_data", "certificate", "private_key", "ciphers")
 
 
 _FLAGS = (
@@ -57,17 +59,25 @@ class StreamContext:
     `multicast_interface` (name, index or, for IPv4, its address), `multicast_ttl` in hops, `multicast_loop`.
 
     TLS: `tls` is a ready `ssl.SSLContext` and excludes `alpn_protocols`, `verify`, `ca_file`, `ca_data`,
-    `certificate` and `private_key`. `verify`: None is True for clients and False for servers, which also take
-    "optional". `ca_file` (a PEM file, or a directory of hashed ones) and `ca_data` (PEM certificates
-    themselves, str or bytes) replace the system's authorities. `certificate` and `private_key` are PEM files;
-    the key may be in the certificate's file. `server_hostname` is the name sent and verified, None takes the
-    address's host; a certificate must have it among its alternative names (RFC 9525: the common name is not
-    looked at, unless a `tls` of your own says so).
+    `certificate`, `private_key` and `ciphers`. `verify`: None is True for clients and False for servers,
+    which also take "optional". `ca_file` (a PEM file, or a directory of hashed ones) and `ca_data` (PEM
+    certificates themselves, str or bytes) replace the system's authorities. `certificate` and `private_key`
+    are PEM files; the key may be in the certificate's file. `server_hostname` is the name sent and verified,
+    None takes the address's host; a certificate must have it among its alternative names (RFC 9525: the
+    common name is not looked at, unless a `tls` of your own says so). `ciphers` is an OpenSSL cipher list for
+    TLS 1.2; None is Mozilla's intermediate recommendation. Those of TLS 1.3 are all good, and not chosen.
     `require_close_notify=False` takes a connection that ends without TLS's own end as a proper end.
 
     `unlink_socket=False` leaves a unix server's socket file in place when it closes.
 
-    Raises TypeError or ValueError naming the setting.
+    Proxies: `proxy` is what tcp and tls clients go through, `socks5://user:password@host:port` or
+    `http://user:password@host:port` (both parts of the login percent-encoded; none: without). It looks up the
+    names of peers; TLS is the peer's own. `proxy_protocol=True` has each client of a stream server begin with
+    a PROXY header (version 1 or 2), which tells its address: the port must be reachable by the load balancer
+    only. Networks (`["10.0.0.0/8", "::1"]`) are those whose header is believed: others are refused.
+
+    Raises TypeError or ValueError naming the setting, ImportError for a SOCKS proxy without socksio
+    (`pip install "evsockets[proxy]"`).
     """
 
     bind_to: tuple[str, int] | str | None = None
@@ -94,8 +104,11 @@ class StreamContext:
     ca_data: str | bytes | None = None
     certificate: Path | None = None
     private_key: Path | None = None
+    ciphers: str | None = None
     require_close_notify: bool = True
     unlink_socket: bool = True
+    proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    proxy_protocol: bool | tuple[str, ...] = False
     # Whether a stream client's socket wants nothing but no_delay.
     _usual: bool = field(init=False, compare=False, repr=False)
 
@@ -138,6 +151,8 @@ class StreamContext:
         ):
             raise TypeError("multicast_interface must be a name, an index or an IPv4 address")
         check_keepalive(self.tcp_keepalive)
+        check_proxy(self.proxy)
+        put(self, "proxy_protocol", check_trusted(self.proxy_protocol))
         self._check_tls()
 
     def _check_tls(self) -> None:
@@ -154,6 +169,7 @@ class StreamContext:
                     raise TypeError(f"{name} must be a path (str or PathLike), not {type(value).__name__}")
                 object.__setattr__(self, name, os.fspath(value))
         check_server_hostname(self.server_hostname)
+        check_ciphers(self.ciphers)
         if self.verify not in (None, True, False, "optional") or isinstance(self.verify, (int, float)) != (
             isinstance(self.verify, bool)
         ):

@@ -169,12 +169,14 @@ class _ServersClient(Socket):
         channel.remote = public_address(family, remote)
         if channel.metadata._address is None:
             parsed = self._listener.metadata._parsed
-            if parsed is not None and parsed.scheme != "fd":
+            unix = family == _stdlib.AF_UNIX
+            # Of another family than the listener's is who came through a proxy.
+            if parsed is not None and parsed.scheme != "fd" and unix == (parsed.path is not None):
                 scheme = parsed.written_scheme
             elif isinstance(self, DatagramClientSocket):
-                scheme = "udg" if family == _stdlib.AF_UNIX else "udp"
+                scheme = "udg" if unix else "udp"
             else:
-                scheme = "unix" if family == _stdlib.AF_UNIX else "tcp"
+                scheme = "unix" if unix else "tcp"
             channel.metadata._address = address_url(scheme, family, remote)
 
 

@@ -98,8 +98,11 @@ class StreamKeywords(TypedDict, total=False):
     ca_data: str | bytes | None
     certificate: Path | None
     private_key: Path | None
+    ciphers: str | None
     require_close_notify: bool
     unlink_socket: bool
+    proxy: str | None
+    proxy_protocol: bool | Iterable[str]
 
 
 class ConnectionKeywords(TypedDict, total=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import ssl
 from collections.abc import Iterable
 
 from .address import UNIX_PATH_LIMIT, check_host, numeric_address, split_host_port
@@ -146,6 +147,19 @@ def check_certificates(name: str, value: object) -> str:
         cures = "a path is for ca_file=, and ssl.DER_cert_to_PEM_cert() makes PEM of DER"
         raise ValueError(f"{name} has no PEM certificate (-----BEGIN CERTIFICATE-----): {cures}")
     return value.encode("ascii", "replace").decode()  # what is around them may be in any language
+
+
+def check_ciphers(value: object) -> None:
+    """Raises TypeError for anything but a str and None, ValueError for a list that has no cipher."""
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"ciphers must be an OpenSSL cipher list (str) or None, not {type(value).__name__}")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(value)
+    except ssl.SSLError as error:
+        why = "'openssl ciphers -v' lists them, and those of TLS 1.3 cannot be chosen"
+        raise ValueError(f"ciphers: OpenSSL knows no cipher of {value!r}; {why}") from error
 
 
 def parse_bind(value: object) -> tuple[str, int] | str:

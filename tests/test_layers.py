@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
         "typing",
     },
     {"errors"},
-    {"validation", "frames", "address", "context", "forks", "core.states"},
+    {"validation", "frames", "address", "context", "forks", "core.states", "proxies"},
     {"configuration"},
     {"engines.base"},
     {"engines.asking", "engines.stdlib", "engines.multiplexers", "engines.tracing", "engines.discovery"},

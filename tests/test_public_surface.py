@@ -51,7 +51,7 @@ SURFACE = {
     "multicast_interface multicast_ttl multicast_loop no_delay tcp_keepalive ipv6_only "
     "receive_buffer_size send_buffer_size tls server_hostname alpn_protocols verify ca_file ca_data "
     "certificate "
-    "private_key require_close_notify unlink_socket",
+    "private_key ciphers require_close_notify unlink_socket proxy proxy_protocol",
     "DrainReport": "finished closed_idle aborted",
     "Timer": "cancel due",
     # many at once

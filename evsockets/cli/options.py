@@ -146,12 +146,14 @@ def parsed(text: str, *, server: bool = False) -> Address:
         raise CommandError(one_line(str(error))) from error
 
 
-def client_settings(ca: str | None, insecure: bool, server_name: str | None) -> StreamContext | None:
-    """Return a client's TLS settings: whom to trust (`ca`: a PEM file or a folder of them), and by which
-    name. None for the usual ones; a CommandError if they cannot be used."""
+def client_settings(
+    ca: str | None, insecure: bool, server_name: str | None, proxy: str | None
+) -> StreamContext | None:
+    """Return a client's settings: whom to trust (`ca`: a PEM file or a folder of them), by which name, and
+    through which proxy. None for the usual ones; a CommandError if they cannot be used."""
     if insecure and ca is not None:
         raise CommandError("--insecure trusts anybody, --ca some: give one of them")
-    if not insecure and ca is None and server_name is None:
+    if not insecure and ca is None and server_name is None and proxy is None:
         return None
     try:
         context = StreamContext(verify=False if insecure else None, ca_file=ca, server_hostname=server_name)

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import (
     AcceptEvent,
@@ -26,11 +26,9 @@ from .. import (
 )
 from ..address import Address
 from ..text import one_line, printable
+from ..transports.tls_context import server_context
 from .common import CommandError, make_executor, raise_descriptor_limit
 from .options import add_engine_option, certificate, count, delay
-
-if TYPE_CHECKING:
-    pass
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -38,7 +36,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add what every serving command understands."""
     add_engine_option(parser)
-    parser.add_argument("--certificate", metavar="FILE", help="PEM file with the certificate chain for TLS")
+    parser.add_argument(
+        "--certificate",
+        metavar="FILE",
+        help="PEM file with the certificate chain for TLS; SIGHUP has it read again",
+    )
     parser.add_argument(
         "--key", metavar="FILE", help="PEM file with the private key, if not in --certificate"
     )
@@ -59,7 +61,8 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 
 
 def tls_context(arguments: argparse.Namespace, address: Address) -> StreamContext | None:
-    """Return the TLS settings of the options, None without TLS; CommandError if they do not fit."""
+    """Return the TLS settings of the options, with the certificate as it is now, None without TLS;
+    CommandError if they do not fit."""
     if arguments.certificate is None:
         if arguments.key is not None:
             raise CommandError("--key needs --certificate FILE beside it")
@@ -68,7 +71,8 @@ def tls_context(arguments: argparse.Namespace, address: Address) -> StreamContex
         return None
     if not address.is_tls:
         raise CommandError(f"--certificate needs a tls:// address instead of {address.text}")
-    return certificate(arguments.certificate, arguments.key)
+    # Half of a new certificate that is being written is nobody's: it is read when it is said to be.
+    return StreamContext(tls=server_context(certificate(arguments.certificate, arguments.key), address))
 
 
 class Server:
@@ -111,7 +115,9 @@ class Server:
         }
         if ready is not None:
             handler[EventType.FINALIZE] = self._on_finalize
-        self.executor.socket_bag.add_socket(
+        self._arguments = arguments
+        self._parsed = address
+        self._metadata = self.executor.socket_bag.add_socket(
             listener or ServerSocket(),
             ReadOperation(),
             handler=handler,
@@ -122,7 +128,7 @@ class Server:
     def run(self) -> DrainReport | None:
         """Serve until a signal ends it; how the clients ended, None if that was at once. CommandError if it
         cannot listen."""
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        before = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGHUP)}
         try:
             with self.beside, self.executor:
                 self.executor.execute_request()
@@ -142,6 +148,8 @@ class Server:
         for number in _SIGNALS:
             signal.signal(number, self._on_signal)
         if self._ready is None:
+            if self.context is not None:
+                signal.signal(signal.SIGHUP, self._on_hang_up)
             self.announce(event.metadata.local_address)
         else:
             self._ready(self.executor, event.metadata.local_address)
@@ -156,6 +164,19 @@ class Server:
             print(f"evsockets: {text}", file=sys.stderr)
         else:
             self._failure = f"cannot serve on {text}"
+
+    def _on_hang_up(self, *_: Any) -> None:
+        if self.executor.is_executing:
+            self.executor.call_soon_threadsafe(self._read_certificate)
+
+    def _read_certificate(self) -> None:
+        """Show the certificate that the files have now to whoever comes from now on."""
+        try:
+            self._metadata.stream_context = tls_context(self._arguments, self._parsed)
+        except CommandError as error:
+            print(f"evsockets: {error}; the certificate read before is shown", file=sys.stderr)
+        else:
+            print("evsockets: the certificate has been read again", file=sys.stderr)
 
     def _on_signal(self, *_: Any) -> None:
         self._signals += 1

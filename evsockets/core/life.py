@@ -63,8 +63,9 @@ def open_by(channel: Channel, opener: Stepper | None) -> None:
     while opener is not None:
         if channel.cancelled or channel.loop.stopping:
             return
-        channel.stepper = opener
-        channel.socket._begins(opener._phase, channel.loop.clock)
+        before, channel.stepper = channel.stepper, opener
+        if before is None or before._phase != opener._phase:
+            channel.socket._begins(opener._phase, channel.loop.clock)
         following = opener.start(channel)
         if following is opener:
             interest.update(channel)

@@ -18,7 +18,9 @@ from ..transports.stream import StreamTransport
 from . import pool
 from .connect import Connect
 from .listen import listen, listen_on
+from .proxy_protocol import after_header
 from .resolve import Resolve, Then
+from .tunnel import through
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
@@ -50,6 +52,9 @@ def _opener(channel: Channel) -> Stepper | None:
         raise ConnectionFailedError(f"{socket!r} cannot be opened again")
     if address is None:
         raise ConnectionFailedError("no address: give add_socket() one, or set it in INITIALIZE")
+    proxy = channel.metadata._settings.stream_context.proxy
+    if proxy is not None and not socket.is_server:
+        return through(channel, address, proxy)
     then: Then = listen if socket.is_server else Connect
     if address.scheme == "fd":
         return then(channel, address, [(0, None)])
@@ -87,7 +92,8 @@ def _adopt(channel: Channel, sock: Any, address: Address | None) -> Stepper | No
             why = f"the adopted socket is not connected: {error}"
             raise socket_error(ConnectionFailedError, channel, why, cause=error) from error
     channel.set_transport((DatagramTransport if datagram else StreamTransport)(sock))
-    return TlsHandshakeOperation() if address is not None and address.is_tls and not datagram else None
+    then = TlsHandshakeOperation() if address is not None and address.is_tls and not datagram else None
+    return after_header(channel, then) if isinstance(socket, AcceptedSocket) else then
 
 
 def _reply(channel: Channel, socket: DatagramClientSocket) -> None:

@@ -107,10 +107,14 @@ class Connect(Stepper):
     quarter of a second after it; when one fails the next is due at once.
     """
 
-    __slots__ = ("_address", "_attempts", "_connects", "_failures", "_next_at", "_pause", "_sock", "_waiting")
+    __slots__ = (
+        "_address", "_attempts", "_connects", "_doing", "_failures", "_next_at", "_pause", "_sock",
+        "_waiting",
+    )  # fmt: skip
 
     def __init__(self, channel: Channel, address: Address, candidates: list[Candidate]) -> None:
         self._address = address
+        self._doing = "connecting"
         context = channel.metadata._settings.stream_context
         self._connects = context.connect_datagrams or not address.is_datagram
         self._waiting = candidates if len(candidates) == 1 else interleave(candidates)[::-1]  # the next last
@@ -157,7 +161,7 @@ class Connect(Stepper):
             arm(channel)
             return self
         tried = len(self._failures)
-        phase = "connecting" if tried == 1 else f"connecting (tried {tried} addresses)"
+        phase = self._doing if tried == 1 else f"{self._doing} (tried {tried} addresses)"
         text, cause = self._address.text, self._failures[-1][1]
         raise network_error(ConnectionFailedError, text, cause, phase, attempts=self._failures)
 

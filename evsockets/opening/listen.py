@@ -40,6 +40,10 @@ def listen_on(channel: Channel, address: Address | None, sock: Any, *, adopted: 
     if isinstance(first, DatagramOperation) and not datagram:  # fd://, which tells nothing before
         sock.close()
         first._misplaced(f"{channel.address} carries a stream, and is added with ReadOperation()")
+    if datagram and channel.metadata._settings.stream_context.proxy_protocol:
+        sock.close()
+        why = "proxy_protocol is for streams: the sender of a datagram is told by no header"
+        raise socket_error(ConnectionFailedError, channel, why, "listening")
     if address is not None and address.is_tls and not datagram:
         try:  # a missing certificate is told here, not to the first client
             server_context(channel.metadata._settings.stream_context, address)

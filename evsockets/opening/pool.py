@@ -100,6 +100,8 @@ def _key_of(channel: Channel) -> Any:
         made = tls_settings_of(context)
     elif address is not None and address.is_datagram:
         made = context.connect_datagrams
+    if address is not None and not address.is_datagram and context.proxy is not None:
+        made = (made, context.proxy)
     key = channel.socket.key if isinstance(channel.socket, PersistentClientSocket) else None
     return (None if address is None else address.text, made, key)
 

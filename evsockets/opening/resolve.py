@@ -23,12 +23,13 @@ Then = Callable[["Channel", Address, list[Candidate]], Stepper | None]
 class Resolve(Stepper):
     """Waits for the addresses of a name, and goes on by `then` with them."""
 
-    __slots__ = ("_address", "_then", "_ticket")
+    __slots__ = ("_address", "_doing", "_then", "_ticket")
 
     _phase = "resolving"
 
-    def __init__(self, address: Address, then: Then) -> None:
+    def __init__(self, address: Address, then: Then, doing: str = "resolving") -> None:
         self._address = address
+        self._doing = doing  # in the words of an error
         self._then = then
         self._ticket: Ticket | None = None
 
@@ -62,7 +63,7 @@ class Resolve(Stepper):
 
     def _failed(self, error: OSError) -> ConnectionFailedError:
         tried = [(self._address.host, error)]
-        return network_error(ConnectionFailedError, self._address.text, error, "resolving", attempts=tried)
+        return network_error(ConnectionFailedError, self._address.text, error, self._doing, attempts=tried)
 
     def _abandon(self, channel: Channel) -> None:
         if self._ticket is not None:

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
 _CACHE_LIMIT = 256
 
+#: What TLS 1.2 may use: Mozilla's intermediate recommendation (https://wiki.mozilla.org/Security/Server_Side_TLS,
+#: version 5.7). Its DHE suites are for clients: a server would need parameters of its own for them.
+INTERMEDIATE = ":".join(
+    (
+        "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305",
+        "DHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES256-GCM-SHA384", "DHE-RSA-CHACHA20-POLY1305",
+    )
+)  # fmt: skip
+
 _contexts: dict[tuple[Any, ...], ssl.SSLContext] = {}
 
 
@@ -61,6 +71,7 @@ def _context(settings: StreamContext, address: Address | None, *, server: bool) 
         settings.verify,
         settings.alpn_protocols,
         settings.ca_data,
+        settings.ciphers,
         files,
         tuple(_state(path) for path in files),
     )
@@ -100,9 +111,13 @@ def _state(path: Path | None) -> tuple[int, int, int] | None:
 def _make(settings: StreamContext, pinned: str | None, server: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(settings.ciphers or INTERMEDIATE)
     if pinned is not None:
         context.minimum_version = context.maximum_version = _version(pinned)
     if server:
+        # All are good: the client knows which of them its machine does best. Nothing is negotiated twice.
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+        context.options |= ssl.OP_NO_RENEGOTIATION
         modes = {True: ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL}
         context.verify_mode = modes.get(settings.verify or False, ssl.CERT_NONE)
     else:

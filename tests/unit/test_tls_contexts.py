@@ -157,3 +157,22 @@ def test_names_and_addresses_are_verified(stack: ExitStack, ca: Authority, host:
     near, far = pair(stack)
     ours = TlsTransport(near, made[0], server_side=False, server_hostname=host)
     shake(ours, TlsTransport(far, made[1], server_side=True))
+
+
+def test_ciphers(ca: Authority) -> None:
+    """Forward secrecy and authenticated encryption alone, chosen by the client; or what is asked for."""
+    own = client_context(StreamContext(ciphers="AES256-SHA256"))
+    assert [one["name"] for one in own.get_ciphers() if one["protocol"] == "TLSv1.2"] == ["AES256-SHA256"]
+    server = server_context(StreamContext(**ca.server.settings))
+    for context in (server, client_context(StreamContext())):
+        ciphers = context.get_ciphers()
+        assert len(ciphers) >= 9 and all(one["aead"] for one in ciphers)
+        assert {one["kea"] for one in ciphers} <= {"kx-any", "kx-ecdhe", "kx-dhe"}
+    assert not server.options & ssl.OP_CIPHER_SERVER_PREFERENCE
+    assert server.options & ssl.OP_NO_RENEGOTIATION
+    with pytest.raises(ValueError, match="OpenSSL knows no cipher of 'ROT13'"):
+        StreamContext(ciphers="ROT13")
+    with pytest.raises(TypeError, match="ciphers must be an OpenSSL cipher list"):
+        StreamContext(ciphers=["ROT13"])  # type: ignore[typeddict-item]
+    with pytest.raises(ValueError, match="exclude each other"):
+        StreamContext(tls=server, ciphers="HIGH")

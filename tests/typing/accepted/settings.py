@@ -53,6 +53,8 @@ def run(executor: RequestExecutor, context: Mapping[str, int] | ExecutionContext
 
 
 settings: StreamKeywords = {"no_delay": False, "bind_to": ("127.0.0.1", 0), "verify": "optional"}
+StreamContext(proxy="socks5://me:secret@127.0.0.1:1080", proxy_protocol=["10.0.0.0/8"], ciphers="ECDHE")
+StreamContext(proxy=None, proxy_protocol=True)
 configuration = Configuration(
     connection_timeout=1,
     idle_timeout=None,

@@ -53,6 +53,7 @@ StreamContext(alpn_protocols="h2")  # error: arg-type, reportArgumentType
 StreamContext(verify="yes")  # error: arg-type, reportArgumentType
 StreamContext(options=(1, 2, 3))  # error: arg-type, reportArgumentType
 StreamContext(options=[(1, 2, "3")])  # error: list-item, reportArgumentType
+StreamContext(proxy_protocol=1)  # error: arg-type, reportArgumentType
 StreamContext(bind_to=8080)  # error: arg-type, reportArgumentType
 StreamContext(True)  # error: call-arg, reportCallIssue
 Configuration(preferred_engines="libev")  # error: arg-type, reportArgumentType
