@@ -113,6 +113,7 @@ def _add_how(parser: argparse.ArgumentParser, hidden: str) -> None:
     add("--request-timeout", type=seconds, metavar="S", help="for all of it; default none")
     add("--ca", metavar="FILE", help="PEM file with the authorities to trust")
     add("--insecure", action="store_true", help="trust any certificate")
+    add("--proxy", metavar="URL", help="go through socks5://host:port or http://host:port")
     add("--server-name", metavar="NAME", help="the name that the certificate has to be for")
 
 
@@ -144,7 +145,9 @@ def run(arguments: argparse.Namespace) -> int:
         name: getattr(arguments, name)
         for name in ("retries", "backoff", "engine", "connection_timeout", "io_timeout", "request_timeout")
     }
-    keywords["stream_context"] = client_settings(arguments.ca, arguments.insecure, arguments.server_name)
+    keywords["stream_context"] = client_settings(
+        arguments.ca, arguments.insecure, arguments.server_name, arguments.proxy
+    )
     timeline = RequestsTimeline(arguments.timeline)
     with closing(_targets(arguments)) as targets:
         keywords["limit"] = min(arguments.limit or 1000, raise_descriptor_limit())

@@ -156,7 +156,13 @@ def client_settings(
     if not insecure and ca is None and server_name is None and proxy is None:
         return None
     try:
-        context = StreamContext(verify=False if insecure else None, ca_file=ca, server_hostname=server_name)
+        StreamContext(proxy=proxy)
+    except (ValueError, ImportError) as error:
+        raise CommandError(f"--proxy: {one_line(str(error)).removeprefix('proxy: ')}") from error
+    try:
+        context = StreamContext(
+            verify=False if insecure else None, ca_file=ca, server_hostname=server_name, proxy=proxy
+        )
     except ValueError as error:
         raise CommandError(f"--server-name: {one_line(str(error))}") from error
     try:

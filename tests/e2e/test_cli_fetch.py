@@ -233,6 +233,7 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str) -> 
         (["--header", "none", "http://localhost"], "Accept: text/html"),
         (["--http", "/", "--length", "1", "tcp://localhost:1"], "leave them out"),
         (["--insecure", "--ca", "x", "tcp://localhost:1"], "one of them"),
+        (["--proxy", "ftp://a:b", "tcp://localhost:1"], "socks5://host:port"),
         (["--server-name", "", "tls://localhost:1"], "--server-name"),
         (["tcp://localhost:80/a"], "write tcp://localhost:80 --http /a"),
         (["http://localhost:99999/"], "99999"),
