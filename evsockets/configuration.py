@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -58,14 +58,16 @@ class StreamContext:
     (the frame's `remote_address` tells whom). `broadcast`, `multicast_groups` to join (numeric addresses),
     `multicast_interface` (name, index or, for IPv4, its address), `multicast_ttl` in hops, `multicast_loop`.
 
-    TLS: `tls` is a ready `ssl.SSLContext` and excludes `alpn_protocols`, `verify`, `ca_file`, `ca_data`,
-    `certificate`, `private_key` and `ciphers`. `verify`: None is True for clients and False for servers,
-    which also take "optional". `ca_file` (a PEM file, or a directory of hashed ones) and `ca_data` (PEM
-    certificates themselves, str or bytes) replace the system's authorities. `certificate` and `private_key`
-    are PEM files; the key may be in the certificate's file. `server_hostname` is the name sent and verified,
-    None takes the address's host; a certificate must have it among its alternative names (RFC 9525: the
-    common name is not looked at, unless a `tls` of your own says so). `ciphers` is an OpenSSL cipher list for
-    TLS 1.2; None is Mozilla's intermediate recommendation. Those of TLS 1.3 are all good, and not chosen.
+    TLS: `tls` is a ready `ssl.SSLContext`, or a function that makes one, which is called once a process, when
+    it is needed first, and can be sent to other processes. It excludes `alpn_protocols`, `verify`, `ca_file`,
+    `ca_data`, `certificate`, `private_key` and `ciphers`. `verify`: None is True for clients, False for
+    servers, which also take "optional". `ca_file` (a PEM file, or a directory of hashed ones) and `ca_data`
+    (PEM certificates themselves, str or bytes) replace the system's authorities. `certificate` and
+    `private_key` are PEM files; the key may be in the certificate's file. `server_hostname` is the name sent
+    and verified, None takes the address's host; a certificate must have it among its alternative names (RFC
+    9525: the common name is not looked at, unless a `tls` of your own says so). `ciphers` is an OpenSSL
+    cipher list for TLS 1.2; None is Mozilla's intermediate recommendation. Those of TLS 1.3 are all good, and
+    not chosen.
     `require_close_notify=False` takes a connection that ends without TLS's own end as a proper end.
 
     `unlink_socket=False` leaves a unix server's socket file in place when it closes.
@@ -96,7 +98,7 @@ class StreamContext:
     ipv6_only: bool | None = None
     receive_buffer_size: int | None = None
     send_buffer_size: int | None = None
-    tls: ssl.SSLContext | None = None
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None
     server_hostname: str | None = None
     alpn_protocols: tuple[str, ...] = ()
     verify: bool | Literal["optional"] | None = None
@@ -178,8 +180,9 @@ class StreamContext:
             raise ValueError("private_key needs the certificate it belongs to: set certificate too")
         if self.tls is not None:
             # After a monkey patch there are two SSLContext classes; both have what is used here.
-            if not hasattr(self.tls, "wrap_bio"):
-                raise TypeError(f"tls must be an ssl.SSLContext, not {type(self.tls).__name__}")
+            if not hasattr(self.tls, "wrap_bio") and not callable(self.tls):
+                kind = type(self.tls).__name__
+                raise TypeError(f"tls must be an ssl.SSLContext or a function that makes one, not {kind}")
             for name in _TLS_FIELDS:
                 if getattr(self, name) not in (None, ()):
                     raise ValueError(f"tls= and {name}= exclude each other: set {name} in the SSLContext")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .pickles import sendable
+
 if TYPE_CHECKING:
     from typing import Literal, Unpack
 
@@ -24,7 +26,7 @@ class EvSocketsError(Exception):
         state = {name: value for name, value in self.__dict__.items() if name != "__notes__"}
         if "socket" in state:
             state["socket"] = None
-        return _restored, (type(self), self.args, state, _sendable(self.__cause__))
+        return _restored, (type(self), self.args, state, sendable(self.__cause__))
 
 
 def _restored(
@@ -36,19 +38,6 @@ def _restored(
     error.__dict__.update(state)
     error.__cause__ = cause
     return error
-
-
-def _sendable(cause: BaseException | None) -> BaseException | None:
-    """The cause, if it can be pickled, else what it looks like."""
-    if cause is None or (isinstance(cause, OSError) and type(cause).__module__ == "builtins"):
-        return cause
-    import pickle
-
-    try:
-        pickle.loads(pickle.dumps(cause))
-    except Exception:
-        return RuntimeError(repr(cause))
-    return cause
 
 
 class AddressError(EvSocketsError, ValueError):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from . import hosting
 from .gathering import Gathering
-from .outcomes import Outcome
+from .outcomes import Outcome, Target
+from .plans import Plan
 
 if TYPE_CHECKING:
     import asyncio
+
+    from .executor import RequestExecutor
 
 R = TypeVar("R")
 
@@ -18,19 +22,70 @@ R = TypeVar("R")
 _STALE = 0.005
 
 
-class Turns(Generic[R]):
+class Run(Generic[R]):
+    """A gathering on an executor of its own, which are made by `open`."""
+
+    _executor: RequestExecutor | None = None
+    _gathering: Gathering[R]
+
+    def __init__(self, plan: Plan, targets: Iterator[str | Target]) -> None:
+        self._plan = plan
+        self._targets = targets
+
+    def open(self) -> None:
+        """Make them. What is raised here leaves the executor to `close`."""
+        self._executor = self._plan.executor()
+        self._gathering = self._plan.gathering(self._executor, self._targets)
+        del self._targets
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is nothing to close."""
+        return self._executor is None or self._executor._loop.closed
+
+    @property
+    def running(self) -> int:
+        """How many targets are being talked to, or connected with."""
+        return len(self._gathering.running)
+
+    @property
+    def executor(self) -> RequestExecutor:
+        """What runs them."""
+        assert self._executor is not None
+        return self._executor
+
+    @property
+    def where(self) -> str:
+        """Where they run, for a repr."""
+        return f"on {self.executor.engine.name}"
+
+    def _close(self) -> None:
+        """Close the gathering and the executor, as far as they have been made."""
+        if hasattr(self, "_gathering"):
+            self._gathering.close()
+        elif self._executor is not None:
+            self._executor.close()
+
+
+class Turns(Run[R]):
     """Turns are taken while an outcome is waited for."""
 
-    def __init__(self, gathering: Gathering[R]) -> None:
-        self._gathering = gathering
-        self._executor = gathering.executor
+    def open(self) -> None:
+        """Make the gathering and its executor."""
+        super().open()
         self._turned_at = 0.0
         # A turn in which a life has ended waits for nothing more.
-        gathering.notify = partial(self._executor._loop.callbacks.append, (_nothing, ()))
+        self._gathering.notify = partial(self.executor._loop.callbacks.append, (_nothing, ()))
+
+    def close(self) -> None:
+        """See `FanOut.close`."""
+        self._close()
+        if hasattr(self, "_gathering"):
+            self._gathering.failure = None
 
     def next(self) -> Outcome[R]:
         """The next outcome. StopIteration when there is none; what the targets have raised before it."""
-        gathering, loop = self._gathering, self._executor._loop
+        gathering, loop = self._gathering, self.executor._loop
         loop.check_thread()
         if loop.in_turn:
             raise RuntimeError("outcomes cannot be asked for from inside the run that makes them")
@@ -49,7 +104,7 @@ class Turns(Generic[R]):
         raise StopIteration
 
     def _advance(self) -> bool:
-        gathering, clock = self._gathering, self._executor._loop.clock
+        gathering, clock = self._gathering, self.executor._loop.clock
         while not gathering.closed:
             gathering.settle()
             if gathering.outcomes and (not gathering.running or clock() - self._turned_at < _STALE):
@@ -62,7 +117,7 @@ class Turns(Generic[R]):
         return False
 
     def _turn(self, timeout: float | None) -> None:
-        executor = self._executor
+        executor = self.executor
         if not executor.is_executing:
             executor.start_request(until_stopped=True)
         waker = executor._loop.waker
@@ -80,19 +135,25 @@ def _nothing() -> None:
     """Called in a turn that shall not wait."""
 
 
-class Hosted(Generic[R]):
-    """The running asyncio loop takes them."""
+class Hosted(Run[R]):
+    """The asyncio loop that runs when the first outcome is asked for takes them."""
 
-    def __init__(self, gathering: Gathering[R]) -> None:
+    _host: asyncio.AbstractEventLoop | None = None
+    _task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Make the gathering and its executor. UnsupportedOperationError if asyncio cannot wait for it."""
+        super().open()
+        self.executor.fileno()
+        self._called = False
+
+    def _begin(self) -> None:
         import asyncio  # imported here: it is loaded where this runs, and elsewhere it would cost every start
 
         self._host = asyncio.get_running_loop()
-        self._gathering = gathering
         self._changed = asyncio.Event()
-        self._called = False
-        self._task: asyncio.Task[None] | None = None
-        if not gathering.closed:
-            gathering.notify = self._call_soon
+        if not self._gathering.closed:
+            self._gathering.notify = self._call_soon
             self._task = self._host.create_task(self._run())
             self._call_soon()
 
@@ -115,6 +176,7 @@ class Hosted(Generic[R]):
 
     def _call_soon(self) -> None:
         if not self._called:
+            assert self._host is not None
             self._called = True
             self._host.call_soon(self._pump)
 
@@ -127,7 +189,7 @@ class Hosted(Generic[R]):
             gathering.settle()
             gathering.fill()
         except BaseException as error:
-            self.close()
+            self._end()
             gathering.failure = error
             return
         if gathering.outcomes or not gathering.busy:
@@ -141,10 +203,12 @@ class Hosted(Generic[R]):
     async def next(self) -> Outcome[R]:
         """The next outcome. StopAsyncIteration when there is none; what the targets have raised before it."""
         gathering = self._gathering
+        if self._host is None:
+            self._begin()
         while not gathering.outcomes:
             if self._is_over() or not gathering.busy:
                 failed = gathering.failure is not None
-                self.close()
+                self._end()
                 await self.over()
                 if failed:
                     raise gathering.take_failure()
@@ -157,10 +221,17 @@ class Hosted(Generic[R]):
 
     def close(self) -> None:
         """See `AsyncFanOut.close`."""
-        if not self._gathering.closed:
+        self._end()
+        if hasattr(self, "_gathering"):
+            self._gathering.failure = None
+
+    def _end(self) -> None:
+        if self._host is None:
+            self._close()
+        elif not self._gathering.closed:
             self._gathering.stop()
             if self._host.is_closed():  # with the run under way
-                self._gathering.executor.close()
+                self.executor.close()
             elif self._task is not None:
                 self._task.cancel()
 

@@ -90,7 +90,7 @@ class StreamKeywords(TypedDict, total=False):
     ipv6_only: bool | None
     receive_buffer_size: int | None
     send_buffer_size: int | None
-    tls: ssl.SSLContext | None
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
     server_hostname: str | None
     alpn_protocols: list[str] | tuple[str, ...]
     verify: bool | Literal["optional"] | None
@@ -168,7 +168,7 @@ class FanOutKeywords(RunKeywords, total=False):
     retries: int
     backoff: float
     retry_if: Callable[[Outcome[Any]], object] | None
-    processes: None
+    processes: int | None
 
 
 class ServeKeywords(RunKeywords, total=False):

@@ -15,6 +15,7 @@ from typing import Any
 from ._unpatched import original
 from .core.drain import DrainReport
 from .executor import RequestExecutor
+from .pickles import sendable
 
 #: What the parent says to a worker: end in good order, or at once. Its own end says the first.
 DRAIN, STOP = b"d", b"s"
@@ -39,7 +40,7 @@ def main(
         report = pickle.loads(job)(listener, link.ready)
         report.aborted = [(repr(socket), why) for socket, why in report.aborted]
     except BaseException as error:
-        link.tell("failed", _sendable(error))
+        link.tell("failed", sendable(error))
         sys.exit(1)
     link.tell("ended", report)
 
@@ -87,12 +88,3 @@ class _Link:
                 self._executor.stop_request()
             else:
                 self._executor.drain(self._drain_timeout)
-
-
-def _sendable(error: BaseException) -> BaseException:
-    """The exception itself where it can be pickled, else one that says what it was."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

@@ -22,6 +22,7 @@ from .errors import DisconnectedError, WorkerLostError
 from .executor import RequestExecutor
 from .frames import LengthPrefixedFramePicker
 from .operations.conversation import ConversationOperation
+from .pickles import pickled
 from .service_manager import notify
 from .sockets import ClientSocket
 from .validation import check_int
@@ -37,17 +38,6 @@ _MOST = 1024
 _PATIENCE = 30.0
 # Seconds that workers have beyond the time for their clients, and then to be gone.
 _GRACE = 5.0
-
-
-def _pickled(job: Job) -> bytes:
-    try:
-        data = pickle.dumps(job)
-    except Exception as error:
-        raise TypeError(
-            f"this cannot be sent to workers: {error}. Functions must be importable (no lambda, none inside "
-            "another), and TLS is set by certificate= and private_key= instead of an SSLContext"
-        ) from error
-    return data
 
 
 class Workers:
@@ -69,7 +59,7 @@ class Workers:
         check_int("workers", count, 1, _MOST)
         if isinstance(engine, Engine):
             raise TypeError(f"{engine!r} cannot be sent to workers: name it, as in engine={engine.name!r}")
-        self._job = _pickled(job)
+        self._job = pickled(job)
         self._count = count
         self._engine = engine
         self._executor: Any = None

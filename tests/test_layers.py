@@ -15,8 +15,8 @@ PACKAGE = ROOT / "evsockets"
 # From the ground up: a module may import what stands in its own row or in a row above it.
 LAYERS: list[set[str]] = [
     {
-        "_build", "_generic", "_unpatched", "event_types", "text", "weak", "frames.base", "frames.inbox",
-        "typing",
+        "_build", "_generic", "_unpatched", "event_types", "pickles", "text", "weak", "frames.base",
+        "frames.inbox", "typing",
     },
     {"errors"},
     {"validation", "frames", "address", "context", "forks", "core.states", "proxies"},
@@ -39,7 +39,10 @@ LAYERS: list[set[str]] = [
     {"timeline_picture", "timeline_trace"},
     {"handlers", "socket_bag", "hosting", "timeline", "metrics"},
     {"executor", "factory"},
-    {"outcomes", "attempts", "gathering", "turns", "fan_out"},
+    {
+        "outcomes", "attempts", "gathering", "plans", "turns", "handles", "shards", "sharing", "processes",
+        "fan_out", "distributed",
+    },
     {"service_manager", "listeners", "worker_process", "worker", "workers", "serve"},
     {"explain"},
     {"dump"},

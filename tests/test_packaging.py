@@ -97,7 +97,8 @@ def test_extras_name_the_distributions() -> None:
     assert [Requirement(each).name for each in extras["libev"]] == ["evsockets-libev", "evsockets-pyev"]
     assert extras["libevent"] == ["evsockets-libevent"]
     assert extras["gevent"] == ["evsockets-gevent"]
-    assert set(extras) == {"cli", "signals", "metrics", "http", "proxy", "libev", "libevent", "gevent"}
+    backends = {"libev", "libevent", "gevent"}
+    assert set(extras) == {"cli", "signals", "metrics", "http", "proxy", "dask"} | backends
     for name in ("libev", "libevent", "gevent"):
         backend = tomllib.loads((ROOT / "backends" / name / "pyproject.toml").read_text())["project"]
         assert backend["name"] == f"evsockets-{name}"

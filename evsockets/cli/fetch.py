@@ -11,6 +11,7 @@ from typing import Any
 from .. import FixedLengthFramePicker, FramePicker, MarkerFramePicker
 from ..text import one_line
 from .asking import Plan
+from .cluster import cluster
 from .common import CommandError, raise_descriptor_limit
 from .options import (
     add_engine_option,
@@ -104,6 +105,7 @@ def _add_how(parser: argparse.ArgumentParser, hidden: str) -> None:
     add = group.add_argument
     add_engine_option(group)
     add("--limit", type=count, metavar="N", help="at most N at a time (default 1000)")
+    add("--dask", metavar="URL", help="have the workers of this scheduler's cluster ask")
     add(
         "--retries", type=whole, default=0, metavar="N", help="to connect; --backoff S before the first (0.1)"
     )
@@ -149,9 +151,13 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.ca, arguments.insecure, arguments.server_name, arguments.proxy
     )
     timeline = RequestsTimeline(arguments.timeline)
-    with closing(_targets(arguments)) as targets:
-        keywords["limit"] = min(arguments.limit or 1000, raise_descriptor_limit())
-        rounds = Rounds(targets, plan, keywords, timeline if arguments.timeline is not None else None)
+    if arguments.dask is not None and arguments.timeline is not None:
+        raise CommandError("--timeline shows what happens here, not on Dask's workers: leave it out")
+    with closing(_targets(arguments)) as targets, cluster(arguments.dask) as client:
+        keywords["limit"] = min(
+            arguments.limit or (1000 if client is None else 100), raise_descriptor_limit()
+        )
+        rounds = Rounds(targets, plan, keywords, timeline if arguments.timeline else None, client)
         output = _output(arguments)
         shown = not (arguments.no_progress or arguments.quiet or (output.streams and sys.stdout.isatty()))
         with Progress(rounds, shown=shown) as progress:

@@ -11,16 +11,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import Event, Outcome, SocketMetadata, Target, Timeline, fan_out
-from ..fan_out import FanOut
 from .asking import Answer, Ask, Plan, ask
 from .common import naming_engines
 from .results import Result, result_of
 
 if TYPE_CHECKING:
+    from distributed import Client
+
+    from ..executor import RequestExecutor
+    from ..handles import FanOut
     from .targets import Targets
 
 #: Seconds between two looks at the display, and two flushes of the output.
 _TICK = 0.1
+#: A shard of targets that a worker of Dask asks has so many times the limit.
+_SHARD = 10
 
 
 class _Interrupted(BaseException):
@@ -31,14 +36,19 @@ class Rounds:
     """Runs `plan` with each of `targets`, and counts.
 
     A round ends where the targets have none for now (a pipe that is silent), and when redirects remain to be
-    followed. `keywords` are those of `fan_out`.
+    followed. `keywords` are those of `fan_out`. With a `client` the workers of its Dask cluster ask.
 
     `signal` is the number of the one that ended it (SIGINT or SIGTERM), or None; `running` maps the numbers
     of those under way to their metadata.
     """
 
     def __init__(
-        self, targets: Targets, plan: Plan, keywords: dict[str, Any], timeline: Timeline | None
+        self,
+        targets: Targets,
+        plan: Plan,
+        keywords: dict[str, Any],
+        timeline: Timeline | None = None,
+        client: Client | None = None,
     ) -> None:
         self.engine = ""
         self.seconds = 0.0
@@ -51,7 +61,8 @@ class Rounds:
         self._plan = plan
         self._keywords = keywords
         self._timeline = timeline
-        self._fan: FanOut[Answer] | None = None
+        self._client = client
+        self._executor: RequestExecutor | None = None
         self._began = time.monotonic()
 
     @property
@@ -73,30 +84,39 @@ class Rounds:
         self._began = time.monotonic()
         with self._stopped_by_signals():
             while self.signal is None and not self.targets.ended:
-                self._round(settle, tick)
+                with self._here(tick) if self._client is None else self._there(self._client, tick) as fan:
+                    for outcome in fan:
+                        self._settle(outcome, settle)
+                self._executor = None
                 tick()
         self.seconds = time.monotonic() - self._began
         self.running.clear()
 
-    def _round(self, settle: Callable[[Result], bool], tick: Callable[[], None]) -> None:
+    def _here(self, tick: Callable[[], None]) -> FanOut[Answer]:
         with naming_engines():
             fan = fan_out(
                 ask, self._pulled(), args=(self._plan,), on_initialize=self._on_initialize, **self._keywords
             )
-        executor = fan.executor
+        executor = self._executor = fan.executor
+        self.engine = executor.engine.name
+        if self._timeline is not None:
+            executor.with_event_handler(self._timeline)
 
         def again() -> None:
             tick()
             executor.call_later(_TICK, again, keeps_running=False)
 
-        with fan:
-            self._fan, self.engine = fan, executor.engine.name
-            if self._timeline is not None:
-                executor.with_event_handler(self._timeline)
-            again()
-            for outcome in fan:
-                self._settle(outcome, settle)
-        self._fan = None
+        again()
+        return fan
+
+    def _there(self, client: Client, tick: Callable[[], None]) -> FanOut[Answer]:
+        from ..distributed import fan_out as fan_out_there
+
+        self.engine = f"{self._keywords['engine'] or 'any'} of Dask's workers"
+        return fan_out_there(
+            client, ask, self._pulled(), args=(self._plan,), shard=_SHARD * self._keywords["limit"],
+            progress=lambda *_: tick(), **self._keywords,
+        )  # fmt: skip
 
     def _pulled(self) -> Iterator[Target[Any]]:
         for each in self.targets.pull():
@@ -124,9 +144,9 @@ class Rounds:
             if self.signal is not None:  # once more: at once
                 raise KeyboardInterrupt
             self.signal = number
-            if self._fan is None or not self._fan.executor.is_executing:
+            if self._executor is None or not self._executor.is_executing:
                 raise _Interrupted
-            self._fan.executor.stop_request()
+            self._executor.stop_request()
 
         if threading.current_thread() is not threading.main_thread():
             yield

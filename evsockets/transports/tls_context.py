@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..address import Address, check_host
@@ -25,6 +27,7 @@ INTERMEDIATE = ":".join(
 )  # fmt: skip
 
 _contexts: dict[tuple[Any, ...], ssl.SSLContext] = {}
+_making = threading.RLock()
 
 
 def client_context(stream_context: StreamContext, address: Address | None = None) -> ssl.SSLContext:
@@ -59,9 +62,11 @@ def server_name(stream_context: StreamContext, address: Address | None) -> str |
 def _context(settings: StreamContext, address: Address | None, *, server: bool) -> ssl.SSLContext:
     pinned = address.tls_version if address is not None else None
     if settings.tls is not None:
+        # After a monkey patch there are two SSLContext classes; both have what is used here.
+        ready: Any = settings.tls if hasattr(settings.tls, "wrap_bio") else _made_by(settings.tls)
         if pinned is not None:
-            _check_pinned(settings.tls, pinned)
-        return settings.tls
+            _check_pinned(ready, pinned)
+        return ready  # type: ignore[no-any-return]
     files = (settings.ca_file, settings.certificate, settings.private_key)
     # ssl.SSLContext is another class once gevent has patched it.
     key = (
@@ -78,11 +83,30 @@ def _context(settings: StreamContext, address: Address | None, *, server: bool) 
     context = _contexts.get(key)
     if context is None:
         context = _make(settings, pinned, server)
-        if len(_contexts) >= _CACHE_LIMIT:
-            for oldest in list(_contexts)[: _CACHE_LIMIT // 2]:
-                _contexts.pop(oldest, None)
-        _contexts[key] = context
+        _keep(key, context)
     return context
+
+
+def _keep(key: tuple[Any, ...], context: ssl.SSLContext) -> None:
+    if len(_contexts) >= _CACHE_LIMIT:
+        for oldest in list(_contexts)[: _CACHE_LIMIT // 2]:
+            _contexts.pop(oldest, None)
+    _contexts[key] = context
+
+
+def _made_by(function: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """What a user's function makes, once a process: threads that need it at the same time wait for it."""
+    with _making:
+        context = _contexts.get((function,))
+        if context is None:
+            try:
+                context = function()
+            except Exception as error:
+                raise ValueError(f"tls={function!r} raised {error!r}") from error
+            if not hasattr(context, "wrap_bio"):
+                raise ValueError(f"tls={function!r} must make an ssl.SSLContext, it made {context!r}")
+            _keep((function,), context)
+        return context
 
 
 def _version(pinned: str) -> ssl.TLSVersion:

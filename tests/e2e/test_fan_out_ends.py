@@ -20,8 +20,8 @@ import pytest
 from evsockets import Conversation, EventType, Target, fan_out
 from evsockets.attempts import TargetSocket
 from evsockets.core.channel import Channel
-from evsockets.fan_out import FanOut
 from evsockets.gathering import Gathering
+from evsockets.handles import _Handle
 from support.greeter import GREETING, Greeter, ask, greeter, hello, wait
 from support.interrupts import interrupted, lines_of, some
 from support.machine import comes_true, resident
@@ -256,9 +256,9 @@ def test_interrupted_at_any_line(engine: str, server: Greeter) -> None:
                 if outcome.result == b"B\n":
                     break
 
-    names = ("fan_out", "gathering", "attempts", "turns", "outcomes", "core.life")
+    names = ("handles", "fan_out", "plans", "gathering", "attempts", "turns", "outcomes", "core.life")
     where = [sys.modules[f"evsockets.{name}"].__file__ or "" for name in names]
-    source, first = inspect.getsourcelines(FanOut.__del__)
+    source, first = inspect.getsourcelines(_Handle.__del__)
     finalizer = range(first, first + len(source))  # what is raised there Python keeps to itself
     lines = [line for line in lines_of(go, where) if not (line[0] == where[0] and line[1] in finalizer)]
     for line in some(lines, 40):

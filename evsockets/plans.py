@@ -1,0 +1,76 @@
+"""What is asked of a fan-out, whoever runs it: the arguments that each of its processes has the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .attempts import TargetOperation
+from .core.dispatch import check_handler, handlers_of, take_callbacks
+from .executor import RequestExecutor
+from .gathering import Gathering
+from .outcomes import Outcome, Target, check_arguments, check_metadata
+from .validation import check_int, check_seconds
+
+if TYPE_CHECKING:
+    from .configuration import Configuration
+    from .engines.base import Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The function and how it is to talk to each target."""
+
+    function: Callable[..., Coroutine[Any, Any, Any]]
+    args: tuple[Any, ...]
+    limit: int
+    retries: int
+    backoff: float
+    retry_if: Callable[[Outcome[Any]], object] | None
+    engine: str | Engine | None
+    configuration: Configuration | None
+    handlers: tuple[Any, ...]
+    metadata: Mapping[str, Any]
+
+    def executor(self) -> RequestExecutor:
+        """An executor to gather on. EngineUnavailableError."""
+        return RequestExecutor(self.engine, configuration=self.configuration)
+
+    def gathering(self, executor: RequestExecutor, targets: Iterator[str | Target]) -> Gathering[Any]:
+        """The gathering of `targets` on `executor`."""
+        return Gathering(
+            executor, operation=TargetOperation(self.function, *self.args), targets=targets,
+            limit=self.limit, retries=self.retries, backoff=self.backoff, retry_if=self.retry_if,
+            handlers=self.handlers, metadata=self.metadata,
+        )  # fmt: skip
+
+
+def plan(
+    function: Callable[..., Coroutine[Any, Any, Any]],
+    *,
+    args: Any = (),
+    limit: int = 100,
+    retries: int = 0,
+    backoff: float = 0.1,
+    retry_if: Callable[[Outcome[Any]], object] | None = None,
+    engine: str | Engine | None = None,
+    configuration: Configuration | None = None,
+    handler: Any = None,
+    **metadata: Any,
+) -> Plan:
+    """Look at the arguments of `fan_out`. TypeError or ValueError for what cannot be used."""
+    args = check_arguments(args)
+    TargetOperation(function, *args)
+    check_int("limit", limit, 1, 2**31 - 1)
+    check_int("retries", retries, 0, 2**31 - 1)
+    backoff = check_seconds("backoff", backoff)
+    if retry_if is not None and not callable(retry_if):
+        raise TypeError(f"retry_if must be a callable taking an Outcome, got {retry_if!r}")
+    check_handler(handler)
+    handlers = tuple(handlers_of(take_callbacks(metadata), handler))
+    return Plan(
+        function=function, args=args, limit=limit, retries=retries, backoff=backoff, retry_if=retry_if,
+        engine=engine, configuration=configuration, handlers=handlers,
+        metadata=check_metadata("fan_out()", metadata),
+    )  # fmt: skip

@@ -1,0 +1,139 @@
+"""A shard of targets, talked to: bytes in, bytes out, and one outcome for each target, whatever happens."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evsockets import (
+    AddressError,
+    ConnectionFailedError,
+    ConversationEndedError,
+    Outcome,
+    SocketTimeoutError,
+    Target,
+)
+from evsockets.plans import plan
+from evsockets.shards import job_of, run_shard, unpacked
+from support.errands import Sturdy, bug, fails, lingers
+from support.greeter import Greeter, ask, greeter, wait
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Greeter]:
+    with greeter() as made:
+        yield made
+
+
+def talked(
+    function: Any, targets: Sequence[Any], **settings: Any
+) -> tuple[list[Outcome[Any]], BaseException | None]:
+    """The outcomes in the order of the targets, and what ended it all."""
+    given = list(targets)
+    outcomes, failure = unpacked(run_shard(job_of(plan(function, **settings)), pickle.dumps(given)), given)
+    order = {id(target): number for number, target in enumerate(given)}
+    return sorted(outcomes, key=lambda outcome: order.get(id(outcome.target), -1)), failure
+
+
+def one(function: Any, *targets: Any, **settings: Any) -> Outcome[Any]:
+    (outcome,), failure = talked(function, targets, **settings)
+    assert failure is None
+    return outcome
+
+
+def test_each_target_has_one_outcome(engine: str, server: Greeter, unused_port: int) -> None:
+    """Equal ones, the same one twice, and what is no address."""
+    target = Target(server.url, (b"mine\n",), "my own")
+    given = [target, server.url, target, server.url, Target(server.url), "nonsense", 42]
+    given.append(f"tcp://127.0.0.1:{unused_port}")
+    outcomes, failure = talked(ask, given, args=(b"all\n",), limit=3, engine=engine)
+    assert failure is None
+    results = sorted(outcome.result or b"" for outcome in outcomes)
+    assert results == [b""] * 3 + [b"ALL\n"] * 3 + [b"MINE\n"] * 2
+    assert [outcome.result for outcome in outcomes if outcome.target is target] == [b"MINE\n"] * 2
+    errors = {outcome.address: outcome.error for outcome in outcomes if not outcome.ok}
+    refused = errors[given[-1]]
+    assert isinstance(errors["nonsense"], AddressError) and isinstance(errors[42], TypeError)  # type: ignore[index]
+    assert isinstance(refused, ConnectionFailedError)
+    assert (refused.socket, refused.address, len(refused.attempts)) == (None, given[-1], 1)
+    assert refused.errno == refused.__cause__.errno is not None  # type: ignore[union-attr]
+    good = next(outcome for outcome in outcomes if outcome.target is target)
+    assert (good.attempts, good.remote_address, good.bytes_sent) == (1, ("127.0.0.1", server.port), 5)
+    assert good.times.talking > 0
+
+
+def test_a_time_out_keeps_its_stage(engine: str, server: Greeter) -> None:
+    error = one(wait, server.url, io_timeout=0.05, engine=engine).error
+    assert isinstance(error, SocketTimeoutError)
+    assert (error.when.value, error.phase, error.socket) == ("io", "reading", None)  # type: ignore[union-attr]
+
+
+def test_a_bug_comes_as_it_is(engine: str, server: Greeter) -> None:
+    """With its cause, and where it was raised as a note."""
+    error = one(fails, server.url, args=("bug",), engine=engine).error
+    assert type(error) is Sturdy and error.args == ("broken",)
+    assert repr(error.__cause__) == "ZeroDivisionError('why')"
+    assert "errands.py" in error.__notes__[0]
+    error = one(fails, server.url, args=("opaque cause",), engine=engine).error
+    assert type(error) is Sturdy
+    assert type(error.__cause__) is RuntimeError and "Sturdy" in str(error.__cause__)
+
+
+def test_an_exit_is_a_bug(engine: str, server: Greeter) -> None:
+    error = one(fails, server.url, args=("exit",), engine=engine).error
+    assert type(error) is RuntimeError and "SystemExit(3)" in str(error)
+    assert type(error.__cause__) is SystemExit
+
+
+def test_what_cannot_be_sent_back_spoils_its_own_outcome(engine: str, server: Greeter) -> None:
+    given = [Target(server.url, (how,)) for how in ("fine", "opaque", "fragile", "good")]
+    outcomes, failure = talked(fails, given, engine=engine)
+    assert failure is None
+    assert [outcome.result for outcome in outcomes] == ["fine", None, None, "good"]
+    for outcome, name in zip(outcomes[1:3], ("Opaque", "Fragile"), strict=True):
+        assert type(outcome.error) is TypeError and f"support.errands.{name}" in str(outcome.error)
+        assert (outcome.attempts, outcome.remote_address) == (1, ("127.0.0.1", server.port))
+
+
+def test_what_ends_everything_is_told(engine: str, server: Greeter) -> None:
+    """After the outcomes of those that ended before."""
+    given = [Target(server.url, ("fine",)), Target(server.url, ("interrupt",))]
+    outcomes, failure = talked(fails, given, limit=1, engine=engine)
+    assert [outcome.result for outcome in outcomes] == ["fine"] and type(failure) is KeyboardInterrupt
+    outcomes, failure = talked(ask, [server.url], on_read=bug, engine=engine)
+    assert outcomes == [] and type(failure) is ZeroDivisionError
+
+
+def test_a_stop_is_an_outcome_of_each(engine: str, server: Greeter) -> None:
+    given = [Target(server.url, (how,)) for how in ("stop", "late")]
+    outcomes, failure = talked(fails, given, limit=1, engine=engine)
+    assert failure is None
+    assert [type(outcome.error) for outcome in outcomes] == [type(None), ConversationEndedError]
+
+
+def test_it_heeds_a_stop(engine: str, server: Greeter, tmp_path: Path) -> None:
+    """What runs is ended in order; nothing keeps it waiting."""
+    job = job_of(plan(lingers, args=(str(tmp_path),), engine=engine))
+    told = threading.Event()
+    shard = pickle.dumps([server.url] * 3)
+    thread = threading.Thread(target=run_shard, args=(job, shard, told.is_set))
+    thread.start()
+    while len(list(tmp_path.glob("begun-*"))) < 3:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    told.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(list(tmp_path.glob("ended-*"))) == 3
+
+
+def test_a_stop_before_the_beginning(engine: str, server: Greeter) -> None:
+    data = run_shard(job_of(plan(ask, engine=engine)), pickle.dumps([server.url]), lambda: True)
+    (outcome,), failure = unpacked(data, [server.url])
+    assert type(outcome.error) is ConversationEndedError and failure is None
