@@ -38,7 +38,7 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
 
 #: What to do about a certificate that is not trusted, by OpenSSL's number (X509_V_ERR_...).
 _CURES = {
-    10: "it has expired",
+    10: "--insecure --certificates shows since when",
     18: "it is self-signed: --ca FILE trusts it",
     19: "its authority is not known here: --ca FILE trusts it",
     20: "its chain is incomplete, or its authority is not known here: --ca FILE trusts it",

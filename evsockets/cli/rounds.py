@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the display, and two flushes of the output.
 _TICK = 0.1
+#: What ends a run in order, unless who started this has it ignored.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: A shard of targets that a worker of Dask asks has so many times the limit.
 _SHARD = 10
 
@@ -141,8 +143,10 @@ class Rounds:
         """While this lasts SIGINT and SIGTERM end the run in order: its table is still worth having."""
 
         def stop(number: int, _: Any) -> None:
-            if self.signal is not None:  # once more: at once
-                raise KeyboardInterrupt
+            if self.signal is not None:  # once more: at once, but Dask's client is ending as fast as it can
+                if self._client is None:
+                    raise KeyboardInterrupt
+                return
             self.signal = number
             if self._executor is None or not self._executor.is_executing:
                 raise _Interrupted
@@ -151,7 +155,8 @@ class Rounds:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, stop) for number in heard}
         try:
             yield
         except _Interrupted:
