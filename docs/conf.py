@@ -17,6 +17,8 @@ release = version = tomllib.loads((ROOT / "pyproject.toml").read_text())["projec
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["width.css"]
 html_title = f"evsockets {release}"
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]

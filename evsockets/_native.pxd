@@ -10,9 +10,3 @@ cdef class Clock:
     cdef readonly object source
     cdef bint plain
     cpdef double read(self) except? -1
-
-
-cdef class Epoll:
-    cdef int fd
-    cdef list watched
-    cdef object missing

@@ -1,4 +1,4 @@
-"""Receiving, sending, waiting and the clock without a detour through the standard library's modules."""
+"""Receiving, sending and the clock without a detour through the standard library's modules."""
 
 import time
 from _socket import socket
@@ -16,7 +16,6 @@ cdef extern from *:
     """
     #include <time.h>
     #ifdef __linux__
-    #include <sys/epoll.h>
     #define EVSOCKETS_LINUX 1
     static double evsockets_monotonic(void)
     {
@@ -26,28 +25,14 @@ cdef extern from *:
     }
     #else
     #define EVSOCKETS_LINUX 0
-    #include <errno.h>
-    struct epoll_event { unsigned events; union { int fd; } data; };
-    static int epoll_wait(int fd, struct epoll_event *events, int most, int timeout) { errno = ENOSYS; return -1; }
     static double evsockets_monotonic(void) { return 0.0; }
     #endif
     """
     bint ON_LINUX "EVSOCKETS_LINUX"
     double monotonic "evsockets_monotonic"()
-    ctypedef union epoll_data:
-        int fd
-    struct epoll_event:
-        unsigned events
-        epoll_data data
-    int epoll_wait(int fd, epoll_event *events, int most, int timeout) nogil
 
 cdef enum:
     CHUNK = 65536  # above it a send lets other threads run
-    MOST = 1024  # descriptors told of at a time
-    IN = 1
-    OUT = 4
-    READ = 1
-    WRITE = 2
 
 
 cdef class Descriptor:
@@ -128,68 +113,3 @@ cdef class Clock:
 
     cpdef double read(self) except? -1:
         return monotonic() if self.plain else self.source()
-
-
-cdef class Epoll:
-    """Waits on the epoll object `fd`, which watches the descriptors in `watched`: (token, interest) by number.
-
-    `missing`: a weak reference to what is called where the kernel tells of one that is not in there.
-    """
-
-    def __init__(self, int fd, list watched, missing):
-        self.fd = fd
-        self.watched = watched
-        self.missing = missing
-
-    def poll(self, timeout):
-        """See `Engine.poll`."""
-        cdef list watched = self.watched
-        cdef epoll_event events[MOST]
-        cdef int found, i, fd, bits
-        cdef long wait = -1
-        cdef double end = -1.0, left
-        cdef tuple pair
-        cdef list batch
-        if timeout is not None:
-            left = timeout
-            end = monotonic() + left
-            wait = milliseconds(left)
-        while True:
-            with nogil:  # also for no time at all: nothing else in a turn need let other threads run
-                found = epoll_wait(self.fd, events, MOST, <int>wait)
-            if found >= 0:
-                break
-            if errno != EINTR:
-                PyErr_SetFromErrno(OSError)
-            PyErr_CheckSignals()
-            if wait > 0:
-                left = end - monotonic()
-                wait = milliseconds(left)
-        PyErr_CheckSignals()  # as a function of Python would
-        batch = []
-        for i in range(found):
-            fd = events[i].data.fd
-            known = watched[fd] if fd < len(watched) else None
-            if known is None:
-                self.missing()()
-                return []
-            pair = <tuple>known
-            if <int>pair[1] == (READ | WRITE):
-                bits = events[i].events
-                if bits == IN:
-                    pair = (pair[0], READ)
-                elif bits == OUT:
-                    pair = (pair[0], WRITE)
-            batch.append(pair)
-        return batch
-
-
-cdef long milliseconds(double seconds):
-    """As epoll takes them, rounded up: a wait is never too short."""
-    cdef double exact = seconds * 1e3
-    if exact <= 0.0:
-        return 0
-    if exact > 86400e3:
-        exact = 86400e3
-    cdef long whole = <long>exact
-    return whole if whole == exact else whole + 1

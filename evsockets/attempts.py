@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .core.raised import drop_frames
+from .core.states import seconds_spent
 from .errors import (
     ConnectionFailedError,
     ConversationEndedError,
@@ -16,13 +17,14 @@ from .errors import (
     SocketTimeoutError,
 )
 from .event_types import EventType
-from .events import SocketExceptionEvent, TimeoutEvent
+from .events import Event, SocketExceptionEvent, TimeoutEvent
 from .operations.conversation import ConversationOperation, checked
 from .outcomes import Outcome, Target, Times
 from .sockets import ClientSocket
 
 if TYPE_CHECKING:
     from .conversation import Conversation
+    from .core.channel import Channel
     from .metadata import SocketMetadata
     from .typing import HandlerMapping
 
@@ -61,8 +63,8 @@ class TargetSocket(ClientSocket):
 
     # One object for each target that is talked to, so it is slots only.
     __slots__ = (
-        "_attempt", "_began", "_connecting", "_error", "_gathering", "_handshaking", "_late", "_resolving",
-        "_returned", "_talking", "_target", "_value",
+        "_attempt", "_attempted_at", "_error", "_final", "_gathering", "_late", "_returned", "_target",
+        "_value",
     )  # fmt: skip
 
     def __init__(self, gathering: Heard, target: Target, attempt: int) -> None:
@@ -70,18 +72,12 @@ class TargetSocket(ClientSocket):
         self._gathering: Heard | None = gathering
         self._target = target
         self._attempt = attempt
-        self._resolving = self._connecting = self._handshaking = self._talking = 0.0  # when each began
-        self._began = False  # the conversation
+        self._attempted_at: float | None = None  # the last INITIALIZE
+        self._final = False  # as the outcome has it: another attempt would fare no better
         self._returned = False
         self._value: Any = None
         self._error: Exception | None = None
         self._late: TimeoutEvent | None = None  # the last time-out told
-
-    def _begins(self, stage: str, clock: Callable[[], float]) -> None:
-        name = f"_{stage}"
-        if getattr(self, name):  # another attempt within the same life
-            self._resolving = self._connecting = self._handshaking = 0.0
-        setattr(self, name, clock())
 
     def _over(self) -> None:
         if self._gathering is not None:
@@ -91,7 +87,6 @@ class TargetSocket(ClientSocket):
         self, talk: Conversation, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...]
     ) -> Any:
         """The conversation, watched."""
-        self._began = True
         if self._target.args is not None:
             args = self._target.args
         try:
@@ -121,7 +116,8 @@ class TargetSocket(ClientSocket):
 
     def _outcome(self, metadata: SocketMetadata, now: float) -> Outcome[Any]:
         """What came of it, now that it is over."""
-        error, late, target = self._error, self._late, self._target
+        error, late, target, life = self._error, self._late, self._target, metadata._channel
+        self._final = life.connected_at is not None or metadata._parsed is None
         if error is None and late is not None and not late._one_more:
             text = f"{target.address}: {late.when.value} time-out while {late.phase}"
             error = SocketTimeoutError(text, when=late.when, phase=late.phase, address=target.address)
@@ -140,21 +136,21 @@ class TargetSocket(ClientSocket):
             metadata.bytes_received,
             metadata.tls,
             metadata.remote_address,
-            self._times(now),
+            self._times(life, now),
         )
 
-    def _times(self, now: float) -> Times:
+    def _times(self, life: Channel, now: float) -> Times:
         """What was spent in each stage, the last one being over now."""
-        spent, ended = [], now
-        for began in (self._talking, self._handshaking, self._connecting, self._resolving):
-            spent.append(max(0.0, ended - began) if began else 0.0)
-            ended = began or ended
-        return Times(*reversed(spent))
+        if self._attempted_at is None:
+            return Times()
+        connected = now if life.connected_at is None else life.connected_at
+        spent = seconds_spent(life.steps, self._attempted_at, connected)
+        return Times(talking=max(0.0, now - connected), **spent)
 
     def _may_try_again(self, outcome: Outcome[Any]) -> bool:
         """Whether it was its opening that failed or timed out, and another one may fare better."""
         error = outcome.error
-        if self._began or self._talking or not (self._resolving or self._connecting):
+        if self._final:
             return False
         if isinstance(error, ConnectionFailedError):
             return not _is_refused_certificate(error.__cause__)
@@ -171,6 +167,10 @@ def _is_refused_certificate(cause: BaseException | None) -> bool:
     return reason is not None and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)
 
 
+def _on_initialize(event: Event) -> None:
+    event.socket._attempted_at = event._channel.loop.clock()  # type: ignore[attr-defined]
+
+
 def _on_exception(event: SocketExceptionEvent) -> None:
     event.socket._failed(event.exception)  # type: ignore[attr-defined]
 
@@ -180,6 +180,7 @@ def _on_timeout(event: TimeoutEvent) -> None:
 
 
 HEARING: HandlerMapping = {
+    EventType.INITIALIZE: _on_initialize,
     EventType.EXCEPTION: _on_exception,
     EventType.TIMEOUT: _on_timeout,
 }

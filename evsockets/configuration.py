@@ -58,17 +58,17 @@ class StreamContext:
     (the frame's `remote_address` tells whom). `broadcast`, `multicast_groups` to join (numeric addresses),
     `multicast_interface` (name, index or, for IPv4, its address), `multicast_ttl` in hops, `multicast_loop`.
 
-    TLS: `tls` is a ready `ssl.SSLContext`, or a function that makes one, which is called once a process, when
-    it is needed first, and can be sent to other processes. It excludes `alpn_protocols`, `verify`, `ca_file`,
-    `ca_data`, `certificate`, `private_key` and `ciphers`. `verify`: None is True for clients, False for
-    servers, which also take "optional". `ca_file` (a PEM file, or a directory of hashed ones) and `ca_data`
-    (PEM certificates themselves, str or bytes) replace the system's authorities. `certificate` and
-    `private_key` are PEM files; the key may be in the certificate's file. `server_hostname` is the name sent
-    and verified, None takes the address's host; a certificate must have it among its alternative names (RFC
-    9525: the common name is not looked at, unless a `tls` of your own says so). `ciphers` is an OpenSSL
-    cipher list for TLS 1.2; None is Mozilla's intermediate recommendation. Those of TLS 1.3 are all good, and
-    not chosen.
-    `require_close_notify=False` takes a connection that ends without TLS's own end as a proper end.
+    TLS: `tls` is a ready `ssl.SSLContext`, or a function that makes one, which is called once a process,
+    when it is needed first, and can be sent to other processes. It excludes `alpn_protocols`, `verify`,
+    `ca_file`, `ca_data`, `certificate`, `private_key` and `ciphers`. `verify`: None is True for clients
+    and False for servers, which also take "optional". `ca_file` (a PEM file, or a directory of hashed
+    ones) and `ca_data` (PEM certificates themselves, str or bytes) replace the system's authorities.
+    `certificate` and `private_key` are PEM files; the key may be in the certificate's file.
+    `server_hostname` is the name sent and verified, None takes the address's host; a certificate must
+    have it among its alternative names (RFC 9525: the common name is not looked at, unless a `tls` of
+    your own says so). `ciphers` is an OpenSSL cipher list for TLS 1.2; None is Mozilla's intermediate
+    recommendation. Those of TLS 1.3 are all good, and not chosen. `require_close_notify=False` takes a
+    connection that ends without TLS's own end as a proper end.
 
     `unlink_socket=False` leaves a unix server's socket file in place when it closes.
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import ssl
-import types
-from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._generic import overload
+from .awaiting import NOTHING, Frames, Items, awaited, checked_mailbox
 from .core import at_once, posted
-from .core.conversation import Drained, Running
+from .core.conversation import Running
 from .core.operation import Operation
 from .core.scopes import Scope
 from .core.waiting import Flushed, Wait
-from .errors import DisconnectedError, EngineError, MailboxClosedError
+from .errors import EngineError
 from .frames.base import Frame, FramePicker, FrameT_co
 from .mailbox import Mailbox
 from .operations.handshake import TlsHandshakeOperation
-from .operations.null import NullOperation
 from .operations.read import ReadOperation
 from .operations.shutdown import ShutdownWriteOperation
 from .operations.write import WriteOperation
@@ -34,72 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NOTHING = NullOperation()
 _RAW = ReadOperation()
-
-
-@types.coroutine
-def _awaited(running: Running, operation: Operation) -> Generator[Running, None, Any]:
-    """Have `operation` done; the last frame it reads."""
-    if running.refusal is not None:
-        yield from running.refused()
-    running.wanted = operation
-    yield running
-    return running.frame
-
-
-class Frames(AsyncIterator[FrameT_co]):
-    """See `Conversation.frames`."""
-
-    __slots__ = ("_read", "_running")
-
-    def __init__(self, running: Running, read: ReadOperation[FrameT_co]) -> None:
-        self._running = running
-        self._read = read
-
-    async def __anext__(self) -> FrameT_co:
-        running = self._running
-        if running.refusal is not None:
-            await _awaited(running, _NOTHING)
-        if running.channel.loop.draining is not None and running.is_drained():
-            raise StopAsyncIteration
-        frame: FrameT_co | None = at_once.read(running, self._read)
-        if frame is not None:
-            return frame
-        running.ends_by_drain = True
-        try:
-            read: FrameT_co = await _awaited(running, self._read)
-        except Drained:
-            raise StopAsyncIteration from None
-        except DisconnectedError as error:
-            if error.clean:
-                raise StopAsyncIteration from None
-            raise
-        finally:
-            running.ends_by_drain = False
-        return read
-
-
-def _mailbox(mailbox: Mailbox[T]) -> Mailbox[T]:
-    if not isinstance(mailbox, Mailbox):
-        raise TypeError(f"items are taken from a Mailbox and put into one, got {mailbox!r}")
-    return mailbox
-
-
-class Items(AsyncIterator[T]):
-    """See `Conversation.items`."""
-
-    __slots__ = ("_mailbox", "_talk")
-
-    def __init__(self, talk: Conversation, mailbox: Mailbox[T]) -> None:
-        self._talk = talk
-        self._mailbox = mailbox
-
-    async def __anext__(self) -> T:
-        try:
-            return await self._talk.take(self._mailbox)
-        except MailboxClosedError:
-            raise StopAsyncIteration from None
 
 
 class Conversation:
@@ -134,7 +67,7 @@ class Conversation:
             raise TypeError(f"do() takes an operation, such as ReadOperation(), got {operation!r}")
         if hasattr(operation, "function"):
             raise TypeError(f"do() cannot run {operation!r}: await its function with this conversation")
-        frame: Frame | None = await _awaited(self._running, operation)
+        frame: Frame | None = await awaited(self._running, operation)
         return frame
 
     async def read(self, picker: FramePicker[FrameT_co] | None = None) -> FrameT_co:
@@ -147,7 +80,7 @@ class Conversation:
             operation = self._read = ReadOperation(picker)
         frame: FrameT_co | None = at_once.read(self._running, operation)
         if frame is None:
-            read: FrameT_co = await _awaited(self._running, operation)
+            read: FrameT_co = await awaited(self._running, operation)
             return read
         return frame
 
@@ -157,7 +90,7 @@ class Conversation:
         running = self._running
         done = at_once.write(running, data) if type(data) is bytes else None
         if not done:
-            await _awaited(running, WriteOperation(data) if done is None else at_once.LEFT)
+            await awaited(running, WriteOperation(data) if done is None else at_once.LEFT)
 
     async def start_tls(
         self,
@@ -170,18 +103,18 @@ class Conversation:
         handshake = TlsHandshakeOperation(
             context=context, server_hostname=server_hostname, allow_leftover=allow_leftover
         )
-        await _awaited(self._running, handshake)
+        await awaited(self._running, handshake)
 
     async def shutdown_write(self) -> None:
         """End our direction; the other stays open."""
-        await _awaited(self._running, ShutdownWriteOperation())
+        await awaited(self._running, ShutdownWriteOperation())
 
     async def sleep(self, seconds: float) -> None:
         """Wait so many seconds. DisconnectedError if the connection ends meanwhile.
 
         TypeError for no number, ValueError for a negative one or NaN."""
         until = self._loop.clock() + check_number("seconds", seconds)
-        await _awaited(self._running, Wait("sleeping", until))
+        await awaited(self._running, Wait("sleeping", until))
 
     async def flushed(self) -> None:
         """Wait until nothing is unsent. Any conversation of the executor may await it; it returns, too, when
@@ -189,7 +122,7 @@ class Conversation:
         self._loop.check_fork()
         while self.unsent:
             if self._loop.closing is not None:
-                await _awaited(self._loop.closing, _NOTHING)
+                await awaited(self._loop.closing, NOTHING)
             await Flushed(self._running)
 
     def frames(self, picker: FramePicker[FrameT_co] | None = None) -> Frames[FrameT_co]:
@@ -205,11 +138,11 @@ class Conversation:
         another executor."""
         running = self._running
         if running.refusal is not None:
-            await _awaited(running, _NOTHING)
-        place = _mailbox(mailbox)._come(running)
+            await awaited(running, NOTHING)
+        place = checked_mailbox(mailbox)._come(running)
         try:
             if not (place.woken and place.at_once and at_once.may(running)):
-                await _awaited(running, place)
+                await awaited(running, place)
             return mailbox._take()
         finally:
             mailbox._leave(place)
@@ -217,13 +150,13 @@ class Conversation:
     async def put(self, mailbox: Mailbox[T], item: T) -> None:
         """Put `item` into `mailbox`; waits while that is full. Raises as `take` does; MailboxClosedError,
         which is as any other error here, if it is or becomes closed."""
-        _mailbox(mailbox)
+        checked_mailbox(mailbox)
         if not at_once.may(self._running):
-            await _awaited(self._running, _NOTHING)
+            await awaited(self._running, NOTHING)
         place = mailbox._come_to_put(self._running, item)
         if place is not None:
             try:
-                await _awaited(self._running, place)
+                await awaited(self._running, place)
             finally:
                 mailbox._leave(place)
             if place.refused:
@@ -232,12 +165,12 @@ class Conversation:
     def items(self, mailbox: Mailbox[T]) -> Items[T]:
         """`async for item in talk.items(mailbox)`: every item this conversation takes, until the mailbox is
         closed and empty."""
-        return Items(self, _mailbox(mailbox))
+        return Items(self, checked_mailbox(mailbox))
 
     async def _suspend(self) -> None:
         """Wait until `_wake` is called: what mailboxes and the like are made of. Meanwhile the connection is
         watched (DisconnectedError); whatever ends the wait earlier is raised here."""
-        await _awaited(self._running, Wait("waiting"))
+        await awaited(self._running, Wait("waiting"))
 
     def _wake(self) -> bool:
         """Have a `_suspend` return, in a turn of its own; whether there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import itertools
 import sys
 import time
 import uuid
@@ -155,6 +156,9 @@ class _Tasks:
         self._threads = 0
         self._counted_at = 0.0
         self._out: set[Future[Any]] = set()
+        # Two runs share no task, and all of one run's are one group to the scheduler.
+        self._name = f"fan_out-{uuid.uuid4().hex}"
+        self._numbers = itertools.count()
 
     def begin(self) -> list[Future[Any]]:
         """Look at who is there."""
@@ -202,7 +206,7 @@ class _Tasks:
     async def _talked(self, shard: bytes) -> bytes:
         from distributed.scheduler import KilledWorker
 
-        key = f"evsockets-{uuid.uuid4().hex}"
+        key = self._name, next(self._numbers)
         python = tuple(sys.version_info[:2])
         task = self._client.submit(_task, python, self._job, shard, key, key=key, pure=False)
         try:
@@ -227,7 +231,7 @@ class _Tasks:
         return ConnectionError(f"the scheduler of {self._client!r} is lost: {error}")
 
 
-def _task(python: tuple[int, int], job: bytes, shard: bytes, key: str) -> bytes:
+def _task(python: tuple[int, int], job: bytes, shard: bytes, key: tuple[str, int]) -> bytes:
     """What a worker does. A run that was cut short is nobody's result: the task is put back."""
     if python != sys.version_info[:2]:
         raise RuntimeError(f"this worker has Python {sys.version}, the client {python}: use the same")

@@ -33,6 +33,8 @@ class TimeoutStage(enum.Enum):
     REQUEST = "request"
     SCOPE = "scope"  # of a conversation's `timeout()`: raised there, never told as an event
 
+    __hash__ = object.__hash__
+
 
 CALLBACKS = {f"on_{type.name.lower()}": type for type in EventType}
 """The event type of each keyword that takes a callable for one."""

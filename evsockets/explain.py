@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .core import progress
+from .core import scopes, timeouts
 from .core.channel import Channel
 from .core.deadlines import INFINITY
 from .core.states import Phase
@@ -186,22 +186,10 @@ def _next_timeout(channel: Channel) -> str:
 
 def next_timeout(channel: Channel) -> tuple[float, TimeoutStage | None]:
     """Which time-out comes next if nothing happens, and when, on the executor's clock; infinity: none."""
-    settings, stepper = channel.metadata._settings, channel.stepper
-    clocks = [(TimeoutStage.REQUEST, settings.request_timeout, channel.request_start)]
-    if channel.phase is Phase.OPENING:
-        clocks.append((TimeoutStage.CONNECTION, settings.connection_timeout, channel.opened_at))
-    elif progress.is_timed(channel):
-        clocks.append((TimeoutStage.IO, settings.io_timeout, channel.io_start))
-    elif stepper is not None and stepper._phase == "idle":
-        clocks.append((TimeoutStage.IDLE, settings.idle_timeout, channel.io_start))
-    pending = [
-        (start.when + limit, stage)
-        for stage, limit, start in clocks
-        if limit is not None and start is not None and not channel.complete
-    ]
-    if channel.conversation is not None and (when := channel.conversation.due()) < INFINITY:
-        pending.append((when, TimeoutStage.SCOPE))
-    return min(pending, key=lambda one: one[0], default=(INFINITY, None))
+    first, stage, _ = timeouts.first_passing(channel)
+    if channel.conversation is not None and (when := scopes.due(channel.conversation)) < first:
+        first, stage = when, TimeoutStage.SCOPE
+    return (INFINITY, None) if channel.complete or first == INFINITY else (first, stage)
 
 
 def _bytes(sent: int, received: int, unsent: int) -> str:

@@ -165,8 +165,8 @@ class TlsDataFlushEventHandler(ResolvableHandler):
 class SignalEventHandler:
     """Sends every event as a blinker signal named by `event.type.value`: `send(executor, event=event)`.
 
-    `namespace`: a `blinker.Namespace`; None: blinker's default one. ImportError without blinker
-    (`pip install "evsockets[signals]"`).
+    `namespace`: a `blinker.Namespace`; None: blinker's default one. TypeError for what is none; ImportError
+    without blinker (`pip install "evsockets[signals]"`).
     """
 
     def __init__(self, namespace: Namespace | None = None) -> None:
@@ -178,6 +178,8 @@ class SignalEventHandler:
                     'SignalEventHandler needs blinker: pip install "evsockets[signals]"'
                 ) from error
             namespace = default_namespace
+        elif not callable(getattr(namespace, "signal", None)):
+            raise TypeError(f"namespace must be a blinker.Namespace or None, got {namespace!r}")
         self.namespace = namespace
         self._signals = {type: namespace.signal(type.value) for type in EventType}
 

@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from itertools import chain, compress, repeat
 from typing import TYPE_CHECKING, Any
 
 from ._generic import Generic, TypeVar
@@ -56,7 +57,7 @@ class Mailbox(Generic[T]):
 
     __slots__ = (
         "__weakref__", "_called", "_closed", "_free", "_fresh", "_items", "_owner", "_posted", "_putting",
-        "_waiting", "limit",
+        "_used", "_waiting", "limit",
     )  # fmt: skip
 
     def __init__(self, limit: int | None = None) -> None:
@@ -64,10 +65,12 @@ class Mailbox(Generic[T]):
             check_int("limit", limit, 1, sys.maxsize)
         self.limit = limit
         self._items: deque[T] = deque()
-        # Whoever puts needs one of `limit` slots, used ones first: each is taken by one call, without a lock.
-        # None is free while somebody waits to put.
+        # Whoever puts needs one of `limit` slots, used ones first, and whoever takes gives one back. Slot and
+        # item move by one call in C, without a lock: a signal handler that raises comes before it or after
+        # it. None is free while somebody waits to put. Both iterators raise IndexError when none is left.
         self._free: deque[int] = deque()
-        self._fresh: Iterator[int] | None = None if limit is None else iter(range(limit))
+        self._used = _popped(self._free)
+        self._fresh = None if limit is None else chain(range(1, limit + 1), _popped(deque()))
         self._waiting: OrderedDict[Place, None] = OrderedDict()  # takers without an item
         self._called: OrderedDict[Place, None] = OrderedDict()  # takers that have yet to take theirs
         self._putting: OrderedDict[Place, None] = OrderedDict()  # waiting for room
@@ -92,8 +95,12 @@ class Mailbox(Generic[T]):
             raise self._full()
         loop = self._loop() if loop is None else loop
         if loop is not None and not self._posted:
-            self._posted = True
-            loop.call_soon_threadsafe(self._answer)
+            try:
+                self._posted = True
+                loop.call_soon_threadsafe(self._answer)
+            except BaseException:  # a signal handler's, between the two
+                self._posted = False
+                raise
 
     def close(self) -> None:
         """Let nothing more be put. What lies there can be taken; then `take` raises MailboxClosedError, and
@@ -126,17 +133,21 @@ class Mailbox(Generic[T]):
 
     def _take(self) -> T:
         """The item of a taker who was called."""
-        if not self._items:
+        items = self._items
+        if not items:
             raise self._is_closed(taking=True)
-        try:
-            return self._items.popleft()
-        finally:
-            if self._putting:
-                place, _ = self._putting.popitem(last=False)
-                self._items.append(place.item)
-                place.call()
-            elif self.limit is not None:
-                self._free.append(0)
+        item = items[0]
+        leaving = map(id, map(deque.popleft, (items,)))  # leaves when this is asked for its one value
+        if self._putting:
+            place = next(iter(self._putting))
+            items.extend(compress((place.item,), leaving))
+            self._putting.pop(place, None)
+            place.call()
+        elif self.limit is not None:
+            self._free.extend(leaving)
+        else:
+            items.popleft()
+        return item
 
     def _come_to_put(self, running: Running, item: T) -> Place | None:
         """An item is put; None, or the place in which its putter has to wait for room."""
@@ -173,14 +184,16 @@ class Mailbox(Generic[T]):
         """Add an item; whether there was room. MailboxClosedError after `close()`."""
         if self._closed:
             raise self._is_closed()
-        if self._fresh is not None:
+        if self._fresh is None:
+            self._items.append(item)
+            return True
+        for slots in (self._used, self._fresh):
             try:
-                self._free.pop()
+                self._items.extend(compress((item,), slots))  # asks for one slot
             except IndexError:
-                if next(self._fresh, None) is None:
-                    return False
-        self._items.append(item)
-        return True
+                continue
+            return True
+        return False
 
     def _belong(self, loop: Loop) -> None:
         if self._owner is None:
@@ -206,6 +219,11 @@ class Mailbox(Generic[T]):
         error = MailboxClosedError("the mailbox is closed")
         error._ends_conversation = taking
         return error
+
+
+def _popped(slots: deque[int]) -> Iterator[int]:
+    """Each slot when it is asked for; IndexError while there is none."""
+    return map(deque.pop, repeat(slots))
 
 
 def _check_thread(loop: Loop | None, cure: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from _socket import SOCK_STREAM
-from collections.abc import Callable, Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, parse_address
-from .configuration import Configuration, StreamContext, stream_context_of
-from .validation import check_duration, check_speed, check_timeout, nearest
+from .configuration import StreamContext
+from .settings import CHECKS, WRITABLE, Settings, unknown
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -23,75 +23,6 @@ if TYPE_CHECKING:
         def __get__(self, metadata: SocketMetadata, owner: type[SocketMetadata]) -> float | None: ...
 
         def __set__(self, metadata: SocketMetadata, value: float | None) -> None: ...
-
-TIMEOUTS = ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout")
-SPEEDS = ("min_receive_speed", "min_send_speed")
-DURATIONS = ("min_receive_speed_duration", "min_send_speed_duration")
-
-
-def _stream_context(_name: str, value: Any) -> StreamContext:
-    return stream_context_of(value)
-
-
-LOOKS = 4
-"""How many times acknowledgements are looked at within one `io_timeout`, or one send speed's duration."""
-
-# How each setting is checked: called with its name and the value, it returns what is kept.
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    **dict.fromkeys(TIMEOUTS, check_timeout),
-    **dict.fromkeys(SPEEDS, check_speed),
-    **dict.fromkeys(DURATIONS, check_duration),
-    "stream_context": _stream_context,
-}
-WRITABLE = ("address", "user_context", "keep_alive", *_CHECKS)
-
-
-class Settings:
-    """What can be set but address and context. Never changed: sockets that keep their defaults share one."""
-
-    __slots__ = (
-        "connection_timeout", "idle_timeout", "io_timeout", "look_interval", "min_receive_speed",
-        "min_receive_speed_duration", "min_send_speed", "min_send_speed_duration", "minima",
-        "request_timeout", "stream_context",
-    )  # fmt: skip
-
-    connection_timeout: float | None
-    io_timeout: float | None
-    idle_timeout: float | None
-    request_timeout: float | None
-    min_receive_speed: float | None
-    min_receive_speed_duration: float | None
-    min_send_speed: float | None
-    min_send_speed_duration: float | None
-    stream_context: StreamContext
-    look_interval: float | None
-    """Seconds between two looks at what the peer's kernel has acknowledged."""
-    minima: bool
-    """Whether a speed has a minimum."""
-
-    @classmethod
-    def of(cls, configuration: Configuration, *, server: bool) -> Settings:
-        """What `configuration` says; a server's time-outs are None whatever it says."""
-        settings = cls()
-        for name in TIMEOUTS:
-            setattr(settings, name, None if server else getattr(configuration, name))
-        for name in (*SPEEDS, *DURATIONS):
-            setattr(settings, name, getattr(configuration, name))
-        settings.stream_context = stream_context_of(configuration.stream_context)
-        settings._work_out()
-        return settings
-
-    def changed(self, values: dict[str, Any]) -> Settings:
-        """A copy with these checked values."""
-        settings = Settings()
-        for name in (*TIMEOUTS, *SPEEDS, *DURATIONS, "stream_context"):
-            setattr(settings, name, values[name] if name in values else getattr(self, name))
-        settings._work_out()
-        return settings
-
-    def _work_out(self) -> None:
-        self.look_interval = None if self.io_timeout is None else self.io_timeout / LOOKS
-        self.minima = bool(self.min_receive_speed or self.min_send_speed)
 
 
 def _setting(name: str, kind: str) -> Seconds:
@@ -126,8 +57,9 @@ class SocketMetadata:
     def _check_thread(self) -> None:
         self._channel.loop.check_thread()
 
-    def _apply(self, values: Mapping[str, Any]) -> None:
-        """Set writable names, all or none. TypeError names the closest one for an unknown name."""
+    def _apply(self, values: Mapping[str, Any], besides: Container[str] = ()) -> None:
+        """Set writable names, all or none, and pass over those of `besides`. TypeError names the closest one
+        for an unknown name."""
         settings: dict[str, Any] = {}
         address, parsed = self._address, self._parsed
         server = self._channel.kind.is_server
@@ -138,13 +70,13 @@ class SocketMetadata:
                 _check_adopted(parsed, self._channel.adopted)
                 if self._channel.operation is not None:
                     self._channel.operation._check_place(self._channel, parsed)
-            elif name in _CHECKS:
-                value = _CHECKS[name](name, value)
+            elif name in CHECKS:
+                value = CHECKS[name](name, value)
                 usual = getattr(self._settings, name)
                 if value is not usual and value != usual:
                     settings[name] = value
-            elif name not in WRITABLE:
-                raise _unknown(name)
+            elif name not in besides and name not in WRITABLE:
+                raise unknown(name)
         self._address, self._parsed = address, parsed
         if "user_context" in values:
             self.user_context = values["user_context"]
@@ -294,10 +226,5 @@ def check_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     looked at."""
     for name in values:
         if name not in WRITABLE:
-            raise _unknown(name)
-    return {name: _CHECKS[name](name, value) if name in _CHECKS else value for name, value in values.items()}
-
-
-def _unknown(name: str) -> TypeError:
-    hint = nearest(name, WRITABLE) or f"; known are {', '.join(sorted(WRITABLE))}"
-    return TypeError(f"unknown metadata {name!r}{hint}")
+            raise unknown(name)
+    return {name: CHECKS[name](name, value) if name in CHECKS else value for name, value in values.items()}

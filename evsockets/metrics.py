@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import errors
 from .core.dispatch import Callback, ResolvableHandler
-from .core.states import Phase
+from .core.states import Phase, seconds_spent
 from .errors import DisconnectedError, SocketTimeoutError
 from .event_types import EventType, TimeoutStage
 from .events import Event, SocketExceptionEvent, TimeoutEvent
@@ -182,13 +182,9 @@ class PrometheusEventHandler(ResolvableHandler):
             return
         life.connected = True
         self._metrics.connections[life.side].inc()
-        steps = list(channel.steps)
-        if life.side == "client":
-            first = "resolving" if any(name == "connecting" for name, _ in steps) else "connecting"
-            steps.insert(0, (first, life.attempted_at))
-        ends = [*(began for _, began in steps[1:]), channel.loop.clock()]
-        for (name, began), end in zip(steps, ends, strict=True) if steps else ():
-            self._metrics.opening[name].observe(max(0.0, end - began))
+        began = life.attempted_at if life.side == "client" else None
+        for name, seconds in seconds_spent(channel.steps, began, channel.loop.clock()).items():
+            self._metrics.opening[name].observe(seconds)
 
     def _on_timeout(self, event: TimeoutEvent) -> None:
         self._metrics.timeouts[event.when].inc()

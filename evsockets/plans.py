@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .attempts import TargetOperation
-from .core.dispatch import check_handler, handlers_of, take_callbacks
+from .core.dispatch import check_handler, handlers_of
 from .executor import RequestExecutor
 from .gathering import Gathering
 from .outcomes import Outcome, Target, check_arguments, check_metadata
@@ -68,7 +68,7 @@ def plan(
     if retry_if is not None and not callable(retry_if):
         raise TypeError(f"retry_if must be a callable taking an Outcome, got {retry_if!r}")
     check_handler(handler)
-    handlers = tuple(handlers_of(take_callbacks(metadata), handler))
+    handlers = tuple(handlers_of(metadata, handler))
     return Plan(
         function=function, args=args, limit=limit, retries=retries, backoff=backoff, retry_if=retry_if,
         engine=engine, configuration=configuration, handlers=handlers,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 from ._generic import overload
 from .configuration import Configuration, stream_context_of
 from .core import life
-from .core.dispatch import ResolvableHandler, check_handler, handlers_of, resolve, take_callbacks
+from .core.dispatch import ResolvableHandler, check_handler, handlers_of, resolve
 from .core.drain import Drain, DrainReport
 from .core.failure import handler_error
 from .engines.base import Engine
@@ -101,7 +101,7 @@ def serve(
         configuration = Configuration(isolate_handler_errors=True)
     check_handler(handler)
     keywords: Any = metadata
-    handlers = tuple(handlers_of(take_callbacks(keywords), handler))
+    handlers = tuple(handlers_of(keywords, handler))
     service = Service(
         function, check_arguments(args), address, limit, engine, configuration, handlers, drain_timeout,
         check_settings(keywords),

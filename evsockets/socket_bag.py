@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from .core import life, speed
 from .core.channel import Channel
-from .core.dispatch import Dispatch, take_callbacks
+from .core.dispatch import Dispatch
 from .core.operation import Operation
-from .core.remains import remains_of
+from .core.remains import Remains
 from .core.states import Phase
 from .errors import UnknownSocketError
+from .event_types import CALLBACKS
 from .metadata import SocketMetadata
 from .operations.datagrams import DatagramOperation
 from .operations.read import ReadOperation
@@ -74,15 +75,14 @@ class SocketBag:
                 "opened again"
             )
         keywords: Any = metadata
-        on = take_callbacks(keywords)
-        channel = Channel(loop, socket, operation, Dispatch.of(handler, loop, on))
+        channel = Channel(loop, socket, operation, Dispatch.of(handler, loop, keywords))
         try:
             if keywords:
-                channel.metadata._apply(keywords)
+                channel.metadata._apply(keywords, besides=CALLBACKS)
             operation._check_place(channel, channel.metadata._parsed)
             operation._added(channel.metadata)
         except BaseException:
-            channel.metadata._channel = remains_of(channel)  # type: ignore[assignment]  # a life that is not to be
+            channel.metadata._channel = Remains(channel)  # type: ignore[assignment]  # never to be
             raise
         socket._channel = channel
         if former is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import socket as _stdlib
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Self
 
 from .address import address_url, public_address
@@ -81,9 +81,6 @@ class Socket:
     def _name_peer(self, channel: Channel) -> None:
         """Set the address of an accepted client; called when it is first asked for, since most never are."""
 
-    def _begins(self, stage: str, clock: Callable[[], float]) -> None:
-        """It begins to be "resolving", "connecting", "handshaking" or, connected, "talking"."""
-
     def _over(self) -> None:
         """Its life is over, and every handler has been told."""
 
@@ -115,7 +112,7 @@ class ClientSocket(Socket):
 
 class PersistentClientSocket(ClientSocket):
     """A client socket that takes its connection from, and when forgotten leaves it in, the process-wide
-    pool for (address, TLS settings, `key`)."""
+    pool for (address, TLS settings, proxy, `key`)."""
 
     __slots__ = ("key",)
 

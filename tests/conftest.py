@@ -8,9 +8,14 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from evsockets.testing.plugin import demanded, why_not
 from support.certificates import Authority
+
+# How long an example takes says how busy the machine is. (What hypothesis itself sets under CI stays.)
+settings.register_profile("tests", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]))
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

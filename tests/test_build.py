@@ -92,7 +92,7 @@ def build(builder: Path, project: Path, target: str, folder: Path, **environment
         stderr=subprocess.STDOUT,
         text=True,
         cwd=project,
-        timeout=110,
+        timeout=250,
     )
     return Built(ran.returncode, ran.stdout, sorted(folder.glob("*.whl")))
 
@@ -116,7 +116,7 @@ def ask(python: Path, code: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         cwd=python.parent,
-        timeout=110,
+        timeout=250,
     )
     return ran.stdout + ran.stderr
 
@@ -193,7 +193,7 @@ def test_the_sources_annotated(builder: Path, project: Path, tmp_path: Path) -> 
         env=clean_environment() | {"CFLAGS": "-O0"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=250,
     )
     assert ran.returncode == 0, ran.stderr
     page = Path(ran.stdout.splitlines()[-1])

@@ -62,7 +62,7 @@ def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
         env=environment() | {"EVSOCKETS_TEST_ENGINES": ""},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     return answer.returncode, answer.stdout + answer.stderr

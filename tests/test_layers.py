@@ -24,13 +24,14 @@ LAYERS: list[set[str]] = [
     {"engines.base"},
     {"engines.asking", "engines.stdlib", "engines.multiplexers", "engines.tracing", "engines.discovery"},
     {"transports"},
-    {"inherited", "core.deadlines", "core.failure", "core.token"},
+    {"inherited", "settings", "core.deadlines", "core.failure", "core.token"},
     {"core.operation"},
     {"events", "limits", "metadata", "sockets", "waker"},
     {"channel"},
     {"core"},  # one room, mutual inside; what others stand on has rows of its own
     {"operations"},
     {"mailbox"},
+    {"awaiting"},
     {"conversation"},
     {"operations.conversation"},
     {"http"},  # an extra
@@ -56,6 +57,7 @@ FOR_TYPES = {
     ("core.operation", "metadata"),
     ("core.loop", "executor"),
     ("events", "channel"),
+    ("awaiting", "conversation"),
     ("conversation", "executor"),
     ("events", "core.channel"),
     ("events", "executor"),

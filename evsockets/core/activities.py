@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..engines.base import READ, WRITE
 from ..errors import DisconnectedError, UnmanagedSocketError
 from ..events import DataAlertEvent
-from . import outbox
+from . import outbox, telling
 from .failure import socket_error
 from .operation import DONE, UNTOLD, Stepper
 
@@ -71,7 +71,7 @@ class Idle(Stepper):
         channel.alerts += 1
         handler = channel.dispatch.data_alert
         if handler is not None:
-            channel.tell(handler, DataAlertEvent(channel, channel.alerts, DATA_ALERTS))
+            telling.tell(channel, handler, DataAlertEvent(channel, channel.alerts, DATA_ALERTS))
             if channel.next is not None or channel.forgotten:
                 return DONE
             channel.next = UNTOLD

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..limits import LimitationDecision, NoLimitationSolver
-from . import life
+from . import start
 from .deadlines import AT_ONCE, INFINITY
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Admission:
             self.clients += 1
             if self._refused:
                 self._unpause_listener(channel)
-        loop.call_for(channel, life.open, channel)
+        loop.call_for(channel, start.open, channel)
         if loop.interrupt:
             loop.end_cancelled()
 
@@ -128,14 +128,15 @@ class Admission:
 
     def _pause_listener(self, channel: Channel) -> None:
         """Where the solver refuses a client that was accepted, its listener accepts no more for now."""
-        listener = getattr(channel.socket, "_listener", None)
-        if listener is not None and getattr(listener.operation, "may_pause", False):
+        listener: Any = getattr(channel.socket, "_listener", None)
+        pause = None if listener is None else getattr(listener.operation, "pause", None)
+        if pause is not None:
             self._refused[channel] = listener.operation
-            listener.operation.pause(listener)
+            pause(listener)
 
     def _unpause_listener(self, channel: Channel) -> None:
         accept = self._refused.pop(channel, None)
         if accept is not None and accept not in self._refused.values():
             listener = getattr(channel.socket, "_listener", None)
             if listener is not None and listener.operation is accept:
-                accept.resume(listener)
+                accept.pause(listener, False)

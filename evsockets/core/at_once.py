@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..engines.base import WRITE
 from ..errors import NetworkSocketError
 from ..transports.stream import NO_SIGNAL, SEND_SIZE
-from . import outbox
+from . import outbox, scopes
 from .conversation import STEPS
 from .failure import place
 from .operation import Operation
@@ -54,7 +54,7 @@ def may(running: Running) -> bool:
         or running.refusal is not None
         or channel.after is not None
         or running.superseded
-        or (running.scopes and running.passed() is not None)
+        or (running.scopes and scopes.passed(running) is not None)
     ):
         return False
     if running.turn is not loop.turn_time:
@@ -117,7 +117,7 @@ def write(running: Running, data: bytes) -> bool | None:
         channel.io_start = channel.loop.turn_time
         if sent == len(data):
             return True
-        outbox.keep(channel, data[sent:])
+        outbox.of(channel).rest = data[sent:]
         return False
     outbox.put(channel, data)
     return channel.outbox is None or not outbox.is_refused(channel)
@@ -125,17 +125,18 @@ def write(running: Running, data: bytes) -> bool | None:
 
 def go_on(running: Running, channel: Channel, read: Any) -> Operation | None:
     """The coroutine goes on with the frame that `read` has read; what follows, as of a step. Where it reads
-    on and has nothing to send, no general way is gone."""
+    on and sends nothing, or only what is posted, no general way is gone."""
     waiting: Any = channel.stepper
     if waiting is not read or channel.outbox is not None or channel.loop.interrupt:
         return None
     if channel.after is not None or running.superseded:
         return None
     following: Any = running.start(channel)
+    box = channel.outbox
     if (
         type(following) is type(read)
         and not following._ask_at_once
-        and channel.outbox is None
+        and (box is None or (box.rest is box.corked is box.source is None and not box.holds))
         and not channel.inbox._chunk
         and not (channel.ended or channel.loop.interrupt or channel.after is not None)
         and not (channel.plain is None and channel.transport.datagram)

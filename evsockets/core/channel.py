@@ -20,7 +20,7 @@ from ..metadata import SocketMetadata
 from ..transports.broken import BrokenTransport
 from ..transports.plain import plain
 from ..transports.stream import RECEIVE_SIZE, StreamTransport
-from . import interest, life, outbox, posted, progress, rest, speed, timeouts
+from . import interest, life, outbox, posted, progress, speed, start, telling, timeouts
 from .activities import IDLE, SENDING, YIELDED
 from .deadlines import INFINITY, TurnTime
 from .failure import io_error
@@ -143,14 +143,14 @@ class Channel(Token):
             failure = self.transport.failure  # the operation may catch it, and receive what had arrived
             raise io_error(self, failure, SendError, "writing") from failure
         if self.transport.unflushed:
-            outbox.keep(self, b"")  # nothing goes on before TLS has given the kernel what it took
+            outbox.of(self).rest = b""  # nothing goes on before TLS has given the kernel what it took
         return sent
 
     def emit(self, event: Event) -> None:
         """Tell the handlers listening to `event.type`."""
         handler = self.dispatch.handler_of(event.type)
         if handler is not None:
-            self.tell(handler, event)
+            telling.tell(self, handler, event)
         if self.conversation is not None and type(event) is ReadEvent:
             self.conversation.frame = event.frame
 
@@ -159,7 +159,7 @@ class Channel(Token):
     def advance(self, following: Any) -> None:
         """The stepper is done: choose what follows, and start it and what it leads to until one waits."""
         if self.phase is _OPENING:
-            life.open_by(self, following)
+            start.open_by(self, following)
         else:
             self.start_next(self._chosen(following))
 
@@ -189,7 +189,7 @@ class Channel(Token):
                     self.wait(SENDING, following)  # nothing starts before the kernel has taken the last byte
                     return
             if following is None:
-                rest.nothing_next(self)
+                life.nothing_next(self)
                 return
             self.operation = self.stepper = following
             self.started = True
@@ -295,27 +295,6 @@ class Channel(Token):
                 self.conversation.superseded = True
             self.wait(YIELDED, operation)  # its handlers must not run inside somebody else's
 
-    def tell(self, handler: Any, event: Event) -> None:
-        """Call `handler` while an operation goes on, whose time stands still meanwhile."""
-        self.mark_active()
-        began = self.loop.clock()
-        if self.conversation is None:
-            handler(event)
-        else:
-            self.conversation.tell_other(handler, event)
-        progress.excuse(self, began)
-
-    def tell_beside(self, handler: Any, event: Event) -> Operation | None:
-        """The same; returns what the handlers named, apart from what comes next."""
-        saved = self.next, self.after
-        self.next = self.after = None
-        try:
-            self.tell(handler, event)
-        finally:
-            named = self.next if self.after is None else self.after
-            self.next, self.after = saved
-        return named  # type: ignore[no-any-return]
-
     def forget(self) -> None:
         """Let go of the connection when the current operation is done."""
         self.forgotten = True
@@ -345,7 +324,9 @@ class Channel(Token):
             self.loop.wake_if_hosted()
 
     def _deadline(self, now: float, early: bool) -> float:
-        return timeouts.deadline(self, now, early)
+        # Early, because mostly everything is acknowledged, and then there is no need to look later.
+        progress.look(self, now, early)
+        return timeouts.earliest(self)[0]
 
     def _late(self, arrived: Iterable[tuple[Any, int]], now: float) -> None:
         self.loop.call_for(self, timeouts.surfaced, self, arrived, now)

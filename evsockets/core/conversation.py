@@ -6,19 +6,16 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from ..engines.base import READ, WRITE
+from ..engines.base import WRITE
 from ..errors import EngineError, FrameError, MailboxClosedError, NetworkSocketError
-from ..transports import broken
-from . import life, posted
+from . import life, posted, scopes
 from .activities import YIELDED
-from .deadlines import INFINITY
 from .failure import place
 from .operation import UNTOLD, Operation
 from .scopes import Expired, Scope
 from .waiting import Flushed
 
 if TYPE_CHECKING:
-    from ..events import Event
     from ..frames.base import Frame
     from .channel import Channel
 
@@ -107,11 +104,10 @@ class Running(Operation):
         if asked is self and wanted is not None:
             self.awaited = wanted
             self.wanted = self.frame = None
-            if self.scopes:
-                passed = self.passed()
-                if passed is not None:
-                    self.error = Expired(passed, channel.phase_name())
-                    return None  # and so goes on with that
+            passed = scopes.passed(self) if self.scopes else None
+            if passed is not None:
+                self.error = Expired(passed, channel.phase_name())
+                return None  # and so goes on with that
             if self.turn is ch.loop.turn_time and self.steps >= STEPS:
                 channel.wait(YIELDED, wanted)
                 return YIELDED
@@ -154,9 +150,9 @@ class Running(Operation):
         self.close()
         return None if channel.forgotten else following
 
-    def tell(self, handler: Callable[[Any], object], event: Any) -> None:
+    def tell(self, handler: Callable[[Any], object], event: Any, beside: bool = False) -> None:
         """Tell a handler of what the coroutine's operation has done: what it raises is not the coroutine's,
-        and what it names takes the coroutine's place."""
+        and what it names takes the coroutine's place, unless it is told `beside` the operation."""
         channel = self.channel
         before = channel.next
         try:
@@ -165,16 +161,8 @@ class Running(Operation):
             self.fault = error
             raise
         named = channel.next
-        if named is not before and named is not None and event.operation is channel.stepper:
+        if not (beside or named is before or named is None) and event.operation is channel.stepper:
             self.superseded = True
-
-    def tell_other(self, handler: Callable[[Any], object], event: Event) -> None:
-        """The same of what is told beside the operation."""
-        try:
-            handler(event)
-        except BaseException as error:
-            self.fault = error
-            raise
 
     def catches(self, error: BaseException) -> bool:
         """Whether `error`, raised by the operation awaited, is to be raised at the await; it will be when the
@@ -183,75 +171,31 @@ class Running(Operation):
             return False
         if not isinstance(error, Exception | Expired) or isinstance(error, EngineError):
             return False
-        self._break_off()
+        channel = self.channel
+        channel.next = UNTOLD
+        life.abandon(channel, channel.stepper, channel.operation)
+        posted.break_off(channel)
         if isinstance(error, NetworkSocketError):
-            place(self.channel, error)
+            place(channel, error)
             if isinstance(error, FrameError) and error.picker is None:
-                life.complete(self.channel, error)
-        transport: Any = self.channel.transport
-        if transport.failure is not None:
-            transport.met = True
+                life.complete(channel, error)
+        if channel.transport.failure is not None:
+            channel.transport.met = True
         self.error = error
         return True
-
-    def _break_off(self) -> None:
-        """What is awaited is not gone on with."""
-        channel = self.channel
-        stepper, operation = channel.stepper, channel.operation
-        channel.next = UNTOLD
-        if stepper is not None:
-            stepper._abandon(channel)
-        if operation is not None and operation is not stepper and channel.started:
-            operation._abandon(channel)
-        posted.break_off(channel)
 
     @property
     def is_writing(self) -> bool:
         """Whether it awaits that bytes, or our end of the stream, leave."""
         return self.awaited is not None and self.awaited.interest == WRITE
 
-    # ---- time-outs -----------------------------------------------------------------------------------
-
-    def due(self) -> float:
-        """When its first scope passes."""
-        return min([scope.when for scope in self.scopes]) if self.scopes else INFINITY
-
-    def passed(self) -> Scope | None:
-        """The outermost scope of which an await was broken off: every later one inside is, too."""
-        return next((scope for scope in self.scopes if scope.expired), None)
-
-    def expire(self, channel: Channel, now: float) -> None:
-        """A scope has passed: break off what is awaited, if what has arrived does not make it whole."""
-        scope = next((scope for scope in self.scopes if scope.when <= now), None)
-        stepper, loop = channel.stepper, channel.loop
-        if scope is None or channel.cancelled or loop.stopping or self.superseded:
-            return
-        operation: Any = self.awaited if channel.operation is self else channel.operation
-        if getattr(operation, "woken", False):
-            return  # what it waited for has come
-        reads = operation is not None and operation.interest & READ
-        if stepper is YIELDED and channel.inbox and reads:
-            return  # it has only used up its share of the turn
-        if scope.limit < 0:
-            scope.limit = channel.bytes_received + broken._unread_bytes(channel.transport.sock)
-        if operation is not None and reads and stepper is operation:
-            assert operation is not None
-            while channel.bytes_received < scope.limit and not (channel.cancelled or loop.stopping):
-                before = channel.bytes_received
-                channel.go_on(operation.step(channel, READ))
-                if channel.stepper is not operation or channel.bytes_received == before:
-                    break
-            if channel.stepper is not operation or channel.cancelled or loop.stopping:
-                return
-        scope.expired = True
-        raise Expired(scope, channel.phase_name())
-
     # ---- a drain -------------------------------------------------------------------------------------
 
     def is_drained(self) -> bool:
-        """Whether a drain is on and nothing has arrived that it has not read."""
+        """Whether a drain is on, nothing has arrived that it has not read, and no first byte is due."""
         channel = self.channel
-        if channel.loop.draining is None or channel.inbox or channel.ended:
+        draining = channel.loop.draining
+        if draining is None or channel.inbox or channel.ended or draining.may_send_first_byte(channel):
             return False
         return not channel.recv() and not channel.ended
 

@@ -9,18 +9,15 @@ from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..event_types import CALLBACKS, EventType
-from ..metadata import WRITABLE
-from ..validation import nearest
 from ..weak import living, remember
 
 if TYPE_CHECKING:
     from ..events import Event
     from .loop import Loop
 
-_METHODS = (MethodType, BuiltinMethodType)
-_METADATA = frozenset(WRITABLE)
+_METHODS = frozenset((MethodType, BuiltinMethodType))
 # What equals only itself, methods by their object and function.
-_ONLY_ITSELF = frozenset((FunctionType, *_METHODS, partial))
+_ONLY_ITSELF = _METHODS | {FunctionType, partial}
 #: Every event type with the attribute of a `Dispatch` that is called for it.
 _NAMES = tuple((type, type.name.lower()) for type in EventType)
 
@@ -58,27 +55,28 @@ def _listed(type: EventType, value: Any) -> list[Callback]:
     return listed
 
 
-def take_callbacks(keywords: dict[str, Any]) -> dict[str, Callback]:
-    """Take the callables for single event types out of `keywords`. TypeError for what is none, and, naming
-    the closest one, for an event that there is not."""
-    taken = {}
-    for name in tuple(keywords):
-        if name in CALLBACKS:
-            callback = keywords.pop(name)
-            if callback is not None:
-                if not callable(callback):
-                    raise TypeError(f"{name} must be a callable taking the event, got {callback!r}")
-                taken[name] = callback
-        elif name not in _METADATA and name.startswith("on_"):
-            hint = nearest(name, CALLBACKS) or f"; known are {', '.join(CALLBACKS)}"
-            raise TypeError(f"there is no event for {name!r}{hint}")
-    return taken
+def take_callbacks(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Take the callables for single event types out of `keywords`."""
+    return {name: keywords.pop(name) for name in tuple(keywords) if name in CALLBACKS}
 
 
-def handlers_of(on: Mapping[str, Callback], handler: Any) -> list[Any]:
-    """What hears events, in order, where `handler` and the callables `on` for single types were given."""
-    mapping = {CALLBACKS[name]: [callback] for name, callback in on.items()}
-    return [one for one in (mapping or None, handler) if one is not None]
+def by_type(keywords: Mapping[str, Any]) -> dict[EventType, list[Callback]]:
+    """The callables for single event types among `keywords`, as `normalise` has them. TypeError for what is
+    no callable; None is nobody."""
+    mapping = {}
+    for name, callback in keywords.items():
+        if name in CALLBACKS and callback is not None:
+            if not callable(callback):
+                raise TypeError(f"{name} must be a callable taking the event, got {callback!r}")
+            mapping[CALLBACKS[name]] = [callback]
+    return mapping
+
+
+def handlers_of(keywords: dict[str, Any], handler: Any) -> list[Any]:
+    """What hears events, in order, where `handler` and callables for single types were given; those are taken
+    out of `keywords`."""
+    on = by_type(take_callbacks(keywords))
+    return [one for one in (on or None, handler) if one is not None]
 
 
 class ResolvableHandler:
@@ -180,31 +178,35 @@ class Dispatch:
     timeout: Callback | None
     write: Callback | None
 
-    def __init__(self, given: Any, loop: Loop | None, on: Mapping[str, Callback] = NOTHING) -> None:
-        self.given, self.on = given, on  # held for as long as their identities are a key
+    def __init__(self, given: Any, loop: Loop | None, keywords: Mapping[str, Any] = NOTHING) -> None:
+        self.given, self.on = given, by_type(keywords)  # held for as long as their identities are a key
         self._loop = loop
         self._snapshot = None if given is None or callable(given) else dict(given)
         self._own: list[Any] = []  # handlers, mappings as `normalise` has them
-        if on:
-            self._own.append({CALLBACKS[name]: [callback] for name, callback in on.items()})
+        if self.on:
+            self._own.append(self.on)
         if given is not None:
             self._own.append(given if self._snapshot is None else normalise(given))
         self._resolve()
 
     @staticmethod
-    def of(handler: Any, loop: Loop, on: Mapping[str, Callback] = NOTHING) -> Dispatch:
-        """The one of the sockets that are added to `loop` with `handler` and the callables `on`."""
-        key = _key(handler)
-        if on:
-            key = (key, *on.items())
-            for callback in on.values():
-                if type(callback) not in _ONLY_ITSELF:
-                    key = (key[0], *on, *map(_key, on.values()))
-                    break
+    def of(handler: Any, loop: Loop, keywords: Mapping[str, Any] = NOTHING) -> Dispatch:
+        """The one of the sockets that are added to `loop` with `handler` and the callables for single event
+        types among `keywords`."""
+        key: Any = handler if type(handler) in _METHODS else id(handler)
+        on = None
+        for name in keywords:
+            if name in CALLBACKS:
+                callback = keywords[name]
+                on = on or [key]
+                on.append(name)
+                on.append(callback if type(callback) in _ONLY_ITSELF else id(callback))
+        if on is not None:
+            key = tuple(on)
         known = loop.dispatches.get(key)
         dispatch = None if known is None else known()
         if dispatch is None or (dispatch._snapshot is not None and dispatch._snapshot != handler):
-            dispatch = Dispatch(handler, loop, on)
+            dispatch = Dispatch(handler, loop, keywords)
             # As in `weak`, nothing written in Python runs when it goes.
             loop.dispatches[key] = weakref.ref(dispatch, partial(loop.dispatches.pop, key))
             loop.recent_dispatches.append(dispatch)
@@ -233,9 +235,12 @@ class Dispatch:
         without_oob = self.oob is None
         self._resolve()
         if without_oob and self.oob is not None and self._loop is not None:
+            # Not before: it leads back to here, and compiled, this module would not be whole.
+            from . import out_of_band
+
             for channel in self._loop.running():
                 if channel.dispatch is self and channel.connected:
-                    self._loop.want_out_of_band(channel)
+                    out_of_band.want(channel)
 
     def _resolve(self) -> None:
         loop = self._loop
@@ -260,11 +265,6 @@ class Dispatch:
             remember(handler._users, self)
             for inner in handler._inner():
                 self._follow(inner)
-
-
-def _key(handler: Any) -> Any:
-    """What tells that handlers are the same: methods, made anew at every access, if they are equal."""
-    return handler if isinstance(handler, _METHODS) else id(handler)
 
 
 def _nothing(event: Any) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import life
+from . import life, timer
 from .activities import IDLE, has_unread
-from .deadlines import INFINITY
+from .deadlines import AT_ONCE, INFINITY
 from .states import Phase
 
 if TYPE_CHECKING:
     from ..sockets import Socket
     from .channel import Channel
     from .loop import Loop
+
+
+# Seconds that a server's client has for its first byte: it may have been sent before the client could know.
+_FIRST_BYTE = 1.0
 
 
 def is_accepted(channel: Channel) -> bool:
@@ -46,6 +50,7 @@ class Drain:
         # Whose handler is running, if any. (The executor itself: a thread-safe callback is.)
         self._asked_by = loop.current if loop.current is not loop else None
         self._timeout = timeout
+        self._first_byte_until = INFINITY
         self._begun = False
         self._over = False  # nothing starts any more
         self._counted: Channel | None = None  # is ending, and in the report already
@@ -59,6 +64,7 @@ class Drain:
         loop.now = loop.turn_time.when = loop.clock()
         if self._timeout is not None:
             self.deadline = loop.now + self._timeout
+        self._give_time_for_first_bytes()
         admission.set_aside(self.keeps_out)
         for channel in loop.running():
             if channel.socket.is_server:
@@ -74,6 +80,22 @@ class Drain:
             elif channel.conversation is not None:
                 loop.call_for(channel, channel.conversation.drain, channel)
         loop.update_time()
+
+    def _give_time_for_first_bytes(self) -> None:
+        patience = _FIRST_BYTE if self._timeout is None else min(_FIRST_BYTE, self._timeout / 2)
+        self._first_byte_until = self._loop.now + patience
+        timer.call_later(self._loop, patience, self._end_silent, (), False)
+
+    def may_send_first_byte(self, channel: Channel) -> bool:
+        """Whether it is a server's client that has sent nothing yet and has time for it."""
+        in_time = self._loop.now < self._first_byte_until
+        return in_time and not channel.bytes_received and is_accepted(channel)
+
+    def _end_silent(self) -> None:
+        self._first_byte_until = AT_ONCE
+        for channel in self._loop.running():
+            if channel.conversation is not None:
+                self._loop.call_for(channel, channel.conversation.drain, channel)
 
     def keeps_out(self, channel: Channel) -> bool:
         """Whether a socket that has not started has to wait for another run."""

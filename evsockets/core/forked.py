@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..inherited import InheritedEngine, InheritedTransport
+from ..inherited import InheritedEngine, InheritedTransport, refusal
 from ..weak import living
-from . import life
+from .dispatch import DEAF
+from .states import Phase
 
 if TYPE_CHECKING:
     from .loop import Loop
@@ -22,7 +23,11 @@ def leave(loop: Loop) -> None:
     for dispatch in living(loop.handlers._users):
         dispatch.silence()
     for channel in loop.channels():
-        life.forked(channel)
+        channel.dispatch = DEAF
+        if channel.conversation is not None:
+            channel.conversation.refusal = refusal
+        if channel.transport is not None:
+            channel.set_transport(InheritedTransport(channel.transport.sock))
     for socket in loop.kept_sockets.values():
         if socket._connection is not None:
             socket._connection.transport = InheritedTransport(socket._connection.transport.sock)
@@ -36,5 +41,8 @@ def leave(loop: Loop) -> None:
 def disown(loop: Loop) -> None:
     """In the child of a fork the run is over: close the copies."""
     for channel in loop.channels():
-        life.disown(channel)
+        if channel.transport is not None:
+            channel.transport.abort()
+        channel.socket._drop()
+        channel.phase = Phase.COMPLETE
     loop.reset()

@@ -39,7 +39,7 @@ def update(channel: Channel) -> None:
         channel.inbox._tidy()
         box = channel.outbox
         posts = box is not None and box.posted
-        channel.indirect = bool(channel.plain is None or channel.ended or posts)
+        channel.indirect = channel.plain is None or channel.ended
         if channel.loop.now + channel.io_limit < channel._armed:
             timeouts.arm(channel)
         if transport.wants:
@@ -49,11 +49,12 @@ def update(channel: Channel) -> None:
             if not (transport.flush_quietly() if interest == READ else outbox.flush_transport(channel)):
                 interest |= WRITE
             transport = channel.transport  # which may be broken now
-        if posts and stepper._phase != "handshaking":
-            if not posted.flush(channel):
+        if posts and (stepper._phase == "handshaking" or not posted.flush(channel)):
+            channel.indirect = True
+            if stepper._phase != "handshaking":
                 interest |= WRITE
                 timeouts.arm(channel)
-            transport = channel.transport
+        transport = channel.transport
         if channel.ended and interest & READ and stepper._phase != "handshaking":
             interest &= ~READ  # a level-triggered end would be reported for ever
     if interest != channel.watched and not transport.shared:

@@ -1,4 +1,4 @@
-"""How a socket's life begins, up to its first operation, and how it ends: failed, forgotten or done.
+"""How a socket's life ends: nothing is left to do, it failed or is broken off; and how it idles before that.
 
 Whatever handlers raise on the way to FINALIZE, all of it happens.
 
@@ -12,111 +12,52 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DisconnectedError, FrameError, NetworkSocketError, SocketTimeoutError
 from ..event_types import EventType
-from ..events import Event, IoEvent, SocketExceptionEvent
+from ..events import Event, SocketExceptionEvent
 from ..frames.base import Frame, PartialFrame
 from ..frames.inbox import Inbox
-from ..inherited import InheritedTransport, refusal
-from . import interest, outbox, progress, speed, timeouts, unheard
-from .deadlines import INFINITY
+from . import interest, out_of_band, outbox, timeouts, unheard
+from .activities import IDLE, SENDING, Linger
 from .dispatch import DEAF
 from .failure import handler_error, place, socket_error
-from .operation import UNTOLD, Stepper
-from .out_of_band import want_out_of_band
+from .operation import UNTOLD, Operation, Stepper
 from .raised import Unraisable, attempt, drop_frames, noted
-from .remains import remains_of
+from .remains import Remains
 from .states import Phase
 
 if TYPE_CHECKING:
     from .channel import Channel
 
 # Read by these names they cost compiled code no look-up.
-_WAITING, _OPENING, _CONNECTED, _CLOSING, _COMPLETE = Phase
-
-# ---- the beginning ---------------------------------------------------------------------------------
-
-def open(channel: Channel, again: bool = False) -> None:
-    """INITIALIZE, and on towards CONNECTED; `again`: another attempt within the same life."""
-    loop = channel.loop
-    channel.opened_at = None
-    channel.steps = ()
-    handler = channel.dispatch.initialize_again if again else channel.dispatch.initialize
-    if handler is None:
-        channel.phase = _OPENING
-    else:
-        event = _first_event(channel, EventType.INITIALIZE)
-        # In one line: who got INITIALIZE gets FINALIZE, wherever a signal handler raises.
-        for callback in channel.dispatch.each(handler):
-            channel.phase = _OPENING; callback(event)  # fmt: skip # noqa: E702
-        _take_named(channel)
-        if channel.cancelled or loop.stopping:
-            return
-    channel.opened_at = loop.turn_time
-    if channel.request_start is None:
-        channel.request_start = loop.turn_time
-    loop.begin(channel)
-    if channel._armed is INFINITY:
-        timeouts.arm(channel)
+_WAITING, _, _CONNECTED, _CLOSING, _COMPLETE = Phase
 
 
-def open_by(channel: Channel, opener: Stepper | None) -> None:
-    """Go on opening by `opener` and what it leads to, until one waits; None: the transport is usable."""
-    while opener is not None:
-        if channel.cancelled or channel.loop.stopping:
-            return
-        before, channel.stepper = channel.stepper, opener
-        if before is None or before._phase != opener._phase:
-            channel.socket._begins(opener._phase, channel.loop.clock)
-        following = opener.start(channel)
-        if following is opener:
-            interest.update(channel)
-            return
-        opener = following
-    opened(channel)
-
-
-def opened(channel: Channel, reused: bool = False) -> None:
-    """The connection is there: CONNECTED (unless an earlier life left it open), then the first operation."""
-    if channel.cancelled or channel.loop.stopping:
+def nothing_next(channel: Channel) -> None:
+    """The request is over: the connection is forgotten, idles, lingers, or is closed."""
+    if channel.forgotten and channel.transport.unflushed:
+        outbox.flush_transport(channel)
+    if channel.transport.failure is not None:
+        if not channel.transport.met:
+            raise outbox.broken(channel)
+        end(channel)
         return
-    channel.move(_CONNECTED)
-    channel.stepper = None
-    channel.socket._begins("talking", channel.loop.clock)
-    channel.inbox.remote_address = channel.remote_address()
-    channel.io_start = None
-    progress.limit_io(channel)
-    if channel.metadata._settings.minima:
-        speed.start(channel)
-    if channel.dispatch.oob is not None:
-        channel.loop.want_out_of_band(channel)
-    handler = None if reused else channel.dispatch.connected
-    channel.mark_active()
-    if handler is None:
-        channel.connected_at = channel.loop.now
-    else:
-        event = _first_event(channel, EventType.CONNECTED)
-        # In one line: who got CONNECTED gets DISCONNECTED, wherever a signal handler raises.
-        for callback in channel.dispatch.each(handler):
-            channel.connected_at = channel.loop.now; callback(event)  # fmt: skip # noqa: E702
-        _take_named(channel)
-    channel.start_next(channel.operation)
+    if channel.forgotten:
+        end(channel, kept=True)
+        return
+    # Bytes from before the end raise DATA_ALERT first; one that was idle has none.
+    over = (channel.ended and not channel.inbox) or channel.stepper is IDLE
+    activity: Stepper = IDLE
+    if over or not channel.metadata._keep_alive or channel.socket.is_server:
+        if channel.tls is not None and not outbox.send_close_notify(channel):
+            channel.wait(SENDING, None)
+            return
+        if not Linger.is_needed(channel):
+            end(channel)
+            return
+        activity = Linger()
+    channel.stepper, channel.operation, channel.started = activity, None, False
+    channel.io_start = channel.loop.turn_time
+    channel.go_on(activity.start(channel))
 
-
-def _first_event(channel: Channel, type: EventType) -> IoEvent:
-    """INITIALIZE or CONNECTED, whose handlers may name another first operation."""
-    channel.mark_active()
-    event = IoEvent(type, channel)
-    channel.next = channel.operation
-    return event
-
-
-def _take_named(channel: Channel) -> None:
-    named, channel.next = channel.next, UNTOLD
-    if named is not channel.operation and channel.socket.is_server:
-        raise TypeError(f"a server's operation is its accepting; {named!r} cannot take its place")
-    channel.operation = named
-
-
-# ---- the end ---------------------------------------------------------------------------------------
 
 def fail(channel: Channel, error: NetworkSocketError) -> None:
     """EXCEPTION, then the end."""
@@ -189,7 +130,7 @@ def end(
     # What a signal handler's exception broke off is done again. The engine's failures are given up on.
     while channel.stepper is not None or channel.transport is not None:
         try:
-            trouble = _close_transport(channel, orderly, kept)
+            trouble = close_transport(channel, orderly, kept)
         except BaseException as error:
             first = noted(first, error, f"of {channel.socket!r}")
     channel.operation = None
@@ -218,6 +159,11 @@ def _abandon(channel: Channel) -> None:
     """The end has come before the stepper and the operation it held up were done."""
     stepper, operation = channel.stepper, channel.operation
     channel.stepper = channel.operation = channel.after = None
+    abandon(channel, stepper, operation)
+
+
+def abandon(channel: Channel, stepper: Stepper | None, operation: Operation | None) -> None:
+    """Neither `stepper` nor `operation`, which it may have held up, is gone on with."""
     if stepper is not None:
         stepper._abandon(channel)
     if operation is not None and operation is not stepper and channel.started:
@@ -286,25 +232,18 @@ def _tell_finalize(channel: Channel) -> None:
 def _release(channel: Channel) -> None:
     """Nobody needs the channel any more: what its metadata and its socket are still asked for takes its
     place there, and a server's client leaves the bag."""
-    if channel.socket._leaves_by_itself:
-        channel.loop.leave(channel)
+    members = channel.loop.members
+    if channel.socket._leaves_by_itself and members.get(channel.socket) is channel.metadata:
+        del members[channel.socket]
     channel.next = UNTOLD  # what was named may refer to an event, and so to the channel
-    remains: Any = remains_of(channel)
+    remains: Any = Remains(channel)
     if channel.socket._channel is channel:  # and not in a new life
         channel.socket._channel = remains
     channel.metadata._channel = remains
     channel.socket._over()  # last: what was interrupted before it is done again
 
 
-def restart(channel: Channel) -> None:
-    """Close this attempt and begin again at INITIALIZE."""
-    _close_transport(channel, orderly=False)
-    channel.loop.deadlines.disarm(channel)
-    channel.local = None
-    open(channel, again=True)
-
-
-def _close_transport(channel: Channel, orderly: bool, kept: bool = False) -> OSError | None:
+def close_transport(channel: Channel, orderly: bool, kept: bool = False) -> OSError | None:
     """Unregister and close, or keep; the OSError of closing, if any. Broken off it can be called again."""
     if channel.stepper is not None:
         channel.stepper._abandon(channel)
@@ -314,8 +253,8 @@ def _close_transport(channel: Channel, orderly: bool, kept: bool = False) -> OSE
     if transport is None:
         return None
     channel.local_address()  # for those who ask afterwards
-    if kept and channel.dispatch.oob is not None and channel.plain is not None:
-        want_out_of_band(channel.transport.sock, False)  # the next life may not listen to it
+    if kept and channel.dispatch.oob is not None:
+        out_of_band.want(channel, False)  # the next life may not listen to it
     interest.unwatch(channel, transport.fileno())
     if kept:
         channel.transport = channel.plain = None
@@ -342,23 +281,6 @@ def abort_unstarted(channel: Channel) -> None:
     if channel.socket._leaves_by_itself:
         channel.socket._drop()
     _release(channel)
-
-
-def forked(channel: Channel) -> None:
-    """In the child of a fork: the socket is its parent's. Nothing is told here, or done to it."""
-    channel.dispatch = DEAF
-    if channel.conversation is not None:
-        channel.conversation.refusal = refusal
-    if channel.transport is not None:
-        channel.set_transport(InheritedTransport(channel.transport.sock))
-
-
-def disown(channel: Channel) -> None:
-    """In the child of a fork the run is over: close the copies."""
-    if channel.transport is not None:
-        channel.transport.abort()
-    channel.socket._drop()
-    channel.phase = _COMPLETE
 
 
 def discarded(channel: Channel) -> None:

@@ -1,4 +1,4 @@
-"""The inside of an executor: its clock, what channels and operations use of it, and what a turn needs."""
+"""What an executor is inside: its clock, its callbacks, the queues of a turn, and whom an error ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ..engines.base import Engine, WatchError
 from ..errors import EngineError, NetworkSocketError
 from ..inherited import refusal
 from ..limits import LimitationSolver, NoLimitationSolver
-from ..metadata import Settings, SocketMetadata
+from ..metadata import SocketMetadata
+from ..settings import Settings
 from ..sockets import Socket
 from ..waker import Waker
 from . import forked, life, timeouts
@@ -29,7 +30,6 @@ from .dispatch import Dispatch, ResolvableHandler
 from .drain import Drain
 from .failure import handler_error
 from .operation import Maker
-from .out_of_band import want_out_of_band
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -275,11 +275,6 @@ class Loop:
         known = [metadata._channel for metadata in self.members.values()]
         return [channel for channel in known if isinstance(channel, Channel)]
 
-    def leave(self, channel: Channel) -> None:
-        """Its socket leaves the bag by itself."""
-        if self.members.get(channel.socket) is channel.metadata:
-            del self.members[channel.socket]
-
     def running(self) -> list[Channel]:
         """Every channel that has started and not ended, in the order added."""
         alive = (Phase.OPENING, Phase.CONNECTED)
@@ -291,12 +286,6 @@ class Loop:
         if last is None or last[0] is not base or last[1] != values:
             last = self._last_settings = base, values, base.changed(values)
         return last[2]
-
-    def want_out_of_band(self, channel: Channel) -> None:
-        """Its handlers want out-of-band data; on anything but plain TCP there is none."""
-        if channel.plain is not None:
-            self.oob_poller_type = self.oob_poller_type or original("select", "poll")
-            want_out_of_band(channel.transport.sock, True)
 
     def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> None:
         """See `RequestExecutor.call_soon_threadsafe`."""

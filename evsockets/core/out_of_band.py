@@ -15,8 +15,10 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from .. import events  # the module, which where it is compiled is not whole yet
+from .._unpatched import original
 from ..frames.base import Frame
 from ..transports.stream import is_tcp
+from . import telling
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -24,11 +26,12 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 
-def want_out_of_band(sock: _socket.socket, wanted: bool) -> None:
-    """Have an urgent byte lie among the others, or not; a socket that is not TCP has none."""
-    if is_tcp(sock):
+def want(channel: Channel, wanted: bool = True) -> None:
+    """Have its urgent bytes lie among the others, or not; on anything but plain TCP there is none."""
+    if channel.plain is not None and is_tcp(channel.transport.sock):
+        channel.loop.oob_poller_type = channel.loop.oob_poller_type or original("select", "poll")
         with contextlib.suppress(OSError):  # the connection is gone, which the next receive will tell
-            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, wanted)
+            channel.transport.sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, wanted)
 
 
 def dispatch_out_of_band(loop: Loop, batch: list[tuple[Any, int]]) -> None:
@@ -61,7 +64,7 @@ def _take(channel: Channel) -> None:
     channel.bytes_received += 1
     channel.io_start = channel.loop.turn_time
     event = events.OutOfBandEvent(channel, Frame(byte, channel.remote_address()), channel.operation)
-    named, stepper = channel.tell_beside(handler, event), channel.stepper
+    named, stepper = telling.tell_beside(channel, handler, event), channel.stepper
     if named is not None and stepper is not None and not (channel.cancelled or channel.loop.stopping):
         stepper._abandon(channel)
         channel.after = named

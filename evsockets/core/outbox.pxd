@@ -10,7 +10,6 @@ cpdef Outbox of(Channel channel)
 cpdef drop(Channel channel)
 cpdef put(Channel channel, data)
 cpdef cork(Channel channel)
-cpdef keep(Channel channel, data)
 cpdef Py_ssize_t transmit(Channel channel, data) except? -2
 cpdef bint flush(Channel channel) except -1
 cpdef bint lets_start(Channel channel, following) except -1

@@ -14,7 +14,7 @@ from .failure import io_error
 
 if TYPE_CHECKING:
     from .channel import Channel
-    from .operation import Stepper
+    from .operation import Operation
 
 # What is raised of a connection that failed.
 _KINDS: dict[str, type[NetworkSocketError]] = {
@@ -102,11 +102,6 @@ def cork(channel: Channel) -> bytearray:
     return outbox.corked
 
 
-def keep(channel: Channel, data: bytes) -> None:
-    """Nothing goes on before `data`, and what TLS holds, has been taken by the kernel."""
-    of(channel).rest = data
-
-
 def transmit(channel: Channel, data: Any) -> int:
     """One send: how many bytes were taken, 0 for none, -1 for a datagram that was not. Raises OSError."""
     plain = channel.plain
@@ -167,7 +162,7 @@ def kept(rest: memoryview) -> Any:
     return bytes(rest) if few else rest
 
 
-def lets_start(channel: Channel, following: Stepper | None) -> bool:
+def lets_start(channel: Channel, following: Operation | None) -> bool:
     """Whether what comes next (None: the end) need not wait for bytes to leave; they are tried."""
     outbox = channel.outbox
     if outbox is None:
@@ -236,7 +231,7 @@ def send_close_notify(channel: Channel) -> bool:
             return True
     except OSError:  # nobody is there to hear it
         return True
-    keep(channel, b"")
+    of(channel).rest = b""
     return False
 
 

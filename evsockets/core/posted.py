@@ -160,10 +160,15 @@ def unsent(channel: Channel) -> int:
     box, transport = channel.outbox, channel.transport
     if box is None:
         return 0
+    size = box.posted_size
+    if box.rest is not None:
+        size += len(box.rest)
+    if box.corked is not None:
+        size += len(box.corked)
     # TLS's own before anything was sent is the end of the handshake.
-    taken = channel.bytes_sent and (box.rest is not None or box.posted)
-    of_tls: int = transport.unflushed if taken else 0
-    return of_tls + box.posted_size + sum(len(part) for part in (box.rest, box.corked) if part is not None)
+    if channel.plain is None and channel.bytes_sent and (box.rest is not None or box.posted):
+        size += transport.unflushed
+    return size
 
 
 def flush_all(loop: Loop) -> None:
@@ -171,6 +176,8 @@ def flush_all(loop: Loop) -> None:
     while loop.posters and not loop.stopping:
         channels, loop.posters = loop.posters, []
         for channel in channels:
+            if channel.outbox is None:  # it has left with what the socket did itself
+                continue
             if channel.phase is Phase.CONNECTED and channel.stepper is not None:
                 yielded = channel.stepper is activities.YIELDED
                 loop.call_for(channel, flush if yielded else interest.update, channel)

@@ -2,7 +2,7 @@ cimport cython
 
 from evsockets.core.channel cimport Channel
 from evsockets.core.deadlines cimport TurnTime
-from evsockets.metadata cimport Settings
+from evsockets.settings cimport Settings
 
 cdef object _CONNECTED
 

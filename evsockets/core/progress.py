@@ -42,9 +42,9 @@ def is_timed(channel: Channel) -> bool:
 
 
 def look_due(channel: Channel) -> float:
-    """When the acknowledgements are to be looked at next; infinity if they need not be."""
-    interval, start, stepper = channel.metadata._settings.look_interval, channel.io_start, channel.stepper
-    if interval is None or start is None or stepper is None or not is_timed(channel):
+    """When the acknowledgements are to be looked at next while the I/O clock runs; infinity: never."""
+    interval, start = channel.metadata._settings.look_interval, channel.io_start
+    if interval is None or start is None:
         return INFINITY
     if type(start) is Look:
         return start.at + interval if start.unacknowledged else INFINITY
@@ -55,9 +55,8 @@ def look_due(channel: Channel) -> float:
 def look(channel: Channel, now: float, early: bool = False) -> None:
     """If that is due (or `early`), see whether the peer's kernel has acknowledged bytes: progress, even while
     our kernel's buffer takes no more. When it was is not known; not after `now`."""
-    due = look_due(channel)
-    start = channel.io_start
-    if start is None or due == INFINITY or (due > now and not early):
+    start, due = channel.io_start, look_due(channel)
+    if start is None or due == INFINITY or (due > now and not early) or not is_timed(channel):
         return
     when = start.when
     unacknowledged = channel.transport.unacknowledged()

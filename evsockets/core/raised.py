@@ -1,4 +1,4 @@
-"""What is raised where more has to happen still: the first one counts, and what it refers to is let go."""
+"""Exceptions on their way out: the first one counts, later ones are notes, and no frames live on by them."""
 
 from __future__ import annotations
 

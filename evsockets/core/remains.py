@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import speed
 
 if TYPE_CHECKING:
     from ..typing import SocketAddress
     from .channel import Channel
-    from .loop import Loop
 
 
 class Remains:
@@ -21,27 +20,29 @@ class Remains:
 
     __slots__ = (
         "address", "bytes_received", "bytes_sent", "complete", "connected_at", "io_start", "kind", "local",
-        "loop", "opened_at", "over_at", "phase", "remote", "speeds", "tls",
+        "loop", "opened_at", "over_at", "phase", "remote", "speeds", "steps", "tls",
     )  # fmt: skip
 
     connected = False
     adopted = operation = transport = None
 
-    address: str | None
-    bytes_received: int
-    bytes_sent: int
-    complete: bool
-    connected_at: float | None
-    io_start: Any
-    kind: type[Any]
-    local: SocketAddress
-    loop: Loop
-    opened_at: Any
-    over_at: float
-    phase: Any
-    remote: SocketAddress
-    speeds: Any
-    tls: Any
+    def __init__(self, channel: Channel) -> None:
+        self.address = channel.address  # of an accepted client it is made here
+        self.bytes_received = channel.bytes_received
+        self.bytes_sent = channel.bytes_sent
+        self.complete = channel.complete
+        self.connected_at = channel.connected_at
+        self.io_start = channel.io_start
+        self.kind = type(channel.socket)
+        self.local = channel.local
+        self.loop = channel.loop
+        self.opened_at = channel.opened_at
+        self.over_at = channel.loop.now
+        self.phase = channel.phase
+        self.remote = channel.remote
+        self.speeds = channel.speeds
+        self.steps = channel.steps
+        self.tls = channel.tls
 
     def speed(self, direction: str) -> float:
         """The speed at the end, bytes/s."""
@@ -63,24 +64,3 @@ class Remains:
         """Nothing is left to be named, ended or late."""
 
     name_peer = cancel = settings_changed = nothing
-
-
-def remains_of(channel: Channel) -> Remains:
-    """What is left of `channel`."""
-    left = Remains.__new__(Remains)
-    left.address = channel.address  # of an accepted client it is made here
-    left.bytes_received = channel.bytes_received
-    left.bytes_sent = channel.bytes_sent
-    left.complete = channel.complete
-    left.connected_at = channel.connected_at
-    left.io_start = channel.io_start
-    left.kind = type(channel.socket)
-    left.local = channel.local
-    left.loop = channel.loop
-    left.opened_at = channel.opened_at
-    left.over_at = channel.loop.now
-    left.phase = channel.phase
-    left.remote = channel.remote
-    left.speeds = channel.speeds
-    left.tls = channel.tls
-    return left

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..engines.base import READ
 from ..errors import SocketTimeoutError
 from ..event_types import TimeoutStage
+from ..transports import broken
+from .activities import YIELDED
 from .deadlines import INFINITY
 from .failure import socket_error
 
@@ -36,6 +39,42 @@ def late(channel: Channel, when: TimeoutStage, why: str, phase: TimeoutPhase) ->
     error = socket_error(SocketTimeoutError, channel, why, phase, when=when)
     error.phase = phase
     return error
+
+
+def due(running: Running) -> float:
+    """When the first scope of a conversation passes."""
+    return min([scope.when for scope in running.scopes]) if running.scopes else INFINITY
+
+
+def passed(running: Running) -> Scope | None:
+    """The outermost scope of which an await was broken off: every later one inside is, too."""
+    return next((scope for scope in running.scopes if scope.expired), None)
+
+
+def expire(channel: Channel, now: float) -> None:
+    """A scope has passed: break off what is awaited, if what has arrived does not make it whole."""
+    running, stepper, loop = channel.conversation, channel.stepper, channel.loop
+    scope = None if running is None else next((one for one in running.scopes if one.when <= now), None)
+    if running is None or scope is None or channel.cancelled or loop.stopping or running.superseded:
+        return
+    operation: Any = running.awaited if channel.operation is running else channel.operation
+    if getattr(operation, "woken", False):
+        return  # what it waited for has come
+    reads = operation is not None and operation.interest & READ
+    if stepper is YIELDED and channel.inbox and reads:
+        return  # it has only used up its share of the turn
+    if scope.limit < 0:
+        scope.limit = channel.bytes_received + broken._unread_bytes(channel.transport.sock)
+    if reads and stepper is not None and stepper is operation:
+        while channel.bytes_received < scope.limit and not (channel.cancelled or loop.stopping):
+            before = channel.bytes_received
+            channel.go_on(stepper.step(channel, READ))
+            if channel.stepper is not stepper or channel.bytes_received == before:
+                break
+        if channel.stepper is not stepper or channel.cancelled or loop.stopping:
+            return
+    scope.expired = True
+    raise Expired(scope, channel.phase_name())
 
 
 class Scope:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engines.base import READ, WRITE
 from ..errors import SlowTransferError
-from ..metadata import LOOKS
+from ..settings import LOOKS
 from .deadlines import INFINITY
 from .failure import socket_error
 

@@ -1,8 +1,10 @@
-"""Where in its life a socket is, and every move there is."""
+"""Where in its life a socket is, every move there is, and the seconds spent in each stage of its opening."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
+from itertools import pairwise
 
 
 class Phase(enum.Enum):
@@ -61,3 +63,16 @@ AT_REST: dict[tuple[str, str, str, str], str] = {
     ("connected", "lingering", "-", "-"): "closing once the peer has everything",
     ("complete", "-", "-", "-"): "FINALIZE has been",
 }
+
+
+def seconds_spent(steps: Iterable[tuple[str, float]], began: float | None, until: float) -> dict[str, float]:
+    """Seconds in each stage of an opening that was over at `until`. `steps`: those of the channel, before
+    which comes the first stage, resolving or else connecting, if it is known when that `began`."""
+    stages = [step for step in steps if step[1] <= until]  # not STARTTLS, later on
+    if began is not None:
+        resolved = bool(stages) and stages[0][0] == "connecting"
+        stages.insert(0, ("resolving" if resolved else "connecting", began))
+    spent: dict[str, float] = {}
+    for (name, start), (_, end) in pairwise([*stages, ("", until)]):
+        spent[name] = spent.get(name, 0.0) + max(0.0, end - start)
+    return spent

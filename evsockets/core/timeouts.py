@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SocketTimeoutError
 from ..event_types import TimeoutStage
 from ..events import TimeoutEvent
-from . import interest, life, progress, unheard
+from . import interest, life, progress, scopes, start, telling, unheard
 from .deadlines import INFINITY
 from .raised import drop_frames
-from .scopes import late
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 # Read by these names they cost compiled code no look-up.
-_OPENING = Phase.OPENING
+_OPENING, _IO, _REQUEST = Phase.OPENING, TimeoutStage.IO, TimeoutStage.REQUEST
 
 # Seconds for which what the engine told is taken for what is so.
 _FRESH = 0.001
@@ -34,7 +33,7 @@ def _timed_out(stage: TimeoutStage, channel: Channel, now: float) -> None:
     handler = channel.dispatch.timeout
     if handler is not None:
         event = TimeoutEvent(channel, stage, channel.phase_name())
-        named = channel.tell_beside(handler, event)
+        named = telling.tell_beside(channel, handler, event)
         one_more = event._one_more
     if channel.cancelled or channel.loop.stopping:
         return
@@ -43,7 +42,7 @@ def _timed_out(stage: TimeoutStage, channel: Channel, now: float) -> None:
     elif stage is TimeoutStage.CONNECTION:
         if named is not None:
             channel.operation = named
-        life.restart(channel)
+        start.restart(channel)
     else:
         if stage is TimeoutStage.REQUEST:
             channel.request_start = channel.loop.turn_time
@@ -59,7 +58,7 @@ def _io_late(channel: Channel, now: float) -> None:
     if channel.conversation is None:
         return _timed_out(TimeoutStage.IO, channel, now)
     phase, limit = channel.phase_name(), channel.metadata.io_timeout
-    error = late(channel, TimeoutStage.IO, f"no byte moved for {limit:g} s", phase)
+    error = scopes.late(channel, TimeoutStage.IO, f"no byte moved for {limit:g} s", phase)
     error._is_told_as_timeout = True
     raise error
 
@@ -71,19 +70,15 @@ def uncaught(channel: Channel, error: SocketTimeoutError) -> None:
     try:
         if handler is not None:
             assert error.phase  # `_io_late` has made it
-            channel.tell_beside(handler, TimeoutEvent(channel, TimeoutStage.IO, error.phase))
+            telling.tell_beside(channel, handler, TimeoutEvent(channel, TimeoutStage.IO, error.phase))
     finally:
         drop_frames(error)
 
 
-def _scope_passed(channel: Channel, now: float) -> None:
-    if channel.conversation is not None:
-        channel.conversation.expire(channel, now)
-
-
-_CONNECTION, _IDLE, _REQUEST = (
-    partial(_timed_out, stage) for stage in (TimeoutStage.CONNECTION, TimeoutStage.IDLE, TimeoutStage.REQUEST)
-)
+_ACTS: dict[TimeoutStage, Callable[[Channel, float], None]] = {
+    **{stage: partial(_timed_out, stage) for stage in TimeoutStage},
+    TimeoutStage.IO: _io_late,
+}
 
 
 def _stepper_due(channel: Channel, now: float) -> None:
@@ -99,30 +94,38 @@ def _retry(channel: Channel, now: float) -> None:
     channel.step_next_turn()
 
 
-def earliest(channel: Channel) -> tuple[float, Callable[[Channel, float], None]]:
-    """When the first thing can become late, infinity if nothing can, and what is to be done about it then."""
+def first_passing(channel: Channel) -> tuple[float, TimeoutStage, bool]:
+    """When the first time-out passes if nothing happens, infinity for none; which that is; and whether
+    the I/O clock runs."""
     settings, stepper, start = channel.metadata._settings, channel.stepper, channel.io_start
-    first = INFINITY
-    act: Callable[[Channel, float], None] = _REQUEST
+    first, stage, limit, other, timed = INFINITY, _REQUEST, None, _IO, False
     if settings.request_timeout is not None and channel.request_start is not None:
         first = channel.request_start.when + settings.request_timeout
-    limit, too_late = None, _io_late
     if channel.phase is _OPENING:
-        limit, too_late, start = settings.connection_timeout, _CONNECTION, channel.opened_at
-    elif progress.is_timed(channel):
+        limit, other, start = settings.connection_timeout, TimeoutStage.CONNECTION, channel.opened_at
+    elif timed := progress.is_timed(channel):
         limit = settings.io_timeout
+    elif stepper is not None and stepper._phase == "idle":
+        limit, other = settings.idle_timeout, TimeoutStage.IDLE
+    if limit is not None and start is not None and start.when + limit < first:
+        first, stage = start.when + limit, other
+    return first, stage, timed
+
+
+def earliest(channel: Channel) -> tuple[float, Callable[[Channel, float], None]]:
+    """When the first thing can become late, infinity if nothing can, and what is to be done about it then."""
+    stepper = channel.stepper
+    first, stage, timed = first_passing(channel)
+    act = _ACTS[stage]
+    if timed:
         if (when := progress.look_due(channel)) < first:
             first, act = when, _io_late  # if the look finds no progress
         for speed in channel.speeds:
             if (when := speed.due(channel)) < first:
                 first, act = when, speed.judge
-    elif stepper is not None and stepper._phase == "idle":
-        limit, too_late = settings.idle_timeout, _IDLE
-    if limit is not None and start is not None and start.when + limit < first:
-        first, act = start.when + limit, too_late
     if stepper is not None:
-        if channel.conversation is not None and (when := channel.conversation.due()) < first:
-            first, act = when, _scope_passed
+        if channel.conversation is not None and (when := scopes.due(channel.conversation)) < first:
+            first, act = when, scopes.expire
         due = stepper._due(channel)
         if due is not None and due < first:
             first, act = due, _stepper_due
@@ -149,13 +152,6 @@ def lift(loop: Loop, now: float, early: bool = False) -> bool:
         heap.disarm(first)
         heap.arm(first, when)
     return False
-
-
-def deadline(channel: Channel, now: float, early: bool) -> float:
-    """When the channel is late, as things stand. What is unacknowledged is looked at `early`, because mostly
-    everything is acknowledged, and then there is no need to later."""
-    progress.look(channel, now, early)
-    return earliest(channel)[0]
 
 
 def all_ready(loop: Loop, batch: list[tuple[Any, int]]) -> list[tuple[Any, int]]:

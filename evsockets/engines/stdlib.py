@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from .base import READ, WRITE, Engine
 from .multiplexers import IN, MULTIPLEXERS, OUT, Events, exists
 
 try:
-    from .._native import Epoll  # type: ignore[import-not-found, unused-ignore]
+    from ._epoll import Epoll  # type: ignore[import-not-found, unused-ignore]
 except ImportError:
     Epoll = None
 
@@ -45,10 +44,9 @@ class SelectorsEngine(Engine):
         return [variant for variant in MULTIPLEXERS if exists(variant)]
 
     def __init__(self, variant: str | None = None) -> None:
-        known = self.variants()
         if variant is None:
-            variant = known[0]
-        elif variant not in known:
+            variant = next(filter(exists, MULTIPLEXERS))  # the others need not be looked for
+        elif variant not in (known := self.variants()):
             raise ValueError(f"no variant {variant!r} on this system; there are {', '.join(known)}")
         self.binding = variant
         self._multiplexer = MULTIPLEXERS[variant]()
@@ -59,9 +57,11 @@ class SelectorsEngine(Engine):
         # Numbers the kernel refused to drop: closed before being forgotten, perhaps alive in a copy.
         self._suspects: set[int] = set()
         self._in_c: Any = None
-        if Epoll is not None and variant == "epoll" and type(self).poll is SelectorsEngine.poll:
+        own = (type(self).watch, type(self).poll) == (SelectorsEngine.watch, SelectorsEngine.poll)
+        if Epoll is not None and variant == "epoll" and own:
             # The same in C. The descriptor stays, also when the kernel's object is made anew.
-            self._in_c = Epoll(self.fileno(), self._watched, weakref.WeakMethod(self._rebuild))
+            self._in_c = Epoll(self, self.fileno(), self._watched, self._suspects)
+            self.watch = self._in_c.watch  # type: ignore[method-assign]
             self.poll = self._in_c.poll  # type: ignore[method-assign]
 
     def watch(self, fd: int, interest: int, token: Any) -> None:
@@ -161,8 +161,11 @@ class SelectorsEngine(Engine):
         """See `Engine.close`."""
         if self._wait is not _closed:
             self._wait = _closed
-            if self._in_c is not None and vars(self).get("poll") == self._in_c.poll:
-                del self.poll  # the method in Python says that it is closed
+            if self._in_c is not None:  # the methods in Python say that it is closed
+                self._in_c.close()
+                for name in ("watch", "poll"):
+                    if vars(self).get(name) == getattr(self._in_c, name):
+                        delattr(self, name)
             self._multiplexer.close()
             self._watched.clear()
             self._duplex.clear()

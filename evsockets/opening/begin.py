@@ -1,4 +1,4 @@
-"""How a life begins: over a connection left open, a descriptor taken over, or a new one."""
+"""What leads to a connection: one left open, a descriptor taken over, or what opens a new one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import _socket
 from typing import TYPE_CHECKING, Any
 
 from ..address import Address, address_url, public_address
-from ..core import life
+from ..core import start
 from ..core.failure import socket_error
 from ..core.operation import Stepper
 from ..errors import ConnectionFailedError
@@ -33,9 +33,9 @@ def begin(channel: Channel) -> None:
         connection = pool.left_open(channel)
     if connection is not None:
         connection.carry(channel)
-        life.opened(channel, reused=True)
+        start.opened(channel, reused=True)
     else:
-        life.open_by(channel, _opener(channel))
+        start.open_by(channel, _opener(channel))
 
 
 def _opener(channel: Channel) -> Stepper | None:

@@ -64,24 +64,14 @@ class Accept(Operation):
         self._resume_at = None
         return self.step(channel, READ)
 
-    @property
-    def may_pause(self) -> bool:
-        """Whether the limitation solver may have it pause: not while draining."""
-        return self._left is None
-
-    def pause(self, channel: Channel) -> None:
-        """The limitation solver refused a client: accept no more until it is let in."""
-        self._paused = True
-        self._set(channel)
-
-    def resume(self, channel: Channel) -> None:
-        """Accept again."""
-        self._paused = False
-        if self.may_pause:
+    def pause(self, channel: Channel, paused: bool = True) -> None:
+        """The limitation solver refused a client: accept no more until it is let in; a drain accepts all."""
+        self._paused = paused
+        if self._left is None:
             self._set(channel)
 
     def _set(self, channel: Channel) -> None:
-        self.interest = 0 if self._resume_at is not None or (self._paused and self.may_pause) else READ
+        self.interest = 0 if self._resume_at is not None or (self._paused and self._left is None) else READ
         interest.update(channel)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:

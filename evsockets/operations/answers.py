@@ -5,14 +5,14 @@ from __future__ import annotations
 import _socket
 import errno
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..core import life, speed
 from ..core.failure import handler_error, socket_error
 from ..core.operation import UNTOLD
 from ..errors import EngineError, NetworkSocketError, SendError
-from ..transports.datagram import Datagram
+from ..transports.served import Datagram
 from .write import as_bytes
 
 if TYPE_CHECKING:
@@ -43,23 +43,15 @@ class Answers:
         self._fresh: list[Datagram] = []
         self._kept: dict[Any, _Queue] = {}  # by sender
 
-    def __bool__(self) -> bool:
-        return bool(self._fresh or self._kept)
-
     @property
     def kept(self) -> bool:
         """Whether some were not taken."""
         return bool(self._kept)
 
-    def add(self, datagram: Datagram) -> None:
-        """Have it sent by the next `send`."""
-        self._fresh.append(datagram)
-
     def add_each(self, channel: Channel, data: Iterable[Any], to: Datagram) -> None:
         """Have each item of `data` sent, pulled as they are taken; `to` is what it answers."""
         self.send(channel)
-        source: Any = iter(data)
-        self._keep(channel, to._replace(data=source))
+        self._keep(channel, to.answered(iter(data)))
 
     def send(self, channel: Channel) -> None:
         """Send what was added; keep what is not taken."""
@@ -84,7 +76,7 @@ class Answers:
                 if not queue:
                     break
                 if not isinstance(queue[0].data, bytes):
-                    alone(channel, _pull, queue)
+                    _pull(channel, queue)
                 elif self._transmit(channel, (queue[0],)):
                     queue.popleft()
                     queue.since = loop.now
@@ -139,7 +131,8 @@ class Answers:
             life.tell_exception(channel, socket_error(SendError, channel, error, "writing"))
             return 1
         if sent:
-            channel.bytes_sent += sum([len(one[0]) for one in datagrams[:sent]])
+            for one in datagrams[:sent]:
+                channel.bytes_sent += len(one.data)
             channel.io_start = channel.loop.turn_time
             if channel.speeds:
                 speed.sample(channel)
@@ -150,18 +143,15 @@ class Answers:
         life.tell_exception(channel, socket_error(SendError, channel, text, errno=errno.EAGAIN))
 
 
-def alone(channel: Channel, call: Callable[..., None], *args: Any) -> None:
-    """Call: what is raised about one datagram is told, if it does not end the run, and the server goes on."""
-    try:
-        call(*args)
-    except NetworkSocketError as error:
+def is_told(channel: Channel, error: Exception) -> bool:
+    """Whether what was raised about one datagram has been told; if not, it ends the run."""
+    if isinstance(error, NetworkSocketError):
         life.tell_exception(channel, error)
-    except Exception as bug:
-        if not channel.loop.configuration.isolate_handler_errors or type(bug) is EngineError:
-            raise
-        life.tell_exception(channel, handler_error(channel, bug))
-    finally:
-        channel.next = UNTOLD
+        return True
+    if not channel.loop.configuration.isolate_handler_errors or type(error) is EngineError:
+        return False
+    life.tell_exception(channel, handler_error(channel, error))
+    return True
 
 
 def is_unix(channel: Channel) -> bool:
@@ -169,15 +159,18 @@ def is_unix(channel: Channel) -> bool:
     return bool(channel.transport.sock.family == _socket.AF_UNIX)
 
 
-def _pull(queue: _Queue) -> None:
-    """Put the next item of the iterator at the head before it; nothing comes: it goes."""
+def _pull(channel: Channel, queue: _Queue) -> None:
+    """Put the next item of the iterator at the head before it; nothing comes, or an error: it goes."""
     source = queue[0]
     try:
         item = as_bytes(next(source.data))
     except StopIteration:
         queue.popleft()
-    except BaseException:
+    except BaseException as error:
         queue.popleft()
-        raise
+        if not isinstance(error, Exception) or not is_told(channel, error):
+            raise
     else:
-        queue.appendleft(source._replace(data=item))
+        queue.appendleft(source.answered(item))
+    finally:
+        channel.next = UNTOLD

@@ -9,22 +9,25 @@ from .._generic import Generic
 from ..address import Address, SockAddr, public_address
 from ..core import life, speed
 from ..core.failure import socket_error
-from ..core.operation import Operation
+from ..core.operation import UNTOLD, Operation
 from ..core.timeouts import arm
 from ..engines.base import READ, WRITE
 from ..errors import ReceiveError, UnsupportedOperationError
+from ..event_types import EventType
 from ..events import ReadEvent, WriteEvent
 from ..frames.base import Frame, FramePicker, FrameT_co
 from ..frames.raw import RAW
-from ..transports.datagram import Datagram
+from ..transports.served import Datagram
 from .accept import Accept
-from .answers import Answers, alone, is_unix
+from .answers import Answers, is_told, is_unix
 from .read import frame_of_datagram
 from .write import WriteOperation
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
 
+# Under names of this module's own they cost compiled code no look-up.
+_READ, _WRITE, _UNTOLD = EventType.READ, EventType.WRITE, UNTOLD
 # Datagrams, and further answers to the same one, that a turn serves.
 _PER_TURN = 64
 # Seconds until what a sender's full queue did not take is sent again: nothing tells that it has room.
@@ -95,30 +98,38 @@ class ServeDatagrams(Accept):
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         answers = self._answers
-        if answers.kept and not self._send_kept(channel):
+        ch = channel
+        if answers._kept and not self._send_kept(ch):
             return self
-        more = bool(self._received) or self._receive(channel)
+        more = bool(self._received) or self._receive(ch)
         received = self._received
+        loop = ch.loop
         try:
             for _ in range(_PER_TURN):
-                if not received or channel.cancelled or channel.loop.stopping:
+                if not received or ch.cancelled or loop.stopping:
                     break
                 one = received.pop()
-                if isinstance(one, OSError):  # ICMP refused of an earlier answer, most likely
-                    life.tell_exception(channel, socket_error(ReceiveError, channel, one, "reading"))
-                else:
-                    alone(channel, self._serve, channel, one)
-                    if channel.inbox._chunk:  # of a broken one, which has been told
-                        channel.inbox._clear()
+                if type(one) is not Datagram:  # ICMP refused of an earlier answer, most likely
+                    life.tell_exception(ch, socket_error(ReceiveError, ch, one, "reading"))
+                    continue
+                try:
+                    self._serve(ch, one)
+                except Exception as error:
+                    if not is_told(ch, error):
+                        raise
+                finally:
+                    ch.next = _UNTOLD
+                if ch.inbox._chunk:  # of a broken one, which has been told
+                    ch.inbox._clear()
         finally:
             # What was answered before a handler ended the server or the run leaves, too.
-            if answers and not channel.loop.is_inherited:
-                answers.send(channel)
-        if answers.kept:
-            self._send_kept(channel)
+            if answers._fresh and not loop.is_inherited:
+                answers.send(ch)
+        if answers._kept:
+            self._send_kept(ch)
         if received or (more and self._left is not None):
-            channel.step_next_turn()  # no readiness tells of it
-        elif self._left is not None and not answers.kept:
+            ch.step_next_turn()  # no readiness tells of it
+        elif self._left is not None and not answers._kept:
             return None  # draining: nothing comes any more
         return self
 
@@ -131,7 +142,9 @@ class ServeDatagrams(Accept):
         if self._left is not None:
             self._left -= len(received)
         channel.io_start = channel.loop.turn_time
-        channel.bytes_received += sum([len(one[0]) for one in received if type(one) is Datagram])
+        for one in received:
+            if type(one) is Datagram:
+                channel.bytes_received += len(one.data)
         if channel.speeds:
             speed.sample(channel)
         received.reverse()
@@ -140,16 +153,22 @@ class ServeDatagrams(Accept):
 
     def _serve(self, channel: Channel, datagram: Datagram) -> None:
         """READ, and what its handler answers."""
-        write: Any = datagram.data
-        if not isinstance(write, WriteOperation):
-            write = self._read(channel, datagram.data, datagram.remote)
-            if not isinstance(write, WriteOperation) or channel.cancelled or channel.loop.stopping:
+        named: Any = datagram.data
+        if not isinstance(named, WriteOperation):
+            named = self._read(channel, datagram.data, datagram.remote)
+            if not isinstance(named, WriteOperation) or channel.cancelled or channel.loop.stopping:
                 return
-        following: Any = write.then
+        write: Any = named
+        following = write._then
         handler = channel.dispatch.write
         if handler is not None:
             channel.mark_active()
-            handler(WriteEvent(channel, write))
+            channel.next = following
+            event = WriteEvent.__new__(WriteEvent)
+            event.type = _WRITE
+            event._channel = channel
+            event.operation = write
+            handler(event)
             if channel.cancelled or channel.loop.stopping:
                 return
             following = channel.next
@@ -157,8 +176,7 @@ class ServeDatagrams(Accept):
             why = "datagrams have no out-of-band data,"
             raise socket_error(UnsupportedOperationError, channel, why, "writing")
         if isinstance(following, WriteOperation):
-            further: Any = following
-            self._received.append(datagram._replace(data=further))
+            self._received.append(datagram.answered(following))
         data = write._data
         if type(data) is not bytes and data is not None:
             try:
@@ -167,7 +185,11 @@ class ServeDatagrams(Accept):
                 self._answers.add_each(channel, data, datagram)
                 return
         if data is not None:
-            self._answers.add(Datagram(data, datagram.remote, datagram.asked))
+            answer = Datagram.__new__(Datagram)
+            answer.data = data
+            answer.remote = datagram.remote
+            answer.asked = datagram.asked
+            self._answers._fresh.append(answer)
 
     def _read(self, channel: Channel, data: bytes, remote: SockAddr) -> Any:
         """Tell READ; what its handlers name."""
@@ -181,7 +203,13 @@ class ServeDatagrams(Accept):
         if handler is None:
             return None
         channel.mark_active()
-        handler(ReadEvent(channel, frame, self._operation))
+        event = ReadEvent.__new__(ReadEvent)
+        event.type = _READ
+        event._channel = channel
+        event.frame = frame
+        event.operation = self._operation
+        channel.next = None
+        handler(event)
         return channel.next
 
     def _send_kept(self, channel: Channel) -> bool:

@@ -186,7 +186,7 @@ class ReadOperation(Operation, Generic[FrameT_co]):
             return _DONE
         channel.bytes_sent += sent
         if sent != len(data) or (plain is None and channel.transport.unflushed):
-            outbox.keep(channel, data[sent:])
+            outbox.of(channel).rest = data[sent:]
             return _DONE
         channel.next = _UNTOLD
         channel.operation = channel.stepper = then

@@ -136,7 +136,7 @@ class EngineEndToEnd:
                         executor.execute_request()
                         assert ("READ", b"x\n", "MarkerFramePicker") in stage.trace.lives["client"]
                         continue
-                    with alarm(signal.default_int_handler, 0.1), pytest.raises(KeyboardInterrupt):
+                    with pytest.raises(KeyboardInterrupt), alarm(signal.default_int_handler, 0.1):
                         executor.execute_request()
                     assert [entry[0] for entry in stage.trace.lives["client"]][-2:] == [
                         "DISCONNECTED",

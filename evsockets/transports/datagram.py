@@ -4,59 +4,31 @@ from __future__ import annotations
 
 import _socket
 import errno
-import functools
 import os
-import struct
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 from ..address import SockAddr
 from ..errors import UnsupportedOperationError
 from .base import Transport
 from .listener import Listener
+from .served import IP_PKTINFO, Asked, Datagram, asked_of
 from .stream import NO_SIGNAL, Data, StreamTransport
 
-_IP_PKTINFO = 8  # from <linux/in.h>; Python has it since 3.12
+try:
+    from ._batches import Batches  # type: ignore[import-not-found, unused-ignore]
+except ImportError:
+    Batches = None
+
 _PACKET_INFO = frozenset(
-    {(_socket.IPPROTO_IP, _IP_PKTINFO), (_socket.IPPROTO_IPV6, getattr(_socket, "IPV6_PKTINFO", -1))}
+    {(_socket.IPPROTO_IP, IP_PKTINFO), (_socket.IPPROTO_IPV6, getattr(_socket, "IPV6_PKTINFO", -1))}
 )
 _CONTROL_SIZE = 256  # room for what else a descriptor's former owner asked for
+_INTERNET = (_socket.AF_INET, _socket.AF_INET6)
 _WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
-
-_new_datagram = tuple.__new__
 # No UDP datagram is larger; larger unix datagrams are reported as truncated.
 DATAGRAM_SIZE = 65536
-
-
-class Asked(NamedTuple):
-    """One of a wildcard server's addresses: as text, with its scope, and as sendmsg takes it for a source."""
-
-    host: str
-    scope: int
-    control: list[tuple[int, int, bytes]]
-
-    def sockaddr(self, port: int) -> SockAddr:
-        """As `socket` gives it."""
-        return (self.host, port, 0, self.scope) if ":" in self.host else (self.host, port)
-
-
-@functools.lru_cache(maxsize=256)  # a machine has few
-def _asked(level: int, kind: int, info: bytes, mapped: bool) -> Asked | None:
-    """What struct in_pktinfo or in6_pktinfo says; see ip(7), ipv6(7). `mapped` is how an IPv6 socket writes
-    an IPv4 address."""
-    if level == _socket.IPPROTO_IP:
-        # The address to answer from, which is another one if a group was asked, then the one asked; the first
-        # is missing from what came before the option was set.
-        own = info[4:8] if any(info[4:8]) else info[8:12]
-        host = ("::ffff:" if mapped else "") + _socket.inet_ntop(_socket.AF_INET, own)
-        # Without the interface: the way back is for the routing to find.
-        return Asked(host, 0, [(level, kind, bytes(4) + own + bytes(4))])
-    if info[0] == 0xFF:  # a group
-        return None
-    index = struct.unpack("I", info[16:20])[0] if info[0] == 0xFE and info[1] & 0xC0 == 0x80 else 0
-    host = _socket.inet_ntop(_socket.AF_INET6, info[:16])
-    return Asked(host, index, [(level, kind, info[:16] + struct.pack("I", index))])
 
 
 def _truncated() -> OSError:
@@ -105,25 +77,26 @@ class DatagramTransport(StreamTransport):
         raise UnsupportedOperationError("datagrams have no end of stream to send")
 
 
-class Datagram(NamedTuple):
-    """One that a server received, or answers with: `remote` is the other side's raw address, `asked` which of
-    the server's addresses it was sent to, or is sent from."""
-
-    data: bytes
-    remote: SockAddr
-    asked: Asked | None = None
-
-
 class ServerDatagram(Listener):
     """Receive datagrams with their senders, and answer them, through one bound, non-blocking socket.
 
     `asked` is what the datagram received last was sent to, None where there is but one address.
     """
 
-    __slots__ = ()
+    __slots__ = ("_batches",)
 
     datagram = True
     asked: Asked | None = None
+
+    def __init__(self, sock: _socket.socket) -> None:
+        super().__init__(sock)
+        self._batches = self._in_c()
+
+    def _in_c(self, informed: bool = False, mapped: bool = False) -> Any:
+        """What does with one system call what `receive_many` and `send_many` do, if it was built."""
+        if Batches is None or self.sock.family not in _INTERNET or not isinstance(self.sock, _socket.socket):
+            return None
+        return Batches(self.sock, informed, mapped)
 
     def receive(self) -> tuple[bytes, SockAddr] | None:
         """Return the next `(datagram, sender's raw address)`, None if there is none now.
@@ -144,6 +117,9 @@ class ServerDatagram(Listener):
     def receive_many(self, most: int) -> list[Datagram | OSError]:
         """Return up to `most` of what lies there, in order: datagrams, and what `receive` raises."""
         received: list[Datagram | OSError] = []
+        if self._batches is not None:
+            received = self._batches.receive(most)
+            return received
         receive = self._receive_one
         for _ in range(most):
             try:
@@ -153,16 +129,21 @@ class ServerDatagram(Listener):
             except OSError as error:
                 received.append(error.with_traceback(None))
             else:
-                received.append(_new_datagram(Datagram, (data, remote, self.asked)))
+                received.append(Datagram(data, remote, self.asked))
         return received
 
     def send_many(self, datagrams: Sequence[Datagram]) -> int:
         """Send them in order; return how many the system has taken. Raises OSError if the first one cannot be
         sent."""
+        if self._batches is not None:
+            taken: int = self._batches.send(datagrams)
+            if taken >= 0:
+                return taken
+            datagrams = datagrams[:1]
         sent = 0
-        for data, remote, asked in datagrams:
+        for one in datagrams:
             try:
-                if self.send_to(data, remote, asked) < 0:
+                if self.send_to(one.data, one.remote, one.asked) < 0:
                     break
             except OSError:
                 if not sent:
@@ -194,10 +175,11 @@ class WildcardDatagram(ServerDatagram):
     def __init__(self, sock: _socket.socket) -> None:
         super().__init__(sock)
         self._mapped = sock.family == _socket.AF_INET6
-        sock.setsockopt(_socket.IPPROTO_IP, _IP_PKTINFO, 1)  # of IPv4 through an IPv6 socket, too
+        sock.setsockopt(_socket.IPPROTO_IP, IP_PKTINFO, 1)  # of IPv4 through an IPv6 socket, too
         if self._mapped:
             sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_RECVPKTINFO, 1)
         self.asked = None
+        self._batches = self._in_c(True, self._mapped)
 
     def _receive_one(self) -> tuple[bytes, SockAddr]:
         """See `ServerDatagram._receive_one`; `asked` is set."""
@@ -205,7 +187,7 @@ class WildcardDatagram(ServerDatagram):
         self.asked = None
         for level, kind, info in control:  # of IPv4 through an IPv6 socket both come, IPv4's last
             if (level, kind) in _PACKET_INFO:
-                self.asked = _asked(level, kind, info, self._mapped)
+                self.asked = asked_of(level, kind, info, self._mapped)
         return data, sender
 
     def send_to(self, data: Data, sockaddr: SockAddr, asked: Asked | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Sockets from nothing: clients' and servers' own, accepted ones, and unix servers' files."""
+"""Opens the sockets of clients and servers, listens, and accepts a server's clients."""
 
 from __future__ import annotations
 

@@ -1,86 +1,24 @@
-"""TLS over a connected stream socket, driven through memory buffers.
-
-The TLS engine never touches the socket: what it wants to send is read from one buffer and given to the
-kernel, what the kernel has received is written to another. So received bytes can be fed to the handshake
-from elsewhere (STARTTLS), a partial send needs no repeated buffer, and waiting has two reasons only: the
-kernel has nothing for us (wait to read), or it takes no more of what TLS produced (wait to write). Either
-can happen in any call: a read may have to answer a key update, a write may have to wait for the peer's part
-of a handshake.
-"""
+"""How TLS over a connected stream socket begins and ends: the handshake, close_notify and the close."""
 
 from __future__ import annotations
 
-import _socket
 import ssl
 
 from ..engines.base import READ, WRITE
-from .stream import NO_SIGNAL, RECEIVE_SIZE, Data, StreamTransport, send_queue
+from .stream import RECEIVE_SIZE, send_queue
 from .tls_info import TlsInfo, agreed
+from .tls_records import TlsRecords
 
-_RECORD_SIZE = 16384
-# One call of send() encrypts no more than this, in slices, so that a large write does not hold up a turn.
-_SEND_LIMIT = 262144
-_SEND_SLICE = 65536
 # A handshake has a few flights; a peer that sends more without end waits for the next turn.
 _HANDSHAKE_READS = 16
-_EMPTY_READS = 4
-# No more of TLS's own answers than this wait for a peer that reads none. Well above what one send() leaves
-# unflushed: where both sides write a lot, reading has to go on.
-_ANSWERS = 262144
 # What is received, and dropped, before an orderly close.
 _CLOSING_READS = 16
 
 
-class TlsTransport(StreamTransport):
-    """Move bytes through TLS: `handshake` until it returns True, then as a StreamTransport.
+class TlsTransport(TlsRecords):
+    """Move bytes through TLS: `handshake` until it returns True, then as a StreamTransport."""
 
-    `received` are bytes from the network that were read before TLS began. With `require_close_notify` a
-    connection that ends without TLS's own end makes `recv` raise ssl.SSLEOFError, else it is an end.
-
-    `wants` is READ or WRITE where a call has to wait for another direction than its own, else 0. While
-    `unflushed`, wait for writability too and call `flush`; while `pending`, `recv` has more without waiting.
-
-    Raises ValueError for a context that verifies the host name and no `server_hostname`.
-    """
-
-    __slots__ = (
-        "_backlog", "_ended", "_established", "_failure", "_incoming", "_lost", "_outgoing", "_require_end",
-        "_reset", "_shut", "_stash", "_tls", "most", "pending", "unflushed", "wants",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        sock: _socket.socket,
-        context: ssl.SSLContext,
-        *,
-        server_side: bool,
-        server_hostname: str | None = None,
-        require_close_notify: bool = True,
-        received: bytes = b"",
-    ) -> None:
-        super().__init__(sock)
-        if not server_side and context.check_hostname and not server_hostname:
-            raise ValueError("verifying the host name needs one: set server_hostname, or verify=False")
-        self.wants = 0
-        self.pending = False
-        self.unflushed = 0
-        self.most = RECEIVE_SIZE
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
-        )
-        self._backlog: Data = b""
-        self._stash = b""
-        self._require_end = require_close_notify
-        self._established = False
-        self._ended = False
-        self._shut = False
-        self._failure: ssl.SSLError | None = None
-        self._reset: ConnectionResetError | None = None  # met while sending; the kernel tells of it once
-        self._lost: OSError | None = None  # met by send() when some bytes had left; for the next one
-        if received:
-            self._incoming.write(received)
+    __slots__ = ()
 
     def handshake(self) -> bool:
         """Go on with the handshake; True when it is done. A client's last part may still be `unflushed`: it
@@ -139,195 +77,6 @@ class TlsTransport(StreamTransport):
     def info(self) -> TlsInfo:
         """Return what the finished handshake agreed on."""
         return agreed(self._tls)
-
-    def recv(self) -> bytes | None:
-        """Return up to `most` bytes (64 KiB) of plaintext, b"" at the end of the stream, None for none now.
-
-        Reads from the kernel until there is plaintext, a few times at most. Raises ssl.SSLEOFError for a
-        truncated stream, ssl.SSLError for bytes that are no TLS, and OSError.
-        """
-        data = b""
-        if not (self.pending or self._ended or self._stash or self.unflushed):
-            # The way of most messages: one record, all of it here, and nothing to be sent for it.
-            try:
-                received = self.sock.recv(RECEIVE_SIZE)
-            except BlockingIOError:
-                return None
-            if received:
-                self._incoming.write(received)
-            else:
-                self._hung_up()
-            data = self._decrypt()
-            if data and not self._outgoing.pending:
-                return data
-        elif self._stash:
-            data, self._stash = self._stash, b""
-            self._note_pending()
-        elif self.pending and not self._ended:
-            data = self._decrypt()
-        if not data and not self._ended:
-            # Records without data (session tickets) may lie before data or the end.
-            for _ in range(_EMPTY_READS):
-                if self._is_choked() or not self._fill():
-                    break
-                data = self._decrypt()
-                if data or self._ended:
-                    break
-        if self.unflushed or self._outgoing.pending:
-            self.flush_quietly()
-        if data:
-            return data
-        if self._ended:
-            self.pending = False
-            return b""
-        return None
-
-    def _is_choked(self) -> bool:
-        """Whether the peer asks without reading the answers (to its key updates, RFC 8446, 4.6.3): nothing
-        more is read then until it takes some of them, and `wants` is WRITE."""
-        if len(self._backlog) + self._outgoing.pending > _ANSWERS:
-            self.flush_quietly()
-        choked = self.unflushed > _ANSWERS
-        self.wants = WRITE if choked else 0
-        return choked
-
-    def _decrypt(self) -> bytes:
-        """Return the plaintext at hand, at most `most` bytes; sets `pending`, and `_ended` at the end."""
-        if self._failure is not None:
-            raise self._failure
-        incoming, read = self._incoming, self._tls.read
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            while size < self.most:
-                chunk = read(min(_RECORD_SIZE, self.most - size))
-                if not chunk:
-                    self._ended = True
-                    break
-                if not (incoming.pending or self._tls.pending()):
-                    if not chunks:  # one record and no more: most messages
-                        self.pending = False
-                        return chunk
-                    chunks.append(chunk)
-                    break
-                chunks.append(chunk)
-                size += len(chunk)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self._ended = True
-        except ssl.SSLEOFError as error:
-            if self._require_end:
-                self._fail(error, chunks)
-            else:
-                self._ended = True
-        except ssl.SSLError as error:
-            self._fail(error, chunks)
-        self._note_pending()
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _fail(self, error: ssl.SSLError, chunks: list[bytes]) -> None:
-        """Keep `error`, for what came before it is delivered first; without that, raise it."""
-        self._failure = error
-        if not chunks:
-            self.pending = False
-            self.flush_quietly()
-            raise error
-
-    def _note_pending(self) -> None:
-        # The end and a failure are news, too, and the kernel may announce nothing for them.
-        self.pending = bool(
-            self._ended or self._failure or self._stash or self._incoming.pending or self._tls.pending()
-        )
-
-    def _fill(self) -> bool:
-        """Take from the kernel what is there; return whether it was anything (the end included)."""
-        try:
-            data = self.sock.recv(RECEIVE_SIZE)
-        except BlockingIOError:
-            return False
-        if data:
-            self._incoming.write(data)
-        else:
-            self._hung_up()
-        return True
-
-    def _hung_up(self) -> None:
-        if self._reset is not None:
-            raise self._reset
-        self._incoming.write_eof()
-
-    def send(self, data: Data) -> int:
-        """Encrypt and send; return how many bytes of `data` were taken, 0 if none can be now.
-
-        Bytes taken may be left for `flush`: see `unflushed`. Raises ssl.SSLError and OSError.
-        """
-        self.wants = 0
-        if self._lost is not None:
-            raise self._lost
-        if self._backlog and not self.flush():
-            self._is_choked()
-            return 0
-        view: Data = data
-        if type(data) is not bytes or len(data) > _SEND_SLICE:
-            view = memoryview(data).cast("B")
-        total = min(len(view), _SEND_LIMIT)
-        sent = whole = 0
-        while sent < total and not self._backlog:
-            try:
-                sent += self._tls.write(
-                    view if total <= _SEND_SLICE and not sent else view[sent:][:_SEND_SLICE]
-                )
-            except ssl.SSLWantReadError:
-                # A handshake within the connection: its bytes come in by the way of recv(), too.
-                self.flush()
-                if self._fill():
-                    self._note_pending()
-                    continue
-                if not whole:
-                    self.wants = READ
-                break
-            try:
-                self.flush()
-            except OSError as error:
-                if not whole:
-                    raise
-                self._lost = error
-                break
-            whole = sent
-        return whole
-
-    def flush(self) -> bool:
-        """Pass on what TLS has produced; return whether nothing is left. Raises OSError."""
-        backlog = self._backlog or self._outgoing.read()
-        self._backlog = b""
-        waited = self.unflushed
-        self.unflushed = 0  # also if sending fails: nothing of it can ever be sent then
-        while backlog:
-            try:
-                count = self.sock.send(backlog, NO_SIGNAL)
-            except BlockingIOError:
-                self._backlog = backlog
-                self.unflushed = len(backlog) + self._outgoing.pending
-                return False
-            if count < len(backlog):
-                backlog = memoryview(backlog)[count:]
-            else:
-                backlog = self._outgoing.read() if self._outgoing.pending else b""
-        if waited:
-            self.wants = 0
-        return True
-
-    def flush_quietly(self) -> bool:
-        """Flush where a failure must not hide received bytes or an earlier error: if the peer has reset the
-        connection, `recv` raises that after what came before. Return whether nothing is left."""
-        try:
-            return self.flush()
-        except ConnectionResetError as error:
-            self._reset = error
-        except OSError:
-            pass
-        return True
 
     def shutdown_write(self) -> bool:
         """Send a close_notify; the TCP connection stays as it is. Return False if that cannot be done now."""

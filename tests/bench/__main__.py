@@ -116,7 +116,7 @@ def measure(lab: Lab, kind: Kind, rounds: int, only: list[str]) -> dict[str, lis
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)} (default: all)")
+    parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)} (default: all but soak)")
     parser.add_argument("--quick", action="store_true", help="an eighth of the work and one round")
     parser.add_argument("--rounds", type=int, help="rounds (default: 5, or 1 with --quick)")
     parser.add_argument("--peers", nargs="+", default=[], help="only those named in part, and the base")
@@ -131,7 +131,7 @@ def main() -> None:
     record: dict[str, dict[str, list[float]]] = {}
     with Lab.open(quick=options.quick, patient=options.patient) as lab:
         print(f"{lab.build()}\n", flush=True)
-        for section in options.section or SECTIONS:
+        for section in options.section or [name for name in SECTIONS if name != "soak"]:
             for kind in SECTIONS[section]:
                 print(f"### {kind.title}\n", flush=True)
                 samples = measure(lab, kind, options.rounds or (1 if options.quick else 5), options.peers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from .lab import SYSTEM_CALLS, BenchError, Counter, Lab
+from .lab import INSTRUCTIONS, SYSTEM_CALLS, BenchError, Counter, Lab
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,20 @@ class ClientMemory(Client):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Soak(Kind):
+    """Connections that come and go, ten lines on each: memory at the end, to that after a tenth of them."""
+
+    unit: str = "x memory"
+    count: int
+    limit: float = 3600.0
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        command = lab.python(peer.client, "soak", *peer.options(), "--count", str(lab.scale(self.count)))
+        result = lab.run(command, limit=self.limit)
+        return Sample(result["after"] / result["before"])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Turn(Client):
     """A pair of busy sockets beside `idle` idle ones: microseconds a turn. Peers are names of crowds."""
 
@@ -218,3 +232,30 @@ class ServeCounts(Serve):
                 done.append(self.load(lab, server.port, self.connections, 0, messages)["count"])
             totals.append(self.counter.read(summary))
         return Sample((totals[1] - totals[0]) / (done[1] - done[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polls(Kind):
+    """An engine alone with 100 descriptors watched: instructions of one poll, or of each further event in it.
+    Those of a poll are the difference of a long and a short run."""
+
+    further: bool
+    unit: str = "instructions"
+    base: str = "select.epoll"
+    polls: int = 200
+    ready: int = 51
+
+    def cost(self, lab: Lab, peer: Peer, ready: int) -> float:
+        """Of a poll that finds so many ready."""
+        totals, summary = [], lab.folder / "counted"
+        for polls in (self.polls, self.polls * 5):
+            options = ["--count", str(polls), "--concurrency", str(ready)]
+            lab.run(INSTRUCTIONS.before(lab.python(peer.client, "polls", *peer.options(), *options), summary))
+            totals.append(INSTRUCTIONS.read(summary))
+        return (totals[1] - totals[0]) / (self.polls * 4)
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        one = self.cost(lab, peer, 1)
+        if not self.further:
+            return Sample(one)
+        return Sample((self.cost(lab, peer, self.ready) - one) / (self.ready - 1))

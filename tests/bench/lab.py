@@ -171,15 +171,16 @@ class Lab:
             **options,
         )
 
-    def run(self, command: list[str], *, load: bool = False) -> dict[str, float]:
-        """Run a program to its end; the JSON object it printed. `load`: on the load's processor."""
+    def run(self, command: list[str], *, load: bool = False, limit: float = LIMIT) -> dict[str, float]:
+        """Run a program to its end, within `limit` seconds; the JSON object it printed. `load`: on the load's
+        processor."""
         process = self._start(command, self.load_cpu if load else self.test_cpu, stdin=subprocess.DEVNULL)
         try:
-            output, errors = process.communicate(timeout=LIMIT)
+            output, errors = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            raise BenchError(f"{command} did not end within {LIMIT:.0f} s") from None
+            raise BenchError(f"{command} did not end within {limit:.0f} s") from None
         if process.returncode or not output.strip():
             raise BenchError(f"{command} ended with {process.returncode}: {errors.strip()[-2000:]}")
         result: dict[str, float] = json.loads(output)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import files
-from .counts import Polls
 from .kinds import (
     Client,
     ClientBulk,
@@ -13,9 +12,11 @@ from .kinds import (
     ClientMemory,
     Kind,
     Peer,
+    Polls,
     Serve,
     ServeCounts,
     ServeMemory,
+    Soak,
     Turn,
 )
 from .lab import INSTRUCTIONS
@@ -42,6 +43,10 @@ def ours(engine: str, label: str = "", *, events: bool = False) -> Peer:
 
 OURS = ours("selectors")
 EVENTS = ours("selectors", "all events", events=True)
+DIRECT = [
+    replace(ours("selectors", label, events=events), flavour="selectors+direct")
+    for label, events in (("DatagramOperation, all events", True), ("DatagramOperation", False))
+]
 ENGINES = [ours(engine, engine) for engine in ("selectors", "libev", "gevent")]
 COUNTED = [ENGINES[0], ENGINES[1], ours("libevent", "libevent"), ENGINES[2]]
 POLLED = [
@@ -57,8 +62,20 @@ POLLED = [
 ]
 FACILITIES = list(zip((RAW, EV, HUB), ENGINES, strict=True))  # each engine beside a raw loop on what it uses
 MAIN = [RAW, EVENTS, OURS]
+WATCHED = [
+    EVENTS,
+    OURS,
+    *(
+        Peer(f"evsockets ({name})", "our_client", "our_server", f"selectors+{name}", needs)
+        for name, needs in (("timeline", ""), ("prometheus", "prometheus_client"))
+    ),
+]
 LOOPS = [UV_PROTOCOL, UV_STREAMS, AIO_PROTOCOL, AIO_STREAMS, GEVENT]
-TALK = Peer("evsockets, conversations", "talk_client", flavour="selectors", needs="engine:selectors")
+TALK = Peer("evsockets, conversations", "talk_client", "talk_server", "selectors", "engine:selectors")
+POST = Peer("evsockets, by post", "", "talk_server", "selectors-post", "engine:selectors")
+ANYIO = Peer("anyio", "anyio_client", "anyio_server", "asyncio", "anyio")
+INLINE = Peer("Twisted, inlineCallbacks", "twisted_inline", "twisted_inline", needs="twisted")
+SEQUENTIAL = [OURS, TALK, UV_STREAMS, AIO_STREAMS, ANYIO, GEVENT, INLINE]
 CLIENTS = [*MAIN, TALK, C, *LOOPS]
 SERVERS = [*MAIN, C, *LOOPS, TWISTED]
 CROWDS = [
@@ -110,6 +127,7 @@ def beside_idle(title: str, peers: list[Peer]) -> Turn:
 def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: bool = False) -> Serve:
     """A server job under load."""
     peers = [DRAIN if peer is UV_STREAMS else peer for peer in SERVERS if peer not in (AIO_STREAMS, TWISTED)]
+    peers += DIRECT
     if work != "udp":
         peers = [peer for peer in SERVERS if not (peer is C and work == "lines")]
     return Serve(title=title, work=work, connections=connections, depth=depth, tls=tls, peers=peers)
@@ -155,7 +173,47 @@ INSTRUCTIONS_EACH: list[Kind] = [
     ),
 ]
 
+# The sequential style beside handlers.
+CONVERSATIONS: list[Kind] = [
+    *(
+        kind
+        for depth in (1, 16)
+        for kind in (
+            Serve(
+                title=f"Line echo server, 50 connections, {depth} outstanding on each",
+                work="lines",
+                depth=depth,
+                peers=[*SEQUENTIAL, POST],
+                base=OURS.name,
+            ),
+            ServeCounts(
+                title=f"Instructions of the same, {depth} outstanding, per line",
+                work="lines",
+                depth=depth,
+                peers=[*SEQUENTIAL, POST],
+                base=OURS.name,
+                counter=INSTRUCTIONS,
+            ),
+            lines("Lines as a client", SEQUENTIAL, 100_000 * min(depth, 4), depth, OURS.name),
+            ClientCounts(
+                title=f"Instructions of the same, {depth} outstanding, per line",
+                work="lines",
+                count=2_000 * min(depth, 4),
+                depth=depth,
+                peers=SEQUENTIAL,
+                base=OURS.name,
+                counter=INSTRUCTIONS,
+            ),
+        )
+    ),
+    fanout("By fan_out", [peer for peer in SEQUENTIAL if peer is not INLINE], 5000, 100, base=OURS.name),
+    ClientMemory(
+        title="A waiting conversation, of 5,000", work="hold", count=5000, peers=SEQUENTIAL, base=OURS.name
+    ),
+]
+
 SECTIONS: dict[str, list[Kind]] = {
+    "conversations": CONVERSATIONS,
     "fanout": [fanout("Client fan-out", CLIENTS, 5000, 100)],
     "tls-fanout": [fanout("TLS fan-out, verified", [*MAIN, TALK, *LOOPS], 300, 50, tls=True)],
     "lines": [lines("Lines as a client", CLIENTS, 100_000)],
@@ -199,6 +257,14 @@ SECTIONS: dict[str, list[Kind]] = {
     "server-calls": [
         ServeCounts(title="System calls of a TCP echo server, per message", work="echo", peers=SERVERS)
     ],
+    "soak": [
+        Soak(
+            title="1,000,000 connections and 10,000,000 lines, 50 at a time",
+            count=1_000_000,
+            peers=[Peer(OURS.name, "soak", flavour=OURS.flavour, needs=OURS.needs)],
+            base=OURS.name,
+        )
+    ],
     "instructions": INSTRUCTIONS_EACH,
     "serve": files.SECTION,
     # Each engine beside a raw loop on what it uses, then the engines beside one another.
@@ -216,7 +282,7 @@ SECTIONS: dict[str, list[Kind]] = {
         lines("Lines, by engine", ENGINES, 100_000, base=ENGINES[0].name),
         lines("Lines, by engine", ENGINES, 400_000, 16, base=ENGINES[0].name),
     ],
-    # Instructions, by callgrind.
+    # Instructions.
     "counts-polls": [
         Polls(title="A poll with one event, 100 descriptors watched", further=False, peers=POLLED),
         Polls(title="Each further event", further=True, peers=POLLED),
@@ -244,6 +310,24 @@ SECTIONS: dict[str, list[Kind]] = {
             work="echo",
             peers=COUNTED,
             base=COUNTED[0].name,
+            counter=INSTRUCTIONS,
+        ),
+    ],
+    "counts-watching": [
+        ServeCounts(
+            title="Echo server, each message",
+            work="echo",
+            peers=WATCHED,
+            base=EVENTS.name,
+            counter=INSTRUCTIONS,
+        ),
+        ClientCounts(
+            title="Fan-out, each request",
+            work="fanout",
+            count=1_000,
+            concurrency=100,
+            peers=WATCHED,
+            base=EVENTS.name,
             counter=INSTRUCTIONS,
         ),
     ],

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from evsockets import Operation, RequestExecutor
+from evsockets.testing.plugin import demanded
 from support import servers, wire
 from support.certificates import Authority, server_side
 from support.conversation import Talk
@@ -21,6 +22,23 @@ from support.queued import Queue, queued
 from support.service import Peers, Serve, Service
 from support.states import Sampler
 from support.wire import Log, Secure, add, peer, quietly, tls_script
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What concerns no engine, or is marked so, runs where the standard library's is tested, once."""
+    wanted = demanded(config)
+    if not wanted or any(name.partition(":")[0] == "selectors" for name in wanted):
+        return
+    here = Path(__file__).parent
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        each = ("engine" in names and not item.get_closest_marker("once")) or "gevent_is_tested" in names
+        (kept if each or here not in item.path.parents else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
 
 
 @pytest.fixture

@@ -44,9 +44,9 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_log_of_serve_has_a_line_a_request_and_a_line_an_error(engine: str, site: Path) -> None:
+def test_the_log_of_serve_has_a_line_a_request_and_a_line_an_error(site: Path) -> None:
     path = str(site / "web.sock")
-    options = ["--address", f"unix://{path}", "--log", "--drain", "0", "--engine", engine]
+    options = ["--address", f"unix://{path}", "--log", "--drain", "0"]
     with serving("serve", str(site), *options) as running:
         before = running.descriptors()
         with nasty_client(path, 1) as sock:
@@ -74,9 +74,9 @@ def test_the_log_of_serve_has_a_line_a_request_and_a_line_an_error(engine: str, 
     assert "\\x1b[2J" in report
 
 
-def test_echo_says_what_ended_a_client(engine: str, tmp_path: Path) -> None:
+def test_echo_says_what_ended_a_client(tmp_path: Path) -> None:
     path = str(tmp_path / "echo.sock")
-    with serving("echo", f"unix://{path}", "--drain", "0", "--engine", engine) as running:
+    with serving("echo", f"unix://{path}", "--drain", "0") as running:
         before = running.descriptors()
         with nasty_client(path) as sock:
             for _ in range(100):  # what comes back is never read: closing is a reset

@@ -201,9 +201,9 @@ def test_timeline_is_a_picture(tmp_path: Path, peer: Callable[..., str], unused_
     assert "3 sockets in" in texts and "1 of 3" in texts
 
 
-def test_timeline_is_a_trace(engine: str, tmp_path: Path, peer: Callable[..., str]) -> None:
+def test_timeline_is_a_trace(tmp_path: Path, peer: Callable[..., str]) -> None:
     trace = tmp_path / "timeline.JSON"
-    done = run_command("fetch", "--engine", engine, "--timeline", str(trace), "--send", "x", peer())
+    done = run_command("fetch", "--timeline", str(trace), "--send", "x", peer())
     assert done.returncode == 0, done.stderr
     names = [event["name"] for event in json.loads(trace.read_text())["traceEvents"]]
     assert {"thread_name", "connecting", "receiving", "complete"} <= set(names)

@@ -20,13 +20,13 @@ NONE = '"none"'
 
 
 @pytest.fixture(scope="module")
-def server(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     root = tmp_path_factory.mktemp("site")
     (root / "page.txt").write_text("0123456789")
     (root / "sub").mkdir()
     os.utime(root / "page.txt", ns=(MODIFIED_NS, MODIFIED_NS))
     # Somewhere else than UTC: dates are not meant in local time.
-    with serving("serve", str(root), "--port", "0", "--engine", engine, TZ="Asia/Tokyo") as running:
+    with serving("serve", str(root), "--port", "0", TZ="Asia/Tokyo") as running:
         yield running
 
 

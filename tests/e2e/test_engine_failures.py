@@ -138,10 +138,10 @@ def test_what_a_signal_handler_raises_is_not_the_engines(engine: str, kind: type
 
     ours, theirs = pair()
     before = signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
         with theirs, RequestExecutor(engine) as executor:
-            log = add(executor, None, ReadOperation(), socket=ours)
+            alarm = {"CONNECTED": lambda event: signal.setitimer(signal.ITIMER_REAL, 0.05)}
+            log = add(executor, None, ReadOperation(), socket=ours, on=alarm)
             with pytest.raises(kind) as caught:
                 executor.execute_request()
     finally:

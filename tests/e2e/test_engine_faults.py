@@ -18,10 +18,9 @@ from evsockets import (
     EventType,
     ReadOperation,
     RequestExecutor,
-    WriteOperation,
 )
 from support.command import run_python
-from support.service import CLIENT, Peers, Service, conversation, count_polls
+from support.service import CLIENT, Peers, Service, conversation
 from support.wire import Log, read_to_end
 
 FORK = """
@@ -105,27 +104,6 @@ def test_two_threads_are_refused_not_corrupted(executor: RequestExecutor) -> Non
     assert service.listening.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
 
 
-def test_a_stall_before_a_time_out_is_set(executor: RequestExecutor) -> None:
-    """0.3 s of blocking in a handler take nothing from the 0.2 s time-out it then sets."""
-    moments: list[float] = []
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-
-        def handler(event: Any) -> None:
-            if event.type is EventType.WRITE:
-                time.sleep(0.3)
-                event.metadata.io_timeout = 0.2
-                moments.append(time.monotonic())
-            elif event.type is EventType.TIMEOUT:
-                moments.append(time.monotonic())
-
-        executor.socket_bag.add_socket(
-            ClientSocket(), WriteOperation(b"x", then=ReadOperation()), handler=handler,
-            address="tcp://127.0.0.1:%d" % silent.getsockname()[1],
-        )  # fmt: skip
-        executor.execute_request()
-    assert moments[1] - moments[0] >= 0.2
-
-
 def test_a_stall_of_another_socket(executor: RequestExecutor) -> None:
     """What arrived during a stall is looked at before a time-out is declared."""
     with Peers() as peers:
@@ -194,26 +172,6 @@ def test_the_wall_clock_jumps(engine: str, jump: str, tmp_path: Path) -> None:
         FAKETIME_TIMESTAMP_FILE=str(file),
     )  # fmt: skip
     assert result.stdout.strip() == "ok", result.stdout + result.stderr
-
-
-def test_a_storm_of_wake_ups(executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """100 000 of them are coalesced: all callbacks run, in order, in few turns."""
-    polls = count_polls(executor, monkeypatch)
-    seen: list[int] = []
-
-    def storm() -> None:
-        for number in range(100_000):
-            executor.call_soon_threadsafe(seen.append, number)
-        executor.call_soon_threadsafe(executor.stop_request)
-
-    def started(event: Any) -> None:
-        storm()
-        polls.clear()
-
-    Service(executor, started=started)
-    executor.execute_request()
-    assert seen == list(range(100_000))
-    assert len(polls) < 100
 
 
 def test_somebody_elses_wake_up_descriptor_stays(executor: RequestExecutor) -> None:

@@ -10,6 +10,9 @@ import pytest
 
 from support.command import HANGS, Serving, example
 
+#: How its program does on one engine tells how it does on any.
+pytestmark = pytest.mark.once
+
 LINE = b"%098d\r\n"
 SIZE = 100
 #: Of a member's own, at once. With 200 members 400 kB come for each, more than may wait for it.

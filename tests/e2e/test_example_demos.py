@@ -8,10 +8,15 @@ import time
 import urllib.error
 import urllib.request
 
+import pytest
+
 from support.certificates import Authority
 from support.command import HANGS, ROOT, example, run
 from support.optional import library
 from support.servers import Nginx
+
+#: How its program does on one engine tells how it does on any.
+pytestmark = pytest.mark.once
 
 
 def demo(engine: str, name: str, *arguments: object) -> list[str]:

@@ -15,6 +15,9 @@ import pytest
 from support.command import HANGS, Serving, example
 from support.servers import need
 
+#: How its program does on one engine tells how it does on any.
+pytestmark = pytest.mark.once
+
 ZONE = (
     """\
 example.test SOA ns.example.test

@@ -10,11 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.certificates import Authority
 from support.command import HANGS, ROOT, environment
 from support.greeter import greeter
 
 #: A loopback address that no other test's servers have.
+#: How its program does on one engine tells how it does on any.
+pytestmark = pytest.mark.once
+
 HOST = "127.77.13.1"
 FIRST, LAST = 20_000, 24_999
 TLS = (20_001, 22_500, 24_998)

@@ -19,6 +19,9 @@ from support.servers import HUGE_FILE, Nginx, Redis, need
 from support.wire import reset
 
 #: What a proxy may grow by while any number of bytes passes: its slots, and a little of everything else.
+#: How its program does on one engine tells how it does on any.
+pytestmark = pytest.mark.once
+
 ROOM = 8 * MIB
 
 
@@ -85,7 +88,7 @@ def test_pages_and_what_goes_wrong(proxy: Serving, nginx: Nginx) -> None:
     ends_well(proxy)
 
 
-def test_a_gibibyte_streams_through(proxy: Serving) -> None:
+def test_a_large_file_streams_through(proxy: Serving) -> None:
     """On its way from nginx nothing piles up."""
     get(proxy, "/app/big")  # whatever is allocated once
     before = most_resident(proxy.process.pid)

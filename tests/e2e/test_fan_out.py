@@ -446,9 +446,9 @@ def test_targets_that_block_hold_nobody_up_for_longer(engine: str, server: Greet
         for number in range(10):
             pulled.append(number)
             yield server.url
-            time.sleep(0.03)
+            time.sleep(0.05)
 
-    with fan_out(ask, targets(), limit=100, io_timeout=0.1, engine=engine) as outcomes:
+    with fan_out(ask, targets(), limit=100, io_timeout=0.4, engine=engine) as outcomes:
         assert next(outcomes).ok
         assert len(pulled) < 10
         assert all(outcome.ok for outcome in outcomes)

@@ -48,6 +48,15 @@ ONE = FixedLengthFramePicker(1)
 ASK = WriteOperation(b"?", then=ReadOperation(ONE))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def older_objects_are_left_out() -> Iterator[None]:
+    """Each look at all objects goes through those of these tests, not through the whole program's."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def no_records_kept(caplog: pytest.LogCaptureFixture) -> None:
     """pytest keeps what is logged, tracebacks and all."""

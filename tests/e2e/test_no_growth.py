@@ -74,7 +74,9 @@ def waves(executor: RequestExecutor, total: int, wave: Callable[[], None]) -> No
 
 
 def test_a_hundred_thousand_sockets(executor: RequestExecutor) -> None:
-    """Each with a write and a read, added two hundred at a time."""
+    """Each with a write and a read, added two hundred at a time. Fewer on other engines, which have no part
+    in their lives."""
+    total = 100_000 if executor.engine.name == "selectors" else 20_000
     operation = WriteOperation(b"?", then=ReadOperation(FixedLengthFramePicker(1)))
     ended = [0]
     peers: list[socket.socket] = []
@@ -96,11 +98,11 @@ def test_a_hundred_thousand_sockets(executor: RequestExecutor) -> None:
             executor.socket_bag.add_socket(ClientSocket.from_socket(ours), operation, handler=handler)
 
     try:
-        waves(executor, 100_000, wave)
+        waves(executor, total, wave)
     finally:
         for theirs in peers:
             theirs.close()
-    assert ended == [100_000]
+    assert ended == [total]
 
 
 def test_connects_that_fail(engine: str) -> None:
@@ -152,6 +154,8 @@ def test_connects_that_fail(engine: str) -> None:
 def test_connections_made_and_accepted(executor: RequestExecutor, ca: Authority, scheme: str) -> None:
     """Both ends in one executor: connected by a name, served, time-outs armed, handlers of their own."""
     total = {"tcp": 10_000, "tls": 1_000, "udp": 10_000}[scheme]
+    if executor.engine.name != "selectors":
+        total //= 2
     wave = min(WAVE, total // 20)
     served = [0]
     left = [total]

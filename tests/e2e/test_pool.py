@@ -17,7 +17,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority, server_side
-from support.command import environment
+from support.command import HANGS, environment
 from support.life import END, USUAL
 from support.service import LINE
 from support.wire import hang_up, peer, read_to_end, reset, talk, tls_script
@@ -212,7 +212,7 @@ def test_the_pool_at_the_end_of_a_process_and_in_its_child(engine: str, fork: st
 
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        listener.settimeout(20)
+        listener.settimeout(HANGS)  # the program has to be started before it connects
         url = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
         process = subprocess.Popen(
             [sys.executable, "-c", PROCESS, engine, url, fork],
@@ -224,7 +224,7 @@ def test_the_pool_at_the_end_of_a_process_and_in_its_child(engine: str, fork: st
             sock.settimeout(20)
             threads.append(threading.Thread(target=echo, args=[sock]))
             threads[-1].start()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=HANGS)
         for thread in threads:
             thread.join(20)
             assert not thread.is_alive()

@@ -31,8 +31,10 @@ def expected() -> dict[str, Lives]:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_variants(expected: dict[str, Lives], variant: str) -> None:
+def test_variants(expected: dict[str, Lives], variant: str, engine: str) -> None:
     """The engines themselves are compared by the end-to-end kit."""
+    if variant.partition(":")[0] != engine:
+        pytest.skip("a variant of another engine")
     try:
         create_engine(variant).close()
     except EngineUnavailableError as error:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from evsockets import (
     AddressError,
     Configuration,
     ConnectionFailedError,
+    DrainReport,
     EventType,
     MarkerFramePicker,
     serve,
@@ -187,6 +189,33 @@ def test_a_drain_waits_for_clients_and_aborts_them_at_the_end(engine: str) -> No
     assert server.report is not None
     assert server.report.finished >= 1  # the one that had nothing of a next line
     assert [why for _, why in server.report.aborted] == ["still sleeping after 0.2 s"]
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_drain_has_a_moment_for_a_new_clients_first_byte(engine: str, speaks: bool) -> None:
+    begun = threading.Event()
+
+    async def greeted(talk: Any) -> None:
+        begun.set()
+        await echo(talk)
+
+    with serving(greeted, engine=engine) as server, server.connect() as client:
+        assert begun.wait(20) and server.executor is not None
+        executor = server.executor
+
+        def speak() -> None:
+            assert executor.is_executing
+            if speaks:
+                client.sendall(b"late\n")
+
+        def drain() -> None:
+            executor.drain(3600)
+            executor.call_soon_threadsafe(executor.call_soon_threadsafe, speak)
+
+        executor.call_soon_threadsafe(drain)
+        assert read_to_end(client) == (b"late\n" if speaks else b"")
+        server.thread.join(20)
+        assert server.report == DrainReport(finished=1)
 
 
 def test_a_stop_ends_at_once(engine: str) -> None:

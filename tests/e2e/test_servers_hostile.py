@@ -128,12 +128,23 @@ def test_a_frame_over_its_limit(server: Serve) -> None:
 
 def test_connect_and_say_nothing(executor: RequestExecutor, server: Serve) -> None:
     """1 000 silent clients: the working ones are served meanwhile, the silent ones time out."""
+
+    ended: list[Any] = []
+
+    def end(event: Any) -> None:
+        ended.append(event.socket)
+        if len(ended) == 20:  # the working ones: from now on it is too long for the silent ones
+            for accept in service.accepted:
+                if accept.client_socket not in ended:
+                    executor.socket_bag.set_metadata(accept.client_socket, io_timeout=0.1)
+
     with descriptors(2500) as allowed:
         silent = 1000 if allowed >= 2500 else max(50, (allowed - 200) // 2)
         service = server(
-            says=[b""] * silent, asks=[ASK] * 20, client_metadata={"io_timeout": 1.0},
+            says=[b""] * silent, asks=[ASK] * 20, handler={"READ": echo, "FINALIZE": end},
             stream_context={"backlog": 4096},
-        ).execute()  # fmt: skip
+        )  # fmt: skip
+        service.execute()
     assert [asked.frames for asked in service.asked] == [[b"hello\n"]] * 20
     order = [name for name in service.talking.names if name in ("READ", "TIMEOUT")]
     assert order == ["READ"] * 20 + ["TIMEOUT"] * silent

@@ -6,16 +6,27 @@ What a handler takes from its own socket's time-outs, exactly: tests/core/test_s
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from typing import Any
 
 import pytest
 
-from evsockets import ReadOperation, RequestExecutor, WriteOperation
+from evsockets import (
+    Conversation,
+    LineFramePicker,
+    ReadOperation,
+    RequestExecutor,
+    SocketTimeoutError,
+    Target,
+    WriteOperation,
+    fan_out,
+)
 from support.wire import add, pair
 
 SHORT = 0.05
 SOCKETS = 6
+LINES = LineFramePicker()
 
 
 @pytest.mark.parametrize("event", ["TIMEOUT", "READ", "DISCONNECTED", "FINALIZE"])
@@ -74,3 +85,40 @@ def test_what_can_be_sent_during_a_slow_handler(executor: RequestExecutor) -> No
         executor.execute_request()
     others = [log for log in logs if log.events[0].socket is not slow[0]]
     assert [(log.timeouts, log.metadata.bytes_sent) for log in others] == [([], 400_000)] * (SOCKETS - 1)
+
+
+def test_a_slow_body_of_a_fan_out_loop(engine: str) -> None:
+    """What has arrived meanwhile is looked at first: only who got nothing is late."""
+    limit = 0.5
+    reading = 0
+
+    async def answered(talk: Conversation) -> bytes:
+        nonlocal reading
+        reading += 1
+        return (await talk.read(LINES)).data
+
+    async def first(talk: Conversation) -> None:
+        while reading < 4:
+            await talk.sleep(0.001)
+
+    async def talk_by(talk: Conversation, kind: str) -> bytes | None:
+        return await (first if kind == "first" else answered)(talk)
+
+    with contextlib.ExitStack() as stack:
+        targets = []
+        listeners = {}
+        for kind in ("first", "one", "two", "three", "silent"):
+            listeners[kind] = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            address = "tcp://%s:%d" % listeners[kind].getsockname()
+            targets.append(Target(address, args=(kind,), user_context=kind, io_timeout=limit))
+        results: dict[str, Any] = {}
+        for outcome in stack.enter_context(fan_out(talk_by, targets, engine=engine)):
+            kind = outcome.target.user_context
+            results[kind] = outcome.error or outcome.result
+            if kind == "first":
+                for name in ("one", "two", "three"):
+                    peer = stack.enter_context(listeners[name].accept()[0])
+                    peer.sendall(b"line\n")
+                time.sleep(2 * limit)
+    assert [results[name] for name in ("one", "two", "three")] == [b"line"] * 3
+    assert isinstance(results["silent"], SocketTimeoutError)

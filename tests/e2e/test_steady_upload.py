@@ -5,6 +5,7 @@ Exactly, on a clock that only the engine moves: tests/core/test_acknowledged.py.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import sys
@@ -17,7 +18,7 @@ import pytest
 from evsockets import Operation, ReadOperation, ReadWriteOperation, RequestExecutor, WriteOperation
 from support.certificates import Authority
 from support.tls import contexts
-from support.wire import peer, quietly, talk, tls_script
+from support.wire import Log, add, peer, quietly, talk, tls_script
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="no other kernel is asked")
 
@@ -59,25 +60,27 @@ class Reader:
             self.longest = max(self.longest, time.monotonic() - last)
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
-def test_a_steady_reader_is_no_stall(
-    executor: RequestExecutor, ca: Authority, scheme: str, kind: str
-) -> None:
-    reader = Reader()
-    script: Any = reader
-    if scheme == "tls":
-        script = tls_script(contexts(ca)[1], reader)
-    with peer(quietly(script), receive_buffer=65_536) as far:
-        log = talk(
-            executor, far.url(scheme, "localhost"), KINDS[kind](), io_timeout=LIMIT,
-            min_send_speed=200_000, min_send_speed_duration=LIMIT,
-            stream_context={"ca_file": ca.ca_file} if scheme == "tls" else None,
-        )  # fmt: skip
-    if reader.longest < 0.8 * LIMIT:  # else the peer was held up by other programs: perhaps a stall
-        assert log.timeouts == []
-        assert not [error for error in log.errors if "speed" in str(error)]
-        assert reader.total >= 2_000_000
+def test_a_steady_reader_is_no_stall(executor: RequestExecutor, ca: Authority, scheme: str) -> None:
+    """Each kind of upload to a reader of its own, all at the same time."""
+    uploads: list[tuple[Reader, Log]] = []
+    with contextlib.ExitStack() as stack:
+        for make in KINDS.values():
+            reader = Reader()
+            script: Any = tls_script(contexts(ca)[1], reader) if scheme == "tls" else reader
+            far = stack.enter_context(peer(quietly(script), receive_buffer=65_536))
+            log = add(
+                executor, far.url(scheme, "localhost"), make(), io_timeout=LIMIT,
+                min_send_speed=200_000, min_send_speed_duration=LIMIT,
+                stream_context={"ca_file": ca.ca_file} if scheme == "tls" else None,
+            )  # fmt: skip
+            uploads.append((reader, log))
+        executor.execute_request()
+    for kind, (reader, log) in zip(KINDS, uploads, strict=True):
+        if reader.longest < 0.8 * LIMIT:  # else the peer was held up by other programs: perhaps a stall
+            assert log.timeouts == [], kind
+            assert not [error for error in log.errors if "speed" in str(error)], kind
+            assert reader.total >= 2_000_000, kind
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])

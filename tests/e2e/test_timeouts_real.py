@@ -215,7 +215,7 @@ def test_what_progress_changes(executor: RequestExecutor, name: str) -> None:
     quiet, others = pair()
     with theirs, others, tick(theirs, stop):
         # The trickle outlasts the time-out, and ends only then.
-        add(executor, None, ReadOperation(), socket=quiet, io_timeout=1.2, on={"TIMEOUT": enough})
+        add(executor, None, ReadOperation(), socket=quiet, io_timeout=0.9, on={"TIMEOUT": enough})
         log = add(executor, None, ReadOperation(picker), socket=ours, on={"TIMEOUT": late}, **{name: 0.5})
         executor.execute_request()
     assert log.timeouts == [("IO" if name == "io_timeout" else "REQUEST", "reading")]

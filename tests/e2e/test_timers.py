@@ -187,8 +187,13 @@ ENDS: dict[str, Callable[[RequestExecutor], object]] = {
 @pytest.mark.parametrize("end", ENDS)
 def test_the_end_of_a_run_cancels_them(executor: RequestExecutor, end: str, way: str) -> None:
     calls: list[str] = []
-    executor.call_later(60, calls.append, "never")
-    executor.call_later(BRIEF, calls.append, "nor this", keeps_running=False)
+
+    def never() -> None: ...
+
+    known = weakref.ref(never)
+    for keeps_running in (True, False):
+        executor.call_later(60, never, keeps_running=keeps_running)
+    del never
     ours, theirs = pair()
     with theirs:
         theirs.sendall(b"x")
@@ -202,7 +207,8 @@ def test_the_end_of_a_run_cancels_them(executor: RequestExecutor, end: str, way:
         else:
             run(executor, way)
     assert log.names[-2:] == ["DISCONNECTED", "FINALIZE"]
-    executor.call_later(2 * BRIEF, calls.append, "later")
+    assert known() is None
+    executor.call_later(0, calls.append, "later")
     run(executor, way)
     assert calls == ["later"]
 
@@ -218,6 +224,7 @@ def test_a_drain_lets_them_fire_while_a_socket_is_served_and_waits_for_none(
         executor.drain(60)
         executor.call_later(60, calls.append, "never")
         executor.call_later(BRIEF, lambda: calls.append("served") or theirs.sendall(b"x"))
+        executor.call_later(2 * BRIEF, int)  # a host that only waits as long as it is told to looks again
 
     with theirs:
         log = add(executor, None, ReadOperation(), socket=ours)

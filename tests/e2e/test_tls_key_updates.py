@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import evsockets.transports.tls as tls
+import evsockets.transports.tls_records as tls
 from evsockets import (
     Operation,
     ReadOperation,

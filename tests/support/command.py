@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import os
 import pty
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -24,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Where the package lies that is tested: an installation, or the checkout.
 TESTED = Path(evsockets.__file__).parents[1]
 #: Seconds after which a command hangs, as far as the tests are concerned.
-HANGS = 60
+HANGS = 120
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -97,6 +99,11 @@ class Serving:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    def refuses(self) -> bool:
+        """Whether nobody listens on its port any more."""
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == errno.ECONNREFUSED
 
     def descriptors(self) -> int:
         """How many descriptors the process has open."""

@@ -38,7 +38,7 @@ def _status(pid: int | str, name: str) -> int:
     raise LookupError(name)
 
 
-def comes_true(condition: Callable[[], object], what: str, patience: float = 20.0) -> None:
+def comes_true(condition: Callable[[], object], what: str, patience: float = 60.0) -> None:
     """Wait for `condition`; after `patience` seconds without it, the test fails with `what`."""
     deadline = time.monotonic() + patience
     while not condition():

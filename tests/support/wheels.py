@@ -26,7 +26,7 @@ def make_environment(folder: Path, *install: object) -> Path:
         capture_output=True,
         text=True,
         cwd=folder,
-        timeout=110,
+        timeout=250,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return python

@@ -14,7 +14,7 @@ from typing import Any
 from evsockets import ClientSocket, EventType, Operation, RequestExecutor
 
 #: Seconds after which a peer gives up, so that a broken test ends.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Peer:
@@ -231,13 +231,15 @@ def pair() -> tuple[ClientSocket, socket.socket]:
 
 
 def tcp_pair(receive_buffer: int = 65_536) -> tuple[ClientSocket, socket.socket]:
-    """As `pair`, over TCP; the peer's kernel keeps about `receive_buffer` bytes for it."""
+    """As `pair`, over TCP; the peer's kernel keeps about `receive_buffer` bytes for it. Ours keeps a fixed
+    number: one that tunes it may take more by itself some real time later."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     theirs.settimeout(PATIENCE)
     return ClientSocket.from_socket(ours), theirs
 

@@ -91,7 +91,7 @@ def test_broken_ones_fail_and_say_why(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
@@ -196,7 +196,7 @@ def test_each_late_promise_has_an_engine_that_breaks_it(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr

@@ -15,8 +15,9 @@ import pytest
 from evsockets.address import public_address
 from evsockets.configuration import StreamContext
 from evsockets.errors import UnsupportedOperationError
-from evsockets.transports.datagram import DatagramReply, DatagramTransport, ServerDatagram, _asked
+from evsockets.transports.datagram import DatagramReply, DatagramTransport, ServerDatagram
 from evsockets.transports.listener import open_client_socket
+from evsockets.transports.served import asked_of
 from support.transports import DEFAULT, Open, pair, wait
 
 
@@ -169,7 +170,7 @@ def test_multicast_v6(serve: Open) -> None:
 def test_where_an_ipv6_answer_comes_from(asked: str, sockaddr: tuple[Any, ...] | None, index: int) -> None:
     packed = socket.inet_pton(socket.AF_INET6, asked)
     kind = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO
-    found = _asked(*kind, packed + struct.pack("I", 7), True)
+    found = asked_of(*kind, packed + struct.pack("I", 7), True)
     if sockaddr is None:
         assert found is None
     else:

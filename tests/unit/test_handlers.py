@@ -22,6 +22,7 @@ from evsockets import (
     TlsDataFlushEventHandler,
     WriteOperation,
 )
+from evsockets.core import out_of_band
 from evsockets.core.dispatch import Dispatch
 from support.optional import library
 from support.wire import pair
@@ -173,14 +174,13 @@ def test_flush_of_the_first_alert() -> None:
     assert seen == [("DATA_ALERT", 2), ("READ", b"data")]
 
 
-def test_only_a_change_brings_out_of_band_data_to_running_sockets() -> None:
+def test_only_a_change_brings_out_of_band_data_to_running_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new socket's handlers are nobody else's affair: looking through the others would be quadratic."""
     wanted: list[Any] = []
     handler = CallbackEventHandler()
     running: Any = SimpleNamespace(connected=True, dispatch=None)
-    loop: Any = SimpleNamespace(
-        handlers=EventMultiHandler(), solver=None, running=lambda: [running], want_out_of_band=wanted.append
-    )
+    loop: Any = SimpleNamespace(handlers=EventMultiHandler(), solver=None, running=lambda: [running])
+    monkeypatch.setattr(out_of_band, "want", wanted.append)
     running.dispatch = Dispatch(handler, loop)
     listening = Dispatch(lambda event: None, loop)
     assert listening.oob is not None and wanted == []
@@ -217,6 +217,12 @@ def test_signals_without_blinker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "blinker", None)
     with pytest.raises(ImportError, match="evsockets"):
         SignalEventHandler()
+
+
+@pytest.mark.parametrize("namespace", ["text", 5, object])
+def test_a_namespace_that_is_none_of_blinkers(namespace: Any) -> None:
+    with pytest.raises(TypeError, match=r"namespace must be a blinker.Namespace or None, got "):
+        SignalEventHandler(namespace)
 
 
 def test_empty_reads_of_ones_own_are_told() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import os
@@ -21,7 +20,6 @@ CHUNK = bytes(65536)
 HOST = "127.0.0.1"
 NAME = "localhost"  # what the certificate says
 RECEIVE = 65536
-COUNTER = "BENCH_COUNTER"  # names the library that tells callgrind when to count
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -83,19 +81,14 @@ def report(**values: float) -> None:
 
 
 class Stopwatch:
-    """Wall and processor time since it was made; under callgrind, instructions are counted while it runs."""
+    """Wall and processor time since it was made."""
 
     def __init__(self) -> None:
-        self.counter = ctypes.CDLL(os.environ[COUNTER]) if COUNTER in os.environ else None
-        if self.counter is not None:
-            self.counter.begin()
         self.usage = resource.getrusage(resource.RUSAGE_SELF)
         self.start = time.perf_counter()
 
     def report(self, count: int) -> None:
         """Print what passed while `count` things were done."""
-        if self.counter is not None:
-            self.counter.end()
         seconds = time.perf_counter() - self.start
         usage = resource.getrusage(resource.RUSAGE_SELF)
         user = usage.ru_utime - self.usage.ru_utime

@@ -1,7 +1,4 @@
-"""The client jobs on evsockets; the flavour is the engine's name.
-
-With `--events` a global handler listens to every event of every socket, so that each is built and delivered.
-"""
+"""The client jobs on evsockets; see `watchers` for the flavours."""
 
 from __future__ import annotations
 
@@ -13,12 +10,10 @@ from evsockets import (
     ClientSocket,
     ConstantLimitationSolver,
     EndOfStreamFramePicker,
-    Event,
     EventType,
     MarkerFramePicker,
     ReadEvent,
     ReadOperation,
-    RequestExecutor,
     ShutdownWriteOperation,
     SocketExceptionEvent,
     StreamContext,
@@ -26,23 +21,7 @@ from evsockets import (
 )
 
 from .job import CHUNK, HOST, LINE, NAME, REPLY_SIZE, REQUEST, Finish, Job, Stopwatch, parse_job, run_client
-
-
-def make_executor(job: Job) -> RequestExecutor:
-    """An executor on the engine asked for."""
-    executor = RequestExecutor(job.flavour or None)
-    if job.events:
-        executor.with_event_handler(count_event)
-    return executor
-
-
-seen = 0
-
-
-def count_event(event: Event) -> None:
-    """Take note of an event, whatever it is."""
-    global seen
-    seen += 1
+from .watchers import executor_of
 
 
 def fail(event: SocketExceptionEvent) -> None:
@@ -64,7 +43,7 @@ def fanout(job: Job, count: int) -> int:
     handler = {EventType.READ: on_read, EventType.EXCEPTION: fail}
     address = f"{'tls' if job.ca else 'tcp'}://{HOST}:{job.port}"
     context = StreamContext(ca_file=job.ca, server_hostname=NAME) if job.ca else None
-    with make_executor(job) as executor:
+    with executor_of(job) as executor:
         executor.with_limitation_solver(ConstantLimitationSolver(job.concurrency))
         add = executor.socket_bag.add_socket
         for _ in range(count):
@@ -98,7 +77,7 @@ def lines(job: Job, count: int, connections: int, finish: Finish) -> int:
     operation = WriteOperation(LINE * first, then=read)
     handler = {EventType.READ: on_read, EventType.EXCEPTION: fail}
     address = f"tcp://{HOST}:{job.port}"
-    with make_executor(job) as executor:
+    with executor_of(job) as executor:
         for _ in range(connections):
             executor.socket_bag.add_socket(
                 ClientSocket(),
@@ -122,7 +101,7 @@ def source(job: Job) -> int:
         total += len(event.frame.data)
         event.next_is(read)
 
-    with make_executor(job) as executor:
+    with executor_of(job) as executor:
         executor.socket_bag.add_socket(
             ClientSocket(),
             read,
@@ -138,7 +117,7 @@ def sink(job: Job) -> int:
     answers: list[bytes] = []
     chunks: Iterator[bytes] = itertools.repeat(CHUNK, job.count // len(CHUNK))
     end = ShutdownWriteOperation(ReadOperation())
-    with make_executor(job) as executor:
+    with executor_of(job) as executor:
         executor.socket_bag.add_socket(
             ClientSocket(),
             WriteOperation(chunks, then=end),
@@ -178,7 +157,7 @@ def turn(job: Job) -> None:
             watch.report(job.count)
             event.executor.stop_request()
 
-    with make_executor(job) as executor:
+    with executor_of(job) as executor:
         add = executor.socket_bag.add_socket
         for _ in range(job.concurrency):
             add(

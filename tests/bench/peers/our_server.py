@@ -1,36 +1,30 @@
-"""The server jobs on evsockets; the flavour is the engine's name.
+"""The server jobs on evsockets; see `watchers` for the flavours.
 
-With `--events` a global handler listens to every event of every socket, so that each is built and delivered.
+With `+direct` after the engine datagrams are served by a `DatagramOperation`, without a life for each.
 """
 
 from __future__ import annotations
 
 from evsockets import (
     AcceptEvent,
+    DatagramOperation,
     Event,
     EventType,
     MarkerFramePicker,
     ReadEvent,
     ReadOperation,
-    RequestExecutor,
     ServerSocket,
     StreamContext,
 )
 
 from .job import HOST, announce, parse_job
-
-seen = 0
-
-
-def count_event(event: Event) -> None:
-    """Take note of an event, whatever it is."""
-    global seen
-    seen += 1
+from .watchers import executor_of
 
 
 def main() -> None:
     """Serve for ever."""
     job = parse_job()
+    direct = job.flavour.endswith("+direct")
     datagrams = job.work == "udp"
     read = ReadOperation(MarkerFramePicker(None, b"\n") if job.work == "lines" else None)
     again = None if datagrams else read
@@ -39,6 +33,7 @@ def main() -> None:
         event.next_is_write(event.frame.data, again)
 
     handler = {EventType.READ: on_read}
+    first = DatagramOperation() if direct else ReadOperation()
 
     def on_accept(event: AcceptEvent) -> None:
         event.executor.socket_bag.add_socket(event.client_socket, read, handler=handler)
@@ -50,13 +45,15 @@ def main() -> None:
     if job.certificate:
         context = StreamContext(backlog=4096, certificate=job.certificate, private_key=job.key)
     scheme = "udp" if datagrams else "tls" if job.certificate else "tcp"
-    with RequestExecutor(job.flavour or None) as executor:
-        if job.events:
-            executor.with_event_handler(count_event)
+    with executor_of(job) as executor:
         executor.socket_bag.add_socket(
             ServerSocket(),
-            ReadOperation(),
-            handler={EventType.ACCEPT: on_accept, EventType.CONNECTED: on_connected},
+            first,
+            handler={
+                EventType.ACCEPT: on_accept,
+                EventType.CONNECTED: on_connected,
+                **(handler if direct else {}),
+            },
             address=f"{scheme}://{HOST}:0",
             stream_context=context,
         )

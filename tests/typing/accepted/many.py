@@ -82,7 +82,7 @@ with fan_out(banner, ["tcp://a:1"], on_read=on_read, handler={EventType.TIMEOUT:
     print(outcomes.running, outcomes.executor.is_executing, [outcome.value + 1 for outcome in outcomes])
 fan_out(greeting, targets(), args=(b"me",), retry_if=is_hopeful, backoff=0.5, user_context=1)
 fan_out(greeting, [Target("tcp://127.0.0.1:25", (b"me",)), Target("tcp://127.0.0.1:26", args=(b"you",))])
-fan_out(banner, [Target("tcp://127.0.0.1:25"), "tcp://127.0.0.1:26"])
+fan_out(banner, [Target("tcp://127.0.0.1:25"), "tcp://127.0.0.1:26"], processes=2)
 fan_out(patient, addresses(), args=(b"me",))
 fan_out(patient, addresses(), args=(b"me", 2))
 fan_out(Prober().probe, addresses(), args=(25,))

@@ -1,4 +1,0 @@
-from evsockets.core.channel cimport Channel
-
-
-cpdef nothing_next(Channel channel)

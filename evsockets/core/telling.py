@@ -1,0 +1,35 @@
+"""Tells handlers of what happens beside the current operation: its time stands still, its future stays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import progress
+
+if TYPE_CHECKING:
+    from ..events import Event
+    from .channel import Channel
+    from .operation import Operation
+
+
+def tell(channel: Channel, handler: Any, event: Event) -> None:
+    """Call `handler`; the time that takes does not count for the operation that goes on."""
+    channel.mark_active()
+    began = channel.loop.clock()
+    if channel.conversation is None:
+        handler(event)
+    else:
+        channel.conversation.tell(handler, event, beside=True)
+    progress.excuse(channel, began)
+
+
+def tell_beside(channel: Channel, handler: Any, event: Event) -> Operation | None:
+    """The same; returns what the handlers named, apart from what comes next."""
+    saved = channel.next, channel.after
+    channel.next = channel.after = None
+    try:
+        tell(channel, handler, event)
+    finally:
+        named = channel.next if channel.after is None else channel.after
+        channel.next, channel.after = saved
+    return named  # type: ignore[no-any-return]

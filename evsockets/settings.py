@@ -1,0 +1,88 @@
+"""What can be set on a socket: the names, how each value is checked, and the settings that sockets share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .configuration import Configuration, StreamContext, stream_context_of
+from .event_types import CALLBACKS
+from .validation import check_duration, check_speed, check_timeout, nearest
+
+TIMEOUTS = ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout")
+SPEEDS = ("min_receive_speed", "min_send_speed")
+DURATIONS = ("min_receive_speed_duration", "min_send_speed_duration")
+
+
+def _stream_context(_name: str, value: Any) -> StreamContext:
+    return stream_context_of(value)
+
+
+LOOKS = 4
+"""How many times acknowledgements are looked at within one `io_timeout`, or one send speed's duration."""
+
+# How each setting is checked: called with its name and the value, it returns what is kept.
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(TIMEOUTS, check_timeout),
+    **dict.fromkeys(SPEEDS, check_speed),
+    **dict.fromkeys(DURATIONS, check_duration),
+    "stream_context": _stream_context,
+}
+WRITABLE = ("address", "user_context", "keep_alive", *CHECKS)
+
+
+class Settings:
+    """What can be set but address and context. Never changed: sockets that keep their defaults share one."""
+
+    __slots__ = (
+        "connection_timeout", "idle_timeout", "io_timeout", "look_interval", "min_receive_speed",
+        "min_receive_speed_duration", "min_send_speed", "min_send_speed_duration", "minima",
+        "request_timeout", "stream_context",
+    )  # fmt: skip
+
+    connection_timeout: float | None
+    io_timeout: float | None
+    idle_timeout: float | None
+    request_timeout: float | None
+    min_receive_speed: float | None
+    min_receive_speed_duration: float | None
+    min_send_speed: float | None
+    min_send_speed_duration: float | None
+    stream_context: StreamContext
+    look_interval: float | None
+    """Seconds between two looks at what the peer's kernel has acknowledged."""
+    minima: bool
+    """Whether a speed has a minimum."""
+
+    @classmethod
+    def of(cls, configuration: Configuration, *, server: bool) -> Settings:
+        """What `configuration` says; a server's time-outs are None whatever it says."""
+        settings = cls()
+        for name in TIMEOUTS:
+            setattr(settings, name, None if server else getattr(configuration, name))
+        for name in (*SPEEDS, *DURATIONS):
+            setattr(settings, name, getattr(configuration, name))
+        settings.stream_context = stream_context_of(configuration.stream_context)
+        settings._work_out()
+        return settings
+
+    def changed(self, values: dict[str, Any]) -> Settings:
+        """A copy with these checked values."""
+        settings = Settings()
+        for name in (*TIMEOUTS, *SPEEDS, *DURATIONS, "stream_context"):
+            setattr(settings, name, values[name] if name in values else getattr(self, name))
+        settings._work_out()
+        return settings
+
+    def _work_out(self) -> None:
+        self.look_interval = None if self.io_timeout is None else self.io_timeout / LOOKS
+        self.minima = bool(self.min_receive_speed or self.min_send_speed)
+
+
+def unknown(name: str) -> TypeError:
+    """What is raised for a name that no setting has."""
+    if name.startswith("on_") and name not in CALLBACKS:
+        hint = nearest(name, CALLBACKS) or f"; known are {', '.join(CALLBACKS)}"
+        return TypeError(f"there is no event for {name!r}{hint}")
+    hint = nearest(name, WRITABLE) or f"; known are {', '.join(sorted(WRITABLE))}"
+    return TypeError(f"unknown metadata {name!r}{hint}")

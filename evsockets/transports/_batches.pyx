@@ -1,0 +1,312 @@
+"""Datagrams of the internet, received and sent many with one system call: recvmmsg(2), sendmmsg(2)."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset
+
+from evsockets.transports.served cimport Datagram
+
+from .served import asked_of
+
+cdef extern from *:
+    """
+    #include <arpa/inet.h>
+    #include <netinet/in.h>
+    #include <sys/socket.h>
+    #ifdef __linux__
+    #define EVSOCKETS_BATCHES 1
+    #else
+    #define EVSOCKETS_BATCHES 0
+    #include <errno.h>
+    #define IP_PKTINFO -1
+    #ifndef IPV6_PKTINFO
+    #define IPV6_PKTINFO -1
+    #endif
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0
+    #endif
+    struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
+    static int recvmmsg(int fd, struct mmsghdr *all, unsigned most, int flags, void *timeout)
+    { errno = ENOSYS; return -1; }
+    static int sendmmsg(int fd, struct mmsghdr *all, unsigned most, int flags) { errno = ENOSYS; return -1; }
+    #endif
+    """
+    bint EXIST "EVSOCKETS_BATCHES"
+    ctypedef unsigned int socklen_t
+    ctypedef unsigned short sa_family_t
+    int AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IP_PKTINFO, IPV6_PKTINFO, MSG_DONTWAIT, MSG_NOSIGNAL
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        void *msg_name
+        socklen_t msg_namelen
+        iovec *msg_iov
+        size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    struct in_addr:
+        pass
+    struct in6_addr:
+        pass
+    struct sockaddr:
+        sa_family_t sa_family
+    struct sockaddr_in:
+        sa_family_t sin_family
+        unsigned short sin_port
+        in_addr sin_addr
+    struct sockaddr_in6:
+        sa_family_t sin6_family
+        unsigned short sin6_port
+        unsigned int sin6_flowinfo
+        in6_addr sin6_addr
+        unsigned int sin6_scope_id
+    cmsghdr *CMSG_FIRSTHDR(msghdr *message)
+    cmsghdr *CMSG_NXTHDR(msghdr *message, cmsghdr *one)
+    unsigned char *CMSG_DATA(cmsghdr *one)
+    size_t CMSG_LEN(size_t size)
+    size_t CMSG_SPACE(size_t size)
+    unsigned short ntohs(unsigned short number) nogil
+    unsigned short htons(unsigned short number) nogil
+    unsigned int ntohl(unsigned int number) nogil
+    unsigned int htonl(unsigned int number) nogil
+    const char *inet_ntop(int family, const void *address, char *text, socklen_t size)
+    int inet_pton(int family, const char *text, void *address)
+    int recvmmsg(int fd, mmsghdr *all, unsigned int most, int flags, void *timeout) nogil
+    int sendmmsg(int fd, mmsghdr *all, unsigned int most, int flags) nogil
+
+if not EXIST:
+    raise ImportError("this system has no recvmmsg")
+
+cdef enum:
+    MOST = 64  # of one system call
+    SIZE = 65536  # no UDP datagram is larger
+    CONTROL = 256  # room for what else a descriptor's former owner asked for
+    KNOWN = 256  # senders whose address need not be written anew, by the last bits of their port
+    TEXT = 64
+
+cdef union Address:
+    sockaddr any
+    sockaddr_in four
+    sockaddr_in6 six
+
+cdef struct Slot:
+    Address address
+    socklen_t size
+    char control[CONTROL]
+
+cdef struct Room:
+    mmsghdr headers[MOST]
+    iovec parts[MOST]
+    Slot slots[MOST]
+    Address known[KNOWN]
+    socklen_t sizes[KNOWN]
+    char data[MOST][SIZE]  # only what has been received into takes memory
+
+
+cdef class Batches:
+    """What `sock`, a bound datagram socket of IPv4 or IPv6, receives and sends.
+
+    `informed`: IP_PKTINFO or IPV6_PKTINFO is on, and datagrams tell what was asked; `mapped`: as `asked_of`.
+    """
+
+    cdef object sock
+    cdef bint informed, mapped
+    cdef list remotes
+    cdef Room *room
+
+    def __init__(self, sock, bint informed, bint mapped):
+        self.sock = sock
+        self.informed = informed
+        self.mapped = mapped
+        self.remotes = [None] * KNOWN
+
+    def __dealloc__(self):
+        free(self.room)
+
+    cdef int _prepare(self) except -1:
+        if self.room == NULL:
+            self.room = <Room *>calloc(1, sizeof(Room))
+            if self.room == NULL:
+                raise MemoryError
+        return 0
+
+    def receive(self, int most):
+        """Up to `most` of what lies there, in order: `Datagram` objects, and OSError for what went wrong."""
+        cdef Room *room
+        cdef mmsghdr *header
+        cdef Datagram one
+        cdef list received = []
+        cdef int fd = self.sock.fileno(), found, i, wanted
+        self._prepare()
+        room = self.room
+        while len(received) < most:
+            wanted = min(<int>MOST, most - <int>len(received))
+            for i in range(wanted):
+                header = &room.headers[i]
+                room.parts[i].iov_base = room.data[i]
+                room.parts[i].iov_len = SIZE
+                header.msg_hdr.msg_iov = &room.parts[i]
+                header.msg_hdr.msg_iovlen = 1
+                header.msg_hdr.msg_name = &room.slots[i].address
+                header.msg_hdr.msg_namelen = sizeof(Address)
+                header.msg_hdr.msg_control = room.slots[i].control if self.informed else NULL
+                header.msg_hdr.msg_controllen = CONTROL if self.informed else 0
+            with nogil:
+                found = recvmmsg(fd, room.headers, wanted, MSG_DONTWAIT, NULL)
+            if found < 0:
+                if errno == EAGAIN:
+                    break
+                if errno == EINTR:
+                    PyErr_CheckSignals()
+                else:
+                    received.append(_error())
+                continue
+            for i in range(found):
+                header = &room.headers[i]
+                one = Datagram.__new__(Datagram)
+                one.data = PyBytes_FromStringAndSize(room.data[i], header.msg_len)
+                one.remote = self._remote(&room.slots[i].address, header.msg_hdr.msg_namelen)
+                one.asked = self._asked(&header.msg_hdr) if self.informed else None
+                received.append(one)
+            if found < wanted:
+                break  # there is nothing more, or an error, of which the engine tells again
+        return received
+
+    cdef object _remote(self, Address *address, socklen_t size):
+        """The sender as `socket` gives it."""
+        cdef Room *room = self.room
+        cdef char text[TEXT]
+        cdef unsigned int port
+        cdef tuple remote
+        if address.any.sa_family == AF_INET:
+            port = ntohs(address.four.sin_port)
+            memset(<char *>address + 8, 0, size - 8)  # padding, which is compared too
+        else:
+            port = ntohs(address.six.sin6_port)
+        if room.sizes[port % KNOWN] == size and not memcmp(&room.known[port % KNOWN], address, size):
+            return self.remotes[port % KNOWN]
+        if address.any.sa_family == AF_INET:
+            inet_ntop(AF_INET, &address.four.sin_addr, text, TEXT)
+            remote = (text.decode("ascii"), port)
+        else:
+            inet_ntop(AF_INET6, &address.six.sin6_addr, text, TEXT)
+            remote = (
+                text.decode("ascii"), port, ntohl(address.six.sin6_flowinfo), address.six.sin6_scope_id
+            )
+        memcpy(&room.known[port % KNOWN], address, size)
+        room.sizes[port % KNOWN] = size
+        self.remotes[port % KNOWN] = remote
+        return remote
+
+    cdef object _asked(self, msghdr *header):
+        """Which of our addresses; of IPv4 through an IPv6 socket both come, IPv4's last."""
+        cdef cmsghdr *one = CMSG_FIRSTHDR(header)
+        cdef object asked = None
+        cdef int level, kind
+        while one != NULL:
+            level, kind = one.cmsg_level, one.cmsg_type
+            if (level == IPPROTO_IP and kind == IP_PKTINFO) or (
+                level == IPPROTO_IPV6 and kind == IPV6_PKTINFO
+            ):
+                asked = asked_of(level, kind, CMSG_DATA(one)[: one.cmsg_len - CMSG_LEN(0)], self.mapped)
+            one = CMSG_NXTHDR(header, one)
+        return asked
+
+    def send(self, datagrams):
+        """Send them in order; how many the system has taken, -1 if the first one needs to be sent alone, which
+        says why."""
+        cdef Room *room
+        cdef msghdr *header
+        cdef Datagram one
+        cdef int fd = self.sock.fileno(), sent, count = 0, i, size
+        self._prepare()
+        room = self.room
+        for one in datagrams:
+            if count == MOST:
+                break
+            header = &room.headers[count].msg_hdr
+            size = self._address(one.remote, &room.slots[count].address)
+            if not size or (one.asked is not None and not self._source(one.asked, header, &room.slots[count])):
+                break
+            if one.asked is None:
+                header.msg_control = NULL
+                header.msg_controllen = 0
+            header.msg_name = &room.slots[count].address
+            header.msg_namelen = size
+            room.parts[count].iov_base = PyBytes_AS_STRING(<bytes?>one.data)
+            room.parts[count].iov_len = PyBytes_GET_SIZE(one.data)
+            header.msg_iov = &room.parts[count]
+            header.msg_iovlen = 1
+            count += 1
+        if not count:
+            return -1 if datagrams else 0
+        while True:
+            with nogil:
+                sent = sendmmsg(fd, room.headers, count, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent >= 0:
+                return sent
+            if errno == EAGAIN:
+                return 0
+            if errno != EINTR:
+                return -1
+            PyErr_CheckSignals()
+
+    cdef int _address(self, remote, Address *address) except -1:
+        """Write down `remote`, which `_remote` has made; its size, 0 for what cannot be written."""
+        cdef Room *room = self.room
+        cdef Py_ssize_t length
+        cdef unsigned int port
+        if not isinstance(remote, tuple):
+            return 0
+        length = len(<tuple>remote)
+        if length != 2 and length != 4:
+            return 0
+        port = remote[1]
+        if self.remotes[port % KNOWN] is remote:
+            memcpy(address, &room.known[port % KNOWN], room.sizes[port % KNOWN])
+            return room.sizes[port % KNOWN]
+        host = (<str?>remote[0]).encode()
+        memset(address, 0, sizeof(Address))
+        if length == 2:
+            address.four.sin_family = AF_INET
+            address.four.sin_port = htons(port)
+            return sizeof(sockaddr_in) if inet_pton(AF_INET, host, &address.four.sin_addr) == 1 else 0
+        address.six.sin6_family = AF_INET6
+        address.six.sin6_port = htons(port)
+        address.six.sin6_flowinfo = htonl(remote[2])
+        address.six.sin6_scope_id = remote[3]
+        return sizeof(sockaddr_in6) if inet_pton(AF_INET6, host, &address.six.sin6_addr) == 1 else 0
+
+    cdef bint _source(self, asked, msghdr *header, Slot *slot) except -1:
+        """Write down where an answer is sent from; whether there was room."""
+        cdef cmsghdr *one = <cmsghdr *>slot.control
+        cdef bytes info
+        ((level, kind, info),) = asked.control
+        if CMSG_SPACE(len(info)) > CONTROL:
+            return False
+        memset(slot.control, 0, CONTROL)
+        header.msg_control = slot.control
+        header.msg_controllen = CMSG_SPACE(len(info))
+        one.cmsg_level = level
+        one.cmsg_type = kind
+        one.cmsg_len = CMSG_LEN(len(info))
+        memcpy(CMSG_DATA(one), PyBytes_AS_STRING(info), len(info))
+        return True
+
+
+cdef object _error():
+    """The OSError of `errno`."""
+    try:
+        PyErr_SetFromErrno(OSError)
+    except OSError as error:
+        return error.with_traceback(None)
