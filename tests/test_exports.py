@@ -116,8 +116,8 @@ def test_constants() -> None:
 
 def test_importing_is_light() -> None:
     """No extra, no other loop and nothing of the command line comes along with the package."""
-    heavy = "asyncio gevent pyev rich trustme blinker prometheus_client pytest".split()
-    heavy += ["evsockets.cli", "evsockets.testing"]
+    heavy = "asyncio gevent pyev rich trustme blinker prometheus_client httptools pytest".split()
+    heavy += ["evsockets.http", "evsockets.cli", "evsockets.testing"]
     code = f"import sys, evsockets; print([m for m in {heavy!r} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -97,7 +97,8 @@ def test_extras_name_the_distributions() -> None:
     assert [Requirement(each).name for each in extras["libev"]] == ["evsockets-libev", "evsockets-pyev"]
     assert extras["libevent"] == ["evsockets-libevent"]
     assert extras["gevent"] == ["evsockets-gevent"]
-    assert set(extras) == {"cli", "signals", "metrics", "proxy", "dask", "libev", "libevent", "gevent"}
+    backends = {"libev", "libevent", "gevent"}
+    assert set(extras) == {"cli", "signals", "metrics", "http", "proxy", "dask"} | backends
     for name in ("libev", "libevent", "gevent"):
         backend = tomllib.loads((ROOT / "backends" / name / "pyproject.toml").read_text())["project"]
         assert backend["name"] == f"evsockets-{name}"
@@ -172,15 +173,15 @@ except ImportError as error:
 def test_every_module_can_be_imported_alone(alone: Path) -> None:
     code = """
 import importlib, pkgutil, evsockets
-optional = {"pytest", "hypothesis", "rich", "trustme", "blinker"}
+optional = {"pytest", "hypothesis", "rich", "trustme", "blinker", "cryptography", "httptools"}
 for module in pkgutil.walk_packages(evsockets.__path__, "evsockets."):
     if module.name == "evsockets.__main__":
         continue
     try:
         importlib.import_module(module.name)
-    except ModuleNotFoundError as error:
-        assert error.name in optional, error
-        assert module.name.startswith(("evsockets.cli", "evsockets.testing")), module.name
+    except ImportError as error:
+        assert (error.name or error.__cause__.name) in optional, error
+        assert module.name.startswith(("evsockets.cli", "evsockets.testing", "evsockets.http")), module.name
 """
     run(alone / "python", "-W", "error", "-c", code)
 

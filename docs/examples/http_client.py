@@ -1,30 +1,28 @@
 """Many pages of one host over twenty kept connections: twenty conversations share the work.
 
     python http_client.py tcp://127.0.0.1:80 1000
+
+It needs the extra `http`: pip install 'evsockets[http]'.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 import sys
 from collections.abc import Iterator
 
-from evsockets import Conversation, FixedLengthFramePicker, MarkerFramePicker, fan_out
-
-HEAD = MarkerFramePicker(None, b"\r\n\r\n", max_length=65_536)
-LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+from evsockets import Conversation, fan_out
+from evsockets.http import request
 
 
 async def fetch(talk: Conversation, paths: Iterator[str]) -> list[tuple[str, int, int]]:
     """Ask for one path after the other, as long as there are any: path, status and size of each."""
     pages = []
     for path in paths:
-        await talk.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        head = (await talk.read(HEAD)).data
-        length = LENGTH.search(head)
-        body = await talk.read(FixedLengthFramePicker(int(length[1]) if length else 0))
-        pages.append((path, int(head.split(maxsplit=2)[1]), len(body)))
+        response = await request(talk, "GET", path)
+        pages.append((path, response.status, len(response.body)))
+        if not response.keep_alive:
+            break  # the others go on with the rest
     return pages
 
 

@@ -1,4 +1,4 @@
-"""The command line: `evsockets fetch | serve | echo | engines | demo`."""
+"""The command line: `evsockets fetch | serve | echo | engines | demo | completion`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .. import __version__, _build
 from ..text import one_line
-from . import demo, echo, engines, fetch, serve
+from . import completion, demo, echo, engines, fetch, serve
 from .common import CommandError
 from .options import Parser
 
@@ -26,7 +26,7 @@ def build_parser() -> Parser:
     version = f"evsockets {__version__} ({_build.describe()})"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for module in (fetch, serve, echo, engines, demo):
+    for module in (fetch, serve, echo, engines, demo, completion):
         module.register(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
@@ -36,7 +36,8 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status.
 
-    0: all went well; 1: something failed on the network; 2: the command line was wrong; 130: interrupted.
+    0: all went well; 1: something failed on the network; 2: the command line was wrong; 130: interrupted;
+    143: terminated; 141: nobody reads the output any more.
     `argv` is without the program's name (default: `sys.argv[1:]`).
     """
     for name in ("stdout", "stderr"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-from typing import Any
+import os
+from collections.abc import Iterator
+from typing import Any, TextIO
 
 from .. import EngineUnavailableError, RequestExecutor, available_engines
 from ..configuration import Configuration
@@ -19,15 +20,13 @@ class CommandError(Exception):
         self.status = status
 
 
-def make_executor(
-    engine: str | None, configuration: Configuration | None = None, **more: Any
-) -> RequestExecutor:
-    """Return an executor on the engine asked for; a CommandError names those that can be used."""
+@contextlib.contextmanager
+def naming_engines() -> Iterator[None]:
+    """Turn what is wrong with the engine asked for into a CommandError that names those that can be used."""
     try:
-        return RequestExecutor(engine, configuration=configuration, **more)
-    except EngineUnavailableError as error:
-        message = str(error)
-    except ValueError as error:
+        yield
+        return
+    except (EngineUnavailableError, ValueError) as error:
         message = str(error)
     usable = ", ".join(
         name for name, problem in available_engines().items() if problem is None and ":" not in name
@@ -35,8 +34,21 @@ def make_executor(
     raise CommandError(f"{one_line(message)} (usable here: {usable or 'none'}; see 'evsockets engines')")
 
 
-def raise_descriptor_limit() -> None:
-    """Allow as many descriptors as the system does: every connection takes one."""
+def make_executor(
+    engine: str | None, configuration: Configuration | None = None, **more: Any
+) -> RequestExecutor:
+    """Return an executor on the engine asked for; a CommandError names those that can be used."""
+    with naming_engines():
+        return RequestExecutor(engine, configuration=configuration, **more)
+
+
+#: Descriptors that a process needs besides those of its sockets.
+_OTHERS = 32
+
+
+def raise_descriptor_limit() -> int:
+    """Allow as many descriptors as the system does, every connection takes one; return for how many
+    connections there is room."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -44,8 +56,18 @@ def raise_descriptor_limit() -> None:
         wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        return 65536 if soft == resource.RLIM_INFINITY else max(1, soft - _OTHERS)
+    return 65536
 
 
-def terminal_width() -> int:
-    """Return the columns there are, 100 when nobody knows."""
-    return shutil.get_terminal_size((100, 24)).columns
+def terminal_width(stream: TextIO) -> int:
+    """Return the columns of the terminal that `stream` goes to: those of COLUMNS if that is set, 80 when
+    nobody knows."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told) > 0:
+        return int(told)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):  # no terminal, or closed
+        return 80

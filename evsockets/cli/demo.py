@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from contextlib import closing
 from typing import Any
 
-from .. import StreamContext
+from .. import StreamContext, create_engine
 from ..text import human_seconds, printable
-from .common import make_executor
+from .asking import Plan
+from .common import naming_engines
 from .demo_servers import DemoServers
-from .fetch import print_requests
-from .gathering import Gathering, configuration
 from .options import add_engine_option
+from .outputs import print_results
 from .progress import Progress
+from .results import Result
+from .rounds import Rounds
+from .targets import Targets
 from .timeline import HELP, RequestsTimeline
 
 #: Seconds without a byte after which the client gives up, and which the slow servers take for an answer.
@@ -46,35 +50,43 @@ def register(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 if every request ended as planned, 1 otherwise, 130 if interrupted."""
     timeline = RequestsTimeline(arguments.timeline)
-    with (
-        make_executor(arguments.engine, configuration(5.0, _TIMEOUT)) as executor,
-        DemoServers(_PACE) as servers,
-    ):
-        engine = executor.engine.name
-        gathering = Gathering(executor)
-        if arguments.timeline is not None:
-            executor.with_event_handler(timeline)
-        context = StreamContext(ca_file=servers.ca_file) if servers.ca_file else None
+    with naming_engines():
+        engine = create_engine(arguments.engine)
+    with closing(engine), DemoServers(_PACE) as servers:
+        targets = Targets([], [], None, web=False, most=1)
         planned = []
         for kind, times, outcome in _PLAN:
             for _ in range(times if kind in servers.addresses else 0):
-                address = servers.addresses[kind]
-                host = address.partition("://")[2]
-                head = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii")
-                trust = context if kind == "TLS" else None
-                gathering.add(address, send=head, stream_context=trust).label = f"{address} ({kind})"
+                targets.add(servers.addresses[kind], f"{servers.addresses[kind]} ({kind})")
                 planned.append(outcome)
+        keywords = {
+            "engine": engine,
+            "stream_context": StreamContext(ca_file=servers.ca_file) if servers.ca_file else None,
+            "connection_timeout": 5.0,
+            "io_timeout": _TIMEOUT,
+        }
+        rounds = Rounds(
+            targets, Plan(b"GET / HTTP/1.0\r\n\r\n"), keywords, timeline if arguments.timeline else None
+        )
         print(
-            f"evsockets demo on engine {engine}: {len(planned)} requests "
+            f"evsockets demo on engine {engine.name}: {len(planned)} requests "
             f"to {len(servers.addresses)} local servers"
         )
         print(
             f"  (slow ones take {_PACE:g} s, the silent one never answers; the io time-out is {_TIMEOUT:g} s)"
         )
         sys.stdout.flush()
-        with Progress(gathering) as progress:
-            gathering.run(progress.update)
-    print_requests(gathering.requests)
+        results: list[Result] = []
+        with Progress(rounds) as progress:
+
+            def settle(result: Result) -> bool:
+                results.append(result)
+                progress.ended(result)
+                return True
+
+            rounds.run(settle, progress.update)
+    results.sort(key=lambda result: result.ask.number)
+    print_results(results, sys.stdout)
     missing = servers.left_out
     if importlib.util.find_spec("rich") is None:
         missing.append("colours and progress bars (they need rich)")
@@ -82,27 +94,30 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Left out: {what}.")
     if missing:
         print("To have it all: pip install 'evsockets[cli]'")
-    status = 130 if gathering.interrupted else _conclude(gathering, engine, planned)
+    if rounds.signal is not None:
+        status = 128 + rounds.signal
+    else:
+        status = _conclude(results, rounds, planned)
     timeline.save()
     if arguments.timeline:
         print(printable(f"The timeline is in {arguments.timeline}."))
     return status
 
 
-def _conclude(gathering: Gathering, engine: str, expected: list[str]) -> int:
+def _conclude(results: list[Result], rounds: Rounds, expected: list[str]) -> int:
     """Print the proof: all together took what the slowest time-out takes, not the sum of all."""
     wrong = [
-        f"{request.label}: {request.outcome} instead of {outcome} ({request.error or 'no error'})"
-        for request, outcome in zip(gathering.requests, expected, strict=True)
-        if request.outcome != outcome
+        f"{result.ask.label}: {result.outcome} instead of {outcome} ({result.error or 'no error'})"
+        for result, outcome in zip(results, expected, strict=True)
+        if result.outcome != outcome
     ]
     if wrong:
         print("\nNot as planned:", *map(printable, wrong), sep="\n  ", file=sys.stderr)
         return 1
-    alone = sum(request.log.seconds() or 0.0 for request in gathering.requests)
+    alone = sum(result.seconds or 0.0 for result in results)
     print(
         f"\nOne after another they would have taken {human_seconds(alone)}.\n"
-        f"All at once, in one thread, on engine {engine}: {human_seconds(gathering.seconds)},\n"
+        f"All at once, in one thread, on engine {rounds.engine}: {human_seconds(rounds.seconds)},\n"
         f"as long as the slowest time-out ({human_seconds(_TIMEOUT)}), which ended the silent ones."
     )
     return 0

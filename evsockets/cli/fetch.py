@@ -3,236 +3,263 @@
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
-from .. import ConstantLimitationSolver, FixedLengthFramePicker, FramePicker, MarkerFramePicker
-from ..text import human_bytes, human_seconds, one_line, printable
-from .common import CommandError, make_executor, raise_descriptor_limit
-from .gathering import Gathering, Request, configuration
+from .. import FixedLengthFramePicker, FramePicker, MarkerFramePicker
+from ..text import one_line
+from .asking import Plan
+from .cluster import cluster
+from .common import CommandError, raise_descriptor_limit
 from .options import (
     add_engine_option,
-    authorities,
+    client_settings,
     count,
+    delay,
     escaped_bytes,
-    parsed,
+    field,
     path_of_http,
+    protocol,
     seconds,
+    sent,
+    whole,
 )
-from .phases import PHASES
+from .outputs import CsvOutput, JsonOutput, LinesOutput, Output, TableOutput
 from .progress import Progress
-from .table import print_table
+from .results import Result
+from .rounds import Rounds
+from .targets import Targets
 from .timeline import HELP, RequestsTimeline
 
 _EPILOG = r"""
-Addresses are scheme://target: tcp://host:port, tls://host:port (tlsv1.2, tlsv1.3 pin the version),
-udp://host:port, unix:///path, unix://@abstract, udg:///path.
+An ADDRESS is tcp://host:port, tls:// (tlsv1.2://, tlsv1.3://), udp://, unix:///path,
+unix://@name, udg:///path or a URL; tcp://10.0.0.0/24:22,80,8000-8010 is many.
 
-  evsockets fetch --http / tcp://localhost:80 tls://example.org:443
+  evsockets fetch https://example.org/ http://localhost:8000/health --fail
+  evsockets fetch --connect-only --only complete tcp://10.0.0.0/24:22,80
   evsockets fetch --send 'PING\r\n' --until '\r\n' tcp://localhost:6379
+  evsockets fetch --from hosts.txt --http / --jsonl | jq .status
 
-The exit status is 0 if all succeeded, 1 if any failed, 2 if the command line was wrong.
+Exit status: 0 all complete, 1 some failed, 2 wrong command line; 130 Ctrl-C and
+143 SIGTERM (what has come is printed), 141 nobody reads the output any more.
 """
-
-#: What the schemes of URLs mean.
-_WEB = {"http": ("tcp", 80), "https": ("tls", 443)}
 
 
 def register(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "fetch",
+        add_help=False,
         help="ask many addresses at once and print a table of what became of each",
+        usage="evsockets fetch [options] ADDRESS...",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26),
     )
-    parser.add_argument(
-        "addresses", nargs="+", metavar="ADDRESS", help="whom to ask; may be given repeatedly"
-    )
-    what = parser.add_argument_group("what to send and to read")
-    send = what.add_mutually_exclusive_group()
-    send.add_argument(
-        "--send",
-        type=escaped_bytes,
-        metavar="TEXT",
-        help=r"bytes to send first; \r \n \t \0 \\ and \xHH are understood (default: nothing)",
-    )
-    send.add_argument(
-        "--http",
-        type=path_of_http,
-        metavar="PATH",
-        help="send an HTTP/1.1 GET for this path, with each address' own host name",
-    )
-    until = what.add_mutually_exclusive_group()
-    until.add_argument(
-        "--until", type=escaped_bytes, metavar="MARKER", help="read up to these bytes (escapes as in --send)"
-    )
-    until.add_argument("--length", type=count, metavar="N", help="read exactly N bytes")
-    what.add_argument(
-        "--data",
-        action="store_true",
-        help="write what was received to standard output, and the table to standard error "
-        "(with --json: as the member 'data' of each result)",
-    )
-    how = parser.add_argument_group("how")
-    add_engine_option(how)
-    how.add_argument("--limit", type=count, metavar="N", help="at most N at a time (default: all at once)")
-    how.add_argument("--connection-timeout", type=seconds, default=60.0, metavar="SECONDS", help="default 60")
-    how.add_argument(
-        "--io-timeout",
-        type=seconds,
-        default=60.0,
-        metavar="SECONDS",
-        help="without a byte moving; default 60",
-    )
-    how.add_argument("--request-timeout", type=seconds, metavar="SECONDS", help="for all of it; default none")
-    how.add_argument("--ca", metavar="FILE", help="PEM file with the certificate authorities to trust")
-    out = parser.add_argument_group("output")
-    out.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
-    out.add_argument("--timeline", metavar="FILE.svg", help=HELP)
-    out.add_argument("--no-progress", action="store_true", help="show no live progress on a terminal")
+    hidden = argparse.SUPPRESS  # told in another's line
+    parser.add_argument("-h", "--help", action="help", help=hidden)
+    parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help=hidden)
+    _add_what(parser)
+    _add_how(parser, hidden)
+    _add_output(parser, hidden)
     parser.set_defaults(run=run)
 
 
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    """Whom to ask, and what."""
+    add = parser.add_argument_group("whom to ask").add_argument
+    add(
+        "--from",
+        dest="files",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="one a line; -: standard input",
+    )
+    add("--max-targets", type=count, default=65536, metavar="N", help="one may stand for (default 65536)")
+    what = parser.add_argument_group("what to say")
+    send, until = what.add_mutually_exclusive_group(), what.add_mutually_exclusive_group()
+    add = send.add_argument
+    add("--send", type=sent, metavar="TEXT", help=r"bytes, with \r \n \t \0 \\ \xHH; -: standard input")
+    add("--http", type=path_of_http, metavar="PATH", help="GET this where the address is no URL with a path")
+    add("--connect-only", action="store_true", help="say and read nothing")
+    add = until.add_argument
+    add("--until", type=escaped_bytes, metavar="MARKER", help="read up to these bytes (default: to the end)")
+    add("--length", type=count, metavar="N", help="read exactly N bytes")
+    add = what.add_argument
+    add(
+        "--starttls",
+        type=protocol,
+        metavar="NAME",
+        help="ask for TLS by smtp, imap, pop3, ftp, xmpp, postgres",
+    )
+    add("--header", type=field, action="append", default=[], metavar="FIELD", help="'Name: value' for HTTP")
+    add("--location", action="store_true", help="follow redirects")
+    add("--fail", action="store_true", help="a status of 400 or more is a failure")
+
+
+def _add_how(parser: argparse.ArgumentParser, hidden: str) -> None:
+    """How."""
+    group = parser.add_argument_group("how")
+    add = group.add_argument
+    add_engine_option(group)
+    add("--limit", type=count, metavar="N", help="at most N at a time (default 1000)")
+    add("--dask", metavar="URL", help="have the workers of this scheduler's cluster ask")
+    add(
+        "--retries", type=whole, default=0, metavar="N", help="to connect; --backoff S before the first (0.1)"
+    )
+    add("--backoff", type=delay, default=0.1, metavar="S", help=hidden)
+    add("--connection-timeout", type=seconds, default=60.0, metavar="S", help="until connected; default 60")
+    add("--io-timeout", type=seconds, default=60.0, metavar="S", help="without a byte moving; default 60")
+    add("--request-timeout", type=seconds, metavar="S", help="for all of it; default none")
+    add("--ca", metavar="FILE", help="PEM file with the authorities to trust")
+    add("--insecure", action="store_true", help="trust any certificate")
+    add("--proxy", metavar="URL", help="go through socks5://host:port or http://host:port")
+    add("--server-name", metavar="NAME", help="the name that the certificate has to be for")
+
+
+def _add_output(parser: argparse.ArgumentParser, hidden: str) -> None:
+    """What to print."""
+    group = parser.add_argument_group("output")
+    form = group.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one document at the end")
+    form.add_argument("--jsonl", action="store_true", help="one a line, as results come")
+    form.add_argument("--csv", action="store_true", help="the same as comma-separated values")
+    add = group.add_argument
+    add("--only", choices=("complete", "failed"), metavar="KIND", help="complete or failed ones")
+    add("--data", action="store_true", help="what was received, and the table to standard error")
+    add("--certificates", action="store_true", help="names, issuer, days left, fingerprint")
+    add("--quiet", action="store_true", help="no table, no progress (--no-progress: that alone)")
+    add("--no-progress", action="store_true", help=hidden)
+    add("--timeline", metavar="FILE", help=HELP)
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch from all addresses; 0 if all succeeded, 1 if any failed, 130 if interrupted."""
-    context = authorities(arguments.ca) if arguments.ca is not None else None
-    settings = configuration(arguments.connection_timeout, arguments.io_timeout, arguments.request_timeout)
-    picker = _picker(arguments)
-    for address in arguments.addresses:
-        _check(address)
-    raise_descriptor_limit()
-    with make_executor(arguments.engine, settings) as executor:
-        if arguments.limit:
-            executor.with_limitation_solver(ConstantLimitationSolver(arguments.limit))
-        gathering = Gathering(executor, keep_data=arguments.data)
-        for address in arguments.addresses:
-            gathering.add(address, send=_request(arguments, address), picker=picker, stream_context=context)
-        engine = executor.engine.name
-        timeline = RequestsTimeline(arguments.timeline)
-        if arguments.timeline is not None:
-            executor.with_event_handler(timeline)
-        with Progress(gathering, shown=not arguments.no_progress) as progress:
-            gathering.run(progress.update)
-    if arguments.json:
-        print(json.dumps(_document(gathering, engine, arguments.data), indent=2))
-    else:
-        report(gathering, engine, arguments.data)
+    """Ask all; 0 if all succeeded, 1 if any failed, 128 and its number if a signal ended it."""
+    if not (arguments.addresses or arguments.files):
+        arguments.parser.error("give an ADDRESS, or --from FILE")
+    if arguments.http is not None:
+        _check_http()
+    plan = _plan(arguments)
+    describe = _describing() if arguments.certificates else None
+    keywords = {
+        name: getattr(arguments, name)
+        for name in ("retries", "backoff", "engine", "connection_timeout", "io_timeout", "request_timeout")
+    }
+    keywords["stream_context"] = client_settings(
+        arguments.ca, arguments.insecure, arguments.server_name, arguments.proxy
+    )
+    timeline = RequestsTimeline(arguments.timeline)
+    if arguments.dask is not None and arguments.timeline is not None:
+        raise CommandError("--timeline shows what happens here, not on Dask's workers: leave it out")
+    with closing(_targets(arguments)) as targets, cluster(arguments.dask) as client:
+        keywords["limit"] = min(
+            arguments.limit or (1000 if client is None else 100), raise_descriptor_limit()
+        )
+        rounds = Rounds(targets, plan, keywords, timeline if arguments.timeline else None, client)
+        output = _output(arguments)
+        shown = not (arguments.no_progress or arguments.quiet or (output.streams and sys.stdout.isatty()))
+        with Progress(rounds, shown=shown) as progress:
+
+            def settle(result: Result) -> bool:
+                if _is_followed(result, arguments, targets):
+                    return False
+                progress.ended(result)
+                if describe is not None and result.tls and result.tls.peer_certificate_der:
+                    result.certificate = describe(result.tls.peer_certificate_der)
+                if arguments.only in (None, "complete" if result.ok else "failed"):
+                    output.add(result)
+                return True
+
+            def tick() -> None:
+                progress.update()
+                if output.streams:
+                    sys.stdout.flush()
+
+            rounds.run(settle, tick)
+        output.finish(rounds)
     timeline.save()
-    if gathering.interrupted:
-        return 130
-    return 1 if gathering.failed else 0
+    if rounds.signal is not None:
+        return 128 + rounds.signal
+    return 1 if rounds.failed else 0
 
 
-def report(gathering: Gathering, engine: str, data: bool = False) -> None:
-    """Print the table, the reasons of failures, and one line of sums; with `data` what came, too."""
-    out = sys.stderr if data else sys.stdout
-    if data:
-        for request in gathering.requests:
-            sys.stdout.buffer.writelines(request.chunks)
-        sys.stdout.buffer.flush()
-    print_requests(gathering.requests, out)
-    failures = [request for request in gathering.requests if not request.ok]
-    for request in failures:
-        error = one_line(request.error or request.outcome)
-        address = printable(request.address)
-        print(f"  {error if address in error else f'{address}: {error}'}", file=out)
-    received = sum(request.received for request in gathering.requests)
-    print(
-        f"{len(gathering.requests) - len(failures)} complete, {len(failures)} failed, "
-        f"{human_bytes(received)} received in {human_seconds(gathering.seconds)} on engine {engine}",
-        file=out,
+def _check_http() -> None:
+    """A CommandError says what HTTP needs; a URL that is met without it has an outcome that says so."""
+    try:
+        from .. import http  # noqa: F401
+    except ImportError as error:
+        raise CommandError(one_line(str(error))) from error
+
+
+def _describing() -> Callable[[bytes], dict[str, Any]]:
+    """What reads a certificate."""
+    try:
+        from .certificate import describe
+    except ImportError as error:
+        raise CommandError(f"--certificates needs {error.name}: pip install 'evsockets[cli]'") from error
+    return describe
+
+
+def _targets(arguments: argparse.Namespace) -> Targets:
+    raw = any((arguments.connect_only, arguments.starttls, arguments.until, arguments.length))
+    raw = raw or arguments.send is not None
+    return Targets(
+        arguments.addresses, arguments.files, arguments.http, web=not raw, most=arguments.max_targets
     )
 
 
-def print_requests(requests: Sequence[Request], out: Any = None) -> None:
-    """Print the table of requests: address, outcome, bytes, the time in all and in each phase there was."""
-    names = [name for name in PHASES if any(one.log.seconds(name) is not None for one in requests)]
-    rows = [
-        [
-            one.label,
-            one.outcome,
-            human_bytes(one.sent),
-            human_bytes(one.received),
-            human_seconds(one.log.seconds()),
-            *(human_seconds(one.log.seconds(name)) for name in names),
-        ]
-        for one in requests
-    ]
-    tones = ["good" if one.ok else "bad" for one in requests]
-    print_table(["address", "outcome", "sent", "received", "time", *names], rows, tones=tones, stream=out)
-
-
-def _document(gathering: Gathering, engine: str, data: bool) -> dict[str, Any]:
-    """The JSON document; times are in seconds since the run began."""
-    results = []
-    for request in gathering.requests:
-        result: dict[str, Any] = {
-            "address": request.address,
-            "ok": request.ok,
-            "outcome": request.outcome,
-            "error": request.error,
-            "remote_address": request.remote,
-            "tls": {"version": request.tls[0], "cipher": request.tls[1]} if request.tls else None,
-            "bytes_sent": request.sent,
-            "bytes_received": request.received,
-            "start": request.log.start,
-            "seconds": request.log.seconds(),
-            "phases": [
-                {"phase": phase.name, "start": phase.start, "end": phase.end} for phase in request.log.phases
-            ],
-        }
-        if data:
-            result["data"] = b"".join(request.chunks).decode("utf-8", "backslashreplace")
-        results.append(result)
-    return {
-        "engine": engine,
-        "seconds": gathering.seconds,
-        "succeeded": len(results) - gathering.failed,
-        "failed": gathering.failed,
-        "results": results,
-    }
-
-
-def _picker(arguments: argparse.Namespace) -> FramePicker | None:
-    """The picker asked for; one serves all sockets. None reads up to the end."""
+def _plan(arguments: argparse.Namespace) -> Plan:
+    """What is said to each."""
+    if isinstance(arguments.send, str):
+        if "-" in arguments.files:
+            raise CommandError("standard input is given twice: by --send - and by --from -")
+        send = sys.stdin.buffer.read()
+    else:
+        send = arguments.send or b""
+    picker: FramePicker | None = None
     if arguments.until is not None:
         if not arguments.until:
             raise CommandError("--until needs at least one byte to look for")
-        return MarkerFramePicker(None, arguments.until)
-    return FixedLengthFramePicker(arguments.length) if arguments.length else None
+        picker = MarkerFramePicker(None, arguments.until)
+    elif arguments.length:
+        picker = FixedLengthFramePicker(arguments.length)
+    if picker is not None and (arguments.http is not None or arguments.connect_only):
+        raise CommandError("--until and --length are for what --send asks for: leave them out")
+    return Plan(
+        send, picker, arguments.data, arguments.connect_only, arguments.starttls, arguments.server_name,
+        tuple(arguments.header),
+    )  # fmt: skip
 
 
-def _request(arguments: argparse.Namespace, address: str) -> bytes:
-    """The bytes to send to `address`."""
-    if arguments.http is None:
-        return arguments.send or b""
-    there = parsed(address)
-    host = "localhost"
-    if there.host is not None:
-        name = there.host.partition("%")[0]  # a zone means something on this machine only
-        host = f"[{name}]:{there.port}" if ":" in name else f"{name}:{there.port}"
-    return (
-        f"GET {arguments.http} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evsockets\r\n"
-        "Accept: */*\r\nConnection: close\r\n\r\n"
-    ).encode("ascii")
+def _output(arguments: argparse.Namespace) -> Output:
+    """What prints."""
+    if arguments.jsonl:
+        return LinesOutput(arguments.data)
+    if arguments.csv:
+        return CsvOutput(arguments.data, arguments.certificates)
+    if arguments.json:
+        return JsonOutput(arguments.data)
+    return TableOutput(arguments.data, arguments.quiet)
 
 
-def _check(address: str) -> None:
-    """A CommandError says what is wrong with `address`, and what to write for a URL."""
-    scheme, _, target = address.partition("://")
-    host, slash, path = target.partition("/")
-    wrong = None
-    if scheme.lower() in _WEB:
-        wrong = "is a URL, and this asks sockets"
-        scheme, port = _WEB[scheme.lower()]
-        host = host if re.search(r":\d+$", host) else f"{host}:{port}"
-    elif slash and scheme.lower() in ("tcp", "tls"):
-        wrong = "has no place for a path"
-    if wrong is not None:
-        parsed(f"{scheme}://{host}")  # what is wrong with the rest of it comes first
-        raise CommandError(f"{address!r} {wrong}: write {scheme}://{host} --http /{path}")
-    parsed(address)
+def _is_followed(result: Result, arguments: argparse.Namespace, targets: Targets) -> bool:
+    """Whether somebody else is asked instead; a status may make it a failure."""
+    status = result.answer.status
+    if not result.ok or status is None:
+        return False
+    if arguments.location:
+        from .web import followed
+
+        try:
+            following = followed(result.ask, result.answer)
+        except ValueError as error:
+            result.fail("bad redirect", str(error))
+            return False
+        if following is not None:
+            targets.again.append(following)
+            return True
+    if arguments.fail and status >= 400:
+        result.fail(f"HTTP {status}", f"the answer's status is {status}")
+    return False

@@ -13,8 +13,10 @@ from ..address import Address, parse_address
 from ..text import one_line
 from ..transports.tls_context import client_context, server_context
 from .common import CommandError
+from .words import path_of
 
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLAIN_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", "'": b"'", '"': b'"'}
 
 
@@ -27,8 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, words: list[str]) -> NoReturn:
         """`error` about words that mean nothing, with the option that was probably meant."""
-        known = re.findall(r"--[a-z-]+", self.format_usage())
-        close = difflib.get_close_matches(words[0].partition("=")[0], known, 1)
+        close = difflib.get_close_matches(words[0].partition("=")[0], self._option_string_actions, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
         self.error(f"unknown: {' '.join(words)}{hint}")
 
@@ -55,6 +56,13 @@ def delay(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds such as 0.5")
     return value
+
+
+def whole(text: str) -> int:
+    """Return a whole number from 0 on. For argparse."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; give a whole number from 0 on")
+    return int(text)
 
 
 def count(text: str) -> int:
@@ -91,12 +99,34 @@ def escaped_bytes(text: str) -> bytes:
     return b"".join(parts)
 
 
+def sent(text: str) -> bytes | str:
+    """Return the bytes of `text`, or "-" for those of standard input. For argparse."""
+    return text if text == "-" else escaped_bytes(text)
+
+
+def protocol(text: str) -> str:
+    """Return a protocol in which TLS can be asked for. For argparse."""
+    from .starttls import PROTOCOLS  # here: its XML parser is for those who need it
+
+    if text not in PROTOCOLS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(PROTOCOLS)}")
+    return text
+
+
 def path_of_http(text: str) -> str:
     """Return a path for a request line, with a slash in front. For argparse."""
-    path = text if text.startswith("/") else f"/{text}"
-    if not path.isascii() or not path.isprintable() or " " in path:
-        raise argparse.ArgumentTypeError(f"{text!r} is no path; write blanks and the like percent-encoded")
-    return path
+    try:
+        return path_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def field(text: str) -> tuple[str, str]:
+    """Return the name and the value of an HTTP field (RFC 9110, 5.5). For argparse."""
+    name, colon, value = text.partition(":")
+    if not (colon and _TOKEN.fullmatch(name) and value.isascii() and value.replace("\t", " ").isprintable()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no field; write one such as 'Accept: text/html'")
+    return name, value.strip()
 
 
 def add_engine_option(parser: argparse._ActionsContainer) -> None:
@@ -104,8 +134,7 @@ def add_engine_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="what waits for the sockets, e.g. selectors, selectors:poll, libev, libevent, gevent "
-        "('evsockets engines' lists them; default: EVSOCKETS_ENGINE, else the best one here)",
+        help="what waits for the sockets (see 'evsockets engines')",
     )
 
 
@@ -117,9 +146,25 @@ def parsed(text: str, *, server: bool = False) -> Address:
         raise CommandError(one_line(str(error))) from error
 
 
-def authorities(path: str) -> StreamContext:
-    """Return the settings that trust `path`, a PEM file or a folder of them; a CommandError if unusable."""
-    context = StreamContext(ca_file=path)
+def client_settings(
+    ca: str | None, insecure: bool, server_name: str | None, proxy: str | None
+) -> StreamContext | None:
+    """Return a client's settings: whom to trust (`ca`: a PEM file or a folder of them), by which name, and
+    through which proxy. None for the usual ones; a CommandError if they cannot be used."""
+    if insecure and ca is not None:
+        raise CommandError("--insecure trusts anybody, --ca some: give one of them")
+    if not insecure and ca is None and server_name is None and proxy is None:
+        return None
+    try:
+        StreamContext(proxy=proxy)
+    except (ValueError, ImportError) as error:
+        raise CommandError(f"--proxy: {one_line(str(error)).removeprefix('proxy: ')}") from error
+    try:
+        context = StreamContext(
+            verify=False if insecure else None, ca_file=ca, server_hostname=server_name, proxy=proxy
+        )
+    except ValueError as error:
+        raise CommandError(f"--server-name: {one_line(str(error))}") from error
     try:
         client_context(context)
     except ValueError as error:

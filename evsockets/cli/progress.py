@@ -9,32 +9,32 @@ from typing import Any
 
 from ..text import human_bytes, printable, shorten
 from .common import terminal_width
-from .gathering import Gathering
+from .results import Result
+from .rounds import Rounds
 
-#: Seconds between two redraws.
-_REDRAW = 0.08
-#: Rows shown at most.
+#: Of so many targets each has a row.
 _ROWS = 14
+#: Seconds over which the rate is taken.
+_WINDOW = 5.0
 
 
 class Progress:
-    """Shows how a gathering goes on while it runs; `update` is what `Gathering.run` calls.
+    """Shows how `rounds` go on while they run; `update` is what they call, `ended` is told each result.
 
     A context manager. `shown=False`, or a standard error that is no terminal: silent.
     """
 
-    def __init__(self, gathering: Gathering, *, shown: bool = True) -> None:
-        self._gathering = gathering
-        self._began = time.monotonic()
-        self._last = 0.0
+    def __init__(self, rounds: Rounds, *, shown: bool = True) -> None:
+        self._rounds = rounds
         self._live: Any = None
         self._line = False
+        self._rows: dict[int, Result | None] | None = {}
+        self._marks: list[tuple[float, int]] = [(0.0, 0)]
         if shown and sys.stderr.isatty():
             self._live = _rich_live()
             self._line = self._live is None
 
     def __enter__(self) -> Progress:
-        self._began = time.monotonic()
         if self._live is not None:
             self._live.start()
         return self
@@ -49,62 +49,82 @@ class Progress:
             # The line was for the moment; what stays is the table.
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
+    def ended(self, result: Result) -> None:
+        """One has."""
+        if self._rows is not None:
+            self._rows[result.ask.number] = result
+            if len(self._rows) > _ROWS:
+                self._rows = None
+
     def update(self) -> None:
-        """Redraw if the last time was long enough ago."""
-        now = time.monotonic()
-        if now - self._last < _REDRAW or not (self._line or self._live is not None):
-            return
-        self._last = now
+        """Draw it as it is now."""
         if self._live is not None:
             self._live.update(self._picture(), refresh=True)
-        else:
-            print(
-                f"\r\x1b[K{shorten(self._summary(), terminal_width() - 1)}",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
+        elif self._line:
+            text = shorten(self.summary(), terminal_width(sys.stderr) - 1)
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
-    def _summary(self) -> str:
-        gathering = self._gathering
-        received = sum(request.received for request in gathering.requests)
-        text = f"{gathering.finished}/{len(gathering.requests)} done"
-        if gathering.failed:
-            text += f", {gathering.failed} failed"
-        running = sum(request.outcome == "running" for request in gathering.requests)
-        return f"{text}, {running} running, {human_bytes(received)}, {time.monotonic() - self._began:.1f} s"
+    def summary(self) -> str:
+        """One line: how many are done, how they failed, how fast it goes and how long it will."""
+        rounds, total = self._rounds, self._rounds.targets.estimate()
+        now = rounds.elapsed
+        self._marks = [mark for mark in self._marks if mark[0] > now - _WINDOW] or self._marks[-1:]
+        then, before = self._marks[0]
+        rate = (rounds.finished - before) / (now - then) if now > then else 0.0
+        if now - self._marks[-1][0] >= 0.5:
+            self._marks.append((now, rounds.finished))
+        parts = [f"{rounds.finished:,}{'' if total is None else f'/{round(total):,}'} done"]
+        if rounds.failures:
+            kinds = ", ".join(f"{number:,} {kind}" for kind, number in rounds.failures.most_common(3))
+            more = ", ..." if len(rounds.failures) > 3 else ""
+            parts.append(f"{rounds.failed:,} failed ({kinds}{more})")
+        parts += [f"{len(rounds.running):,} running", human_bytes(rounds.received), f"{rate:,.0f}/s"]
+        if total is not None and rate > 0 and rounds.finished < total and now > 1:
+            parts.append(f"{_rough((total - rounds.finished) / rate)} left")
+        return ", ".join([*parts, f"{now:.1f} s"])
 
     def _picture(self) -> Any:
-        """The rich renderable: the requests that run (or all, if they fit), and the sum below."""
+        """The rich renderable: the requests if they are few, and the sum below."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        gathering = self._gathering
-        shown = gathering.requests
-        if len(shown) > _ROWS:
-            shown = [one for one in shown if one.outcome == "running"][:_ROWS]
+        rounds = self._rounds
+        total = rounds.targets.estimate()
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True, overflow="ellipsis", max_width=44)
         table.add_column(width=24)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right")
-        for request in shown:
-            state = (request.log.current or request.outcome) if not request.done else request.outcome
-            if not request.done:
+        few = self._rows is not None and (total or 0) <= _ROWS and len(rounds.running) <= _ROWS
+        rows = {**(self._rows or {}), **dict.fromkeys(rounds.running)} if few else {}
+        state: str
+        for number, result in sorted(rows.items()):
+            if result is None:
+                mine, metadata = rounds.running[number]
                 bar = ProgressBar(total=None, width=24, animation_time=time.monotonic())
-                style = "cyan"
+                state, style = metadata._channel.phase_name(), "cyan"
+                label, received = mine.label, metadata.bytes_received
             else:
-                bar = ProgressBar(
-                    total=1, completed=1, width=24, finished_style="green" if request.ok else "red"
-                )
-                style = "green" if request.ok else "red"
-            label = Text(printable(request.label))
-            table.add_row(label, bar, Text(state, style=style), human_bytes(request.received))
-        total = ProgressBar(total=max(1, len(gathering.requests)), completed=gathering.finished, width=24)
-        table.add_row("all", total, Text(self._summary(), style="bold"), "")
-        return Group(table)
+                style = "green" if result.ok else "red"
+                bar = ProgressBar(total=1, completed=1, width=24, finished_style=style)
+                state, label, received = result.outcome, result.ask.label, result.received
+            table.add_row(Text(printable(label)), bar, Text(state, style=style), human_bytes(received))
+        bar = ProgressBar(
+            total=max(1.0, total) if total is not None else None, completed=rounds.finished, width=24,
+            animation_time=time.monotonic(),
+        )  # fmt: skip
+        if few:
+            table.add_row("all", bar, "", "")
+        return Group(table, *([] if few else [bar]), Text(self.summary(), style="bold"))
+
+
+def _rough(seconds: float) -> str:
+    """A duration that is no more exact than it is known: "40 s", "3 min", "2.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _rich_live() -> Any:
@@ -115,4 +135,5 @@ def _rich_live() -> Any:
     except ImportError:
         return None
     # What goes to standard output is the result: it must not be led to the terminal.
-    return Live(console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False)
+    console = Console(stderr=True, width=terminal_width(sys.stderr))
+    return Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -30,23 +31,26 @@ def print_table(
     """Print `rows` of text under `columns`; what is not printable in a cell is escaped.
 
     The first `left` columns are aligned to the left, the others to the right. `tones` ("good", "bad",
-    "off" or "", one for each row) colour the second column on a terminal with rich installed. What is too
+    "off" or "", one for each row) colour the second column on a terminal with rich installed (NO_COLOR: not
+    even there; FORCE_COLOR: elsewhere, too). What is too
     wide for the terminal becomes several tables, each with the first column; with `wrap` the last column
     is broken into lines instead.
     """
     out = stream if stream is not None else sys.stdout
     rows = [[printable(cell) for cell in row] for row in rows]
-    if not out.isatty():
+    coloured = out.isatty() or (bool(os.environ.get("FORCE_COLOR")) and not os.environ.get("NO_COLOR"))
+    if not coloured:
         print("\n".join(plain_table(columns, rows, left=left)), file=out)
         return
-    width = terminal_width() - 2
+    widest = sum(_sizes(columns, rows)) + 2 * len(columns)
+    width = terminal_width(out) - 2 if out.isatty() else widest
     groups = [range(1, len(columns))] if wrap else column_groups(columns, rows, width)
     for number, group in enumerate(groups):
         chosen = [0, *group]
         heads = [columns[index] for index in chosen]
         cells = fitted([[row[index] for index in chosen] for row in rows], heads, width, wrap)
         aligned = sum(index < left for index in chosen)
-        if _print_rich(heads, cells, tones if number == 0 else (), aligned, out):
+        if _print_rich(heads, cells, tones if number == 0 else (), aligned, out, width + 2):
             continue
         if number:
             print(file=out)
@@ -103,7 +107,12 @@ def _sizes(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _print_rich(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], tones: Sequence[str], left: int, out: TextIO
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    tones: Sequence[str],
+    left: int,
+    out: TextIO,
+    width: int,
 ) -> bool:
     """Print with rich; False when it is not installed."""
     try:
@@ -120,5 +129,5 @@ def _print_rich(
     for number, row in enumerate(rows):
         tone = _COLOURS[tones[number]] if number < len(tones) else ""
         table.add_row(*(Text(cell, style=tone if index == 1 else "") for index, cell in enumerate(row)))
-    Console(file=out).print(table)
+    Console(file=out, width=width).print(table)
     return True

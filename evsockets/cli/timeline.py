@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import Timeline
+from .asking import Ask
 from .common import CommandError
-from .gathering import Request
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
 
-HELP = "draw what each request did when; FILE.json: as a trace for Perfetto or chrome://tracing"
+HELP = "when each did what: .svg, or .json for Perfetto"
 
 
 class RequestsTimeline(Timeline):
@@ -31,8 +31,8 @@ class RequestsTimeline(Timeline):
                 raise self._cannot_write(error) from error
 
     def _label(self, channel: Channel) -> str:
-        request = channel.metadata.user_context
-        return request.label if isinstance(request, Request) else super()._label(channel)
+        mine = channel.metadata.user_context
+        return mine.label if isinstance(mine, Ask) else super()._label(channel)
 
     def save(self) -> None:
         """Write the file."""

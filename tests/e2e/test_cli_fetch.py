@@ -224,8 +224,17 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str) -> 
         (["--engine", "steam", "tcp://localhost:1"], "usable here: "),
         (["--ca", "/no/such.pem", "tcp://localhost:1"], "/no/such.pem"),
         (["--ca", "/etc/hostname", "tcp://localhost:1"], "PEM"),
-        (["http://localhost"], "write tcp://localhost:80 --http /"),
-        (["HTTPS://localhost:81/a?b"], "write tls://localhost:81 --http /a?b"),
+        (["http://me@localhost"], "--header"),
+        (["tcp://127.0.0.0/8:80"], "--max-targets 16777216"),
+        (["--from", "/no/such/list"], "/no/such/list"),
+        (["--from", "/tmp"], "directory"),
+        (["--from", "-", "--send", "-"], "twice"),
+        (["--starttls", "gopher", "tcp://localhost:1"], "smtp"),
+        (["--header", "none", "http://localhost"], "Accept: text/html"),
+        (["--http", "/", "--length", "1", "tcp://localhost:1"], "leave them out"),
+        (["--insecure", "--ca", "x", "tcp://localhost:1"], "one of them"),
+        (["--proxy", "ftp://a:b", "tcp://localhost:1"], "socks5://host:port"),
+        (["--server-name", "", "tls://localhost:1"], "--server-name"),
         (["tcp://localhost:80/a"], "write tcp://localhost:80 --http /a"),
         (["http://localhost:99999/"], "99999"),
         (["tcp://localhost/a"], "host:port"),
@@ -354,14 +363,19 @@ def test_engines_as_a_table_names_the_default() -> None:
     assert done.stdout.endswith(f"\nevsockets {__version__}: {_build.describe()}\n")
 
 
-@pytest.mark.parametrize("command", ["fetch", "serve", "echo", "engines", "demo"])
+@pytest.mark.parametrize("command", ["fetch", "serve", "echo", "engines", "demo", "completion"])
 def test_every_command_explains_itself(command: str) -> None:
     done = run_here(command, "--help")
     assert done.returncode == 0
     assert f"evsockets {command}" in done.stdout
+    assert done.stdout.count("\n") <= 50
+    assert max(map(len, done.stdout.splitlines())) <= 100
 
 
-def test_sigint_ends_a_fetch_with_its_table(engine: str, peer: Callable[..., str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_fetch_with_its_table(
+    engine: str, peer: Callable[..., str], number: signal.Signals
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         silent = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         command = [sys.executable, "-m", "evsockets", "fetch", "--engine", engine, "--send", "x"]
@@ -374,9 +388,9 @@ def test_sigint_ends_a_fetch_with_its_table(engine: str, peer: Callable[..., str
         with client:
             client.settimeout(HANGS)
             assert client.recv(10) == b"x"
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             shown, errors = process.communicate(timeout=HANGS)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert errors == ""
     assert "interrupted" in shown
     assert f"on engine {engine}" in shown

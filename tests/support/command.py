@@ -62,12 +62,12 @@ def run_python(code: str, *arguments: str, **more: str) -> subprocess.CompletedP
 
 
 def run_on_terminal(*command: str, columns: int, **more: str) -> tuple[int, str]:
-    """Run `command` on a terminal `columns` wide; the exit status, and all that went there."""
+    """Run `command` on a terminal `columns` wide (0: unknown); the exit status, and all that went there."""
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (50, columns))
+    termios.tcsetwinsize(theirs, (50 if columns else 0, columns))
     process = subprocess.Popen(
         command,
-        env=environment(TERM="xterm", **more) | {"COLUMNS": str(columns)},
+        env=environment(TERM="xterm", **more) | {"COLUMNS": str(columns or "")},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

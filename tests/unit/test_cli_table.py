@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evsockets.cli.table import column_groups, fitted, plain_table
+from evsockets.cli.table import column_groups, fitted, plain_table, print_table
 
 WORDS = st.text(alphabet="abc", min_size=1, max_size=12)
 
@@ -43,3 +44,23 @@ def test_the_last_column_is_broken_into_lines() -> None:
         "name  one two three",
         "      four five",
     ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+)
+def test_colours_where_they_are_wanted(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    coloured: bool,
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    print_table(["address", "outcome"], [["x" * 200, "complete"]], tones=["good"])
+    shown = capsys.readouterr().out
+    assert ("\x1b[32m" in shown) is coloured
+    assert "x" * 200 in shown

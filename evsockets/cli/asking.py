@@ -1,0 +1,90 @@
+"""One peer asked: who it is, what is said to it, and what it has answered. Knows no output."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..address import parse_address
+
+if TYPE_CHECKING:
+    from .. import Conversation, FramePicker
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is said to every peer: `send`, then what `picker` takes is read (None: all up to the end), and is
+    kept if `keep`. `starttls` is the protocol in which TLS is asked for before that, or in place of it where
+    nothing is to be sent or picked."""
+
+    send: bytes = b""
+    picker: FramePicker | None = None
+    keep: bool = False
+    connect_only: bool = False
+    starttls: str | None = None
+    server_name: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a peer has said. `secured` and `written` are how many seconds the conversation took until TLS had
+    been asked for, and until what was to be sent had left (None: nothing was)."""
+
+    secured: float = 0.0
+    written: float | None = None
+    chunks: list[bytes] = field(default_factory=list)
+    status: int | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Ask:
+    """One peer, the `number`th. `label` is what it is called, `problem` why it cannot be asked.
+
+    `start` is when its (last) life began, in seconds since the run did. `answer` is what came of a
+    conversation in this process, even of one that failed.
+    """
+
+    number: int
+    address: str
+    label: str
+    path: str | None = None
+    problem: str | None = None
+    redirects: int = 0
+    bare: bool = False  # whether the plan's headers are not for this one
+    start: float | None = None
+    answer: Answer = field(default_factory=Answer)
+
+
+async def ask(talk: Conversation, plan: Plan) -> Answer:
+    """Say the plan to the peer, whose Ask is the user context; return what it says."""
+    mine = talk.user_context
+    assert isinstance(mine, Ask)
+    began = time.monotonic()
+    answer = mine.answer = Answer()
+    if plan.starttls is not None:
+        from .starttls import begin_tls
+
+        await begin_tls(talk, plan.starttls, plan.server_name, None)
+        answer.secured = time.monotonic() - began
+    if mine.path is not None:
+        from .web import get
+
+        await get(talk, mine, plan)
+        return answer
+    if plan.send:
+        answer.written = math.inf
+        await talk.write(plan.send)
+        answer.written = time.monotonic() - began
+    if plan.connect_only or (plan.starttls is not None and not plan.send and plan.picker is None):
+        return answer
+    if plan.picker is not None or parse_address(mine.address).is_datagram:
+        frame = await talk.read(plan.picker)
+        answer.chunks += [frame.data] * plan.keep
+        return answer
+    async for frame in talk.frames():
+        answer.chunks += [frame.data] * plan.keep
+    return answer
