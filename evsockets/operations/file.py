@@ -33,8 +33,8 @@ class SendFileOperation(Operation):
     without TLS.
 
     `done()` is called once, when all is sent or the socket ends; `position` tells how far it came. The
-    descriptor is the caller's. A file that turns out shorter is a SendError. It tells no WRITE, and serves one
-    socket.
+    descriptor is the caller's. A file that turns out shorter is a SendError. It tells no WRITE, and serves
+    one socket.
     """
 
     __slots__ = ("_done", "descriptor", "position", "stop", "then")
