@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from .http import HttpError, Request
+from ..http import HttpError, Request
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
@@ -89,9 +90,12 @@ def _names(wanted: str, tag: str | None, *, weak: bool) -> bool:
 
 
 def range_applies(request: Request, tag: str, modified: float) -> bool:
-    """Whether the Range header counts: If-Range is absent, or names the file as it is now."""
+    """Whether the Range header counts: If-Range is absent, or names the file as it is now, and surely: a file
+    may change twice in the second of its date (RFC 9110, 8.8.2.2 and 13.1.5)."""
     condition = request.headers.get("if-range")
-    return condition is None or condition == tag or parse_date(condition) == int(modified)
+    if condition is None or condition == tag:
+        return True
+    return parse_date(condition) == int(modified) and time.time() - modified >= 1
 
 
 def parse_range(text: str | None, size: int) -> tuple[int, int] | None:

@@ -5,30 +5,17 @@ from __future__ import annotations
 import errno
 import mimetypes
 import os
+import re
 import stat
-import time
 from dataclasses import dataclass
-from html import escape
 from http import HTTPStatus
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
-from ..text import human_bytes
-from .http import HttpError
+from ..http import HttpError
+from .pages import Item, listing
 
-#: What every page looks like, by day and by night, on a desk and on a phone.
-_STYLE = """
-:root { color-scheme: light dark; font-family: system-ui, sans-serif; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem 0 .3rem .8rem; border-bottom: 1px solid #8884; }
-td:first-child, th:first-child { width: 100%; padding-left: 0; overflow-wrap: anywhere; }
-td:not(:first-child), th:not(:first-child) { text-align: right; white-space: nowrap; }
-a { text-decoration: none; } a:hover { text-decoration: underline; }
-footer { margin-top: 1rem; opacity: .6; font-size: .85rem; }
-@media (max-width: 35rem) { td:nth-child(3), th:nth-child(3) { display: none; } }
-"""
-
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ABSOLUTE = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 
 @dataclass(slots=True)
 class OpenFile:
@@ -55,23 +42,45 @@ class Redirect:
     location: str
 
 
-class Directory:
-    """A directory whose files are shown; `root` is its path. NotADirectoryError if it is none."""
+def path_of(target: str) -> tuple[bytes, str]:
+    """Return the decoded path of a request target, in origin or absolute form, and its query; HttpError (400)
+    for one that has no path."""
+    absolute = _ABSOLUTE.match(target)
+    if absolute:
+        target = target[absolute.end() :] or "/"
+    path, _, query = target.partition("#")[0].partition("?")
+    if not path.startswith("/"):
+        raise HttpError(HTTPStatus.BAD_REQUEST, "the request target is no path")
+    if _BAD_ESCAPE.search(path):
+        raise HttpError(HTTPStatus.BAD_REQUEST, "the path has a malformed percent escape")
+    decoded = unquote_to_bytes(path)
+    if b"\0" in decoded:
+        raise HttpError(HTTPStatus.BAD_REQUEST, "the path has a NUL byte")
+    return decoded, query
 
-    def __init__(self, root: str) -> None:
+
+class Directory:
+    """A directory whose files are shown; `root` is its path. NotADirectoryError if it is none.
+
+    `hidden`: whether names that begin with a dot are shown, too.
+    """
+
+    def __init__(self, root: str, *, hidden: bool = False) -> None:
+        self._hidden = hidden
         self.root = os.path.realpath(os.fsencode(root))
         if not os.path.isdir(self.root):
             raise NotADirectoryError(root)
         self._inside = self.root.rstrip(b"/") + b"/"
 
-    def open(self, path: bytes) -> OpenFile | Listing | Redirect:
+    def open(self, path: bytes, query: str = "") -> OpenFile | Listing | Redirect:
         """Return what the decoded absolute URL path `path` names; HttpError if there is nothing to show.
+        `query` may say how a listing is sorted.
 
         Symbolic links are followed as long as they stay inside. A link that leads out, like "..", is
         answered as if it were not there.
         """
         names = [name for name in path.split(b"/") if name not in (b"", b".")]
-        if b".." in names:
+        if b".." in names or (not self._hidden and any(name.startswith(b".") for name in names)):
             raise HttpError(HTTPStatus.NOT_FOUND, "nothing here")
         try:
             descriptor = self._descriptor(names)
@@ -85,7 +94,7 @@ class Directory:
             status = os.fstat(descriptor)
             if stat.S_ISDIR(status.st_mode):
                 if path.endswith(b"/"):
-                    return self._listing_or_index(names)
+                    return self._listing_or_index(names, query)
                 return Redirect("/" + "".join(quote(name) + "/" for name in names))
             if not stat.S_ISREG(status.st_mode) or path.endswith(b"/"):
                 raise HttpError(HTTPStatus.NOT_FOUND, "nothing here")
@@ -123,48 +132,31 @@ class Directory:
             here = there
         return here
 
-    def _listing_or_index(self, names: list[bytes]) -> OpenFile | Listing:
+    def _listing_or_index(self, names: list[bytes], query: str) -> OpenFile | Listing:
         try:
             index = self._descriptor([*names, b"index.html"])
         except OSError:  # usually there is none
-            return Listing(self._page(names))
+            return self._listed(names, query)
         status = os.fstat(index)
         if stat.S_ISREG(status.st_mode):
             return _describe(index, b"index.html", status)
         os.close(index)
-        return Listing(self._page(names))
+        return self._listed(names, query)
 
-    def _page(self, names: list[bytes]) -> bytes:
-        """The HTML page which lists a directory; what would not be shown when asked for is left out."""
-        title = "/" + "".join(os.fsdecode(name) + "/" for name in names)
-        rows = []
-        if names:
-            rows.append('<tr><td><a href="../">../</a></td><td></td><td></td></tr>')
+    def _listed(self, names: list[bytes], query: str) -> Listing:
+        """What a directory holds, as a page; what would not be shown when asked for is left out."""
         place = os.path.join(self.root, *names)
         try:
             with os.scandir(place) as entries:
-                found = [item for entry in entries if (item := self._item(entry)) is not None]
+                items = [item for entry in entries if (item := self._item(entry)) is not None]
         except OSError:
             raise HttpError(HTTPStatus.FORBIDDEN, "no permission") from None
-        for is_file, name, size, modified in sorted(found):
-            slash = "" if is_file else "/"
-            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(modified))
-            # "./" keeps a name such as "a:b" from being taken for a scheme.
-            rows.append(
-                f'<tr><td><a href="./{quote(name)}{slash}">{_text(os.fsdecode(name))}{slash}</a></td>'
-                f"<td>{human_bytes(size) if is_file else ''}</td><td>{when}</td></tr>"
-            )
-        page = (
-            f"{page_head(_text(title))}<body>\n<h1>{_text(title)}</h1>\n"
-            "<table>\n<thead><tr><th>Name</th><th>Size</th><th>Modified</th></tr></thead>\n<tbody>\n"
-            + "\n".join(rows)
-            + f"\n</tbody>\n</table>\n<footer>{_entries(len(found))}, served by evsockets</footer>\n"
-            + "</body>\n</html>\n"
-        )
-        return page.encode("utf-8")
+        return Listing(listing(names, items, query))
 
-    def _item(self, entry: os.DirEntry[bytes]) -> tuple[bool, bytes, int, float] | None:
-        """One entry as `(is_file, name, size, modified)`, None if it is not to be shown."""
+    def _item(self, entry: os.DirEntry[bytes]) -> Item | None:
+        """One entry; None if it is not to be shown."""
+        if not self._hidden and entry.name.startswith(b"."):
+            return None
         try:
             if entry.is_symlink():
                 real = os.path.realpath(entry.path, strict=True)
@@ -174,21 +166,9 @@ class Directory:
         except OSError:  # gone meanwhile, or a link to nothing
             return None
         if stat.S_ISDIR(status.st_mode):
-            return False, entry.name, 0, status.st_mtime
-        return (True, entry.name, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
-
-
-def page_head(title: str) -> str:
-    """Return how a page with this title (as HTML) begins, up to its body."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n"
-    )
-
-
-def _entries(count: int) -> str:
-    return {0: "nothing here", 1: "1 entry"}.get(count, f"{count} entries")
+            return Item(False, entry.name, 0, status.st_mtime)
+        is_file = stat.S_ISREG(status.st_mode)
+        return Item(True, entry.name, status.st_size, status.st_mtime) if is_file else None
 
 
 def _describe(descriptor: int, name: bytes, status: os.stat_result) -> OpenFile:
@@ -202,7 +182,3 @@ def _describe(descriptor: int, name: bytes, status: os.stat_result) -> OpenFile:
     tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
     return OpenFile(descriptor, status.st_size, status.st_mtime, tag, kind)
 
-
-def _text(text: str) -> str:
-    """`text` for HTML; bytes of a file name that are no UTF-8 show as the replacement sign."""
-    return escape(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from .. import SendError
+from .. import Operation, SendError, WriteOperation
+from ..operations.file import SendFileOperation, can_send_files
 from .directory import OpenFile
 
 #: How much of a file is read at once.
@@ -13,21 +14,44 @@ CHUNK = 64 * 1024
 
 
 class FileBody:
-    """The bytes of an open file, as chunks; closes the file at its end.
+    """The bytes of an open file, as chunks or as an operation; closes the file when told to.
 
     A file that turns out shorter is a SendError: the promised length cannot be kept any more, and only
-    a closed connection tells the client so.
+    a closed connection tells the client so. `sent` tells how many bytes have been sent, or read to be.
     """
 
     def __init__(self, file: OpenFile) -> None:
         self._descriptor = file.descriptor
-        self._position = 0
+        self._start = self._position = 0
         self._stop = file.size
+        self._sending: SendFileOperation | None = None
 
     def select(self, start: int, stop: int) -> None:
         """Give the bytes from `start` to before `stop` only."""
-        self._position = start
+        self._start = self._position = start
         self._stop = stop
+
+    @property
+    def sent(self) -> int:
+        """How many of the bytes are on their way, or were."""
+        position = self._position if self._sending is None else self._sending.position
+        return position - self._start
+
+    def writing(
+        self, head: bytes, plain: bool, then: Operation | None, done: Callable[[], object]
+    ) -> Operation:
+        """Return what sends `head` and the bytes, and then calls `done`; `plain`: there is no TLS."""
+        if plain and can_send_files():
+            sending = SendFileOperation(self._descriptor, self._position, self._stop, then, done)
+            self._sending = sending
+            return WriteOperation(head, then=sending)
+        return WriteOperation(self._joined(head, done), then=then)
+
+    def _joined(self, head: bytes, done: Callable[[], object]) -> Iterator[bytes]:
+        """The head with the body's first chunk, and then the others. There is a first chunk."""
+        yield head + next(self)
+        yield from self
+        done()
 
     def __iter__(self) -> Iterator[bytes]:
         return self

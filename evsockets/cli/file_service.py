@@ -1,10 +1,7 @@
-"""The conversation behind `serve`: request head in, file or page out, connection kept or closed."""
+"""The conversation behind `serve`: request head in, answer out, connection kept or closed."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from html import escape
 from http import HTTPStatus
 from typing import Any
 
@@ -19,15 +16,15 @@ from .. import (
     Operation,
     ReadEvent,
     ReadOperation,
-    SendError,
     ShutdownWriteOperation,
     SocketExceptionEvent,
     WriteOperation,
 )
-from .conditions import parse_range, range_applies, refusal
-from .directory import Directory, Listing, OpenFile, Redirect, page_head
-from .file_body import CHUNK, FileBody
-from .http import HeadPicker, HttpError, Request, RestPicker, http_date, parse_head, response_head
+from ..http import HttpError, Request
+from .access_log import AccessLog, Entry
+from .file_answers import FileAnswers, Reply
+from .file_body import FileBody
+from .request_pickers import RestPicker, TimedHeadPicker, parse_head
 
 #: Bytes after a request that are read and thrown away, so that its answer is not lost to a reset.
 _LINGER = 1024 * 1024
@@ -42,19 +39,27 @@ _CLIENT_LIMITS: dict[str, Any] = {
     "min_send_speed": 256.0,
     "min_send_speed_duration": 30.0,
 }
+#: After these the connection goes on: where the next request begins is known.
+_HARMLESS = (
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.PRECONDITION_FAILED,
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+)
 
 
 class _Client:
-    """What is known of one connection: the body under way."""
+    """What is known of one connection: the body under way, and what will be told of it when it is over."""
 
-    __slots__ = ("body",)
+    __slots__ = ("body", "entry")
 
     def __init__(self) -> None:
         self.body: FileBody | None = None
+        self.entry: Entry | None = None
 
 
 class FileService:
-    """Answers HTTP clients from a directory.
+    """Serves HTTP clients, by handlers.
 
     `idle_timeout`: seconds between two requests. `request_timeout`: seconds from a request's first byte to
     the end of its head, and as long for what a client sends after an answer that ends the connection.
@@ -62,13 +67,13 @@ class FileService:
 
     def __init__(
         self,
-        directory: Directory,
+        answers: FileAnswers,
+        log: AccessLog,
         *,
-        log: bool = False,
         idle_timeout: float = 60.0,
         request_timeout: float = 30.0,
     ) -> None:
-        self._directory = directory
+        self._answers = answers
         self._log = log
         self._request_timeout = request_timeout
         self._limits = {
@@ -103,167 +108,73 @@ class FileService:
 
     def _on_data_alert(self, event: DataAlertEvent) -> None:
         """The idle client says something: its next request."""
-        event.next_is_read(HeadPicker(self._request_timeout))
+        event.next_is_read(TimedHeadPicker(self._request_timeout))
 
     def _on_read(self, event: ReadEvent) -> None:
-        client: _Client = event.user_context
         if event.operation is self._first:
             if event._channel.inbox:  # else it has ended without a request, as an idle one may
                 event.executor.socket_bag.set_metadata(event.socket, **self._limits)
-                event.next_is_read(HeadPicker(self._request_timeout))
+                event.next_is_read(TimedHeadPicker(self._request_timeout))
             return
         if isinstance(event.frame, EmptyFrame):
             return  # what came after the last answer is over, and so is the connection
         request: Request | None = None
+        entry = Entry(event.metadata.remote_address) if self._log.wanted else None
         try:
             request = parse_head(event.frame.data)
-            operation, status = self._answer(event, client, request)
+            reply = self._answers.reply(request)
+            refused = False
         except HttpError as error:
-            operation, status = self._refuse(event, request, error)
-        if self._log:
-            target = f"{request.method} {request.target}" if request is not None else "?"
-            print(f"{event.metadata.remote_address!a} {target!a} {status.value}", file=sys.stderr)
-        event.next_is(operation)
+            reply = self._answers.refusal(request, error)
+            refused = reply.status not in _HARMLESS
+        if entry is not None:
+            entry.request, entry.status, entry.bytes = request, reply.status.value, len(reply.content)
+            event.user_context.entry = entry
+        event.next_is(self._writing(event, request, reply, refused))
+        if reply.body is None and entry is not None:
+            self._over(event.user_context)
 
-    def _answer(self, event: ReadEvent, client: _Client, request: Request) -> tuple[Operation, HTTPStatus]:
-        """Return the answer to a well-formed request, as the operation which sends it."""
-        if request.method not in ("GET", "HEAD"):
-            allowed = (("Allow", "GET, HEAD"),)
-            raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are served", allowed)
-        found = self._directory.open(request.path)
-        if isinstance(found, OpenFile):
-            return self._file(event, client, request, found)
-        if isinstance(found, Redirect):
-            headers = [("Location", found.location), ("Content-Length", "0")]
-            return self._whole(event, request, HTTPStatus.MOVED_PERMANENTLY, headers, b"")
-        return self._page(event, request, found)
-
-    def _file(
-        self, event: ReadEvent, client: _Client, request: Request, file: OpenFile
-    ) -> tuple[Operation, HTTPStatus]:
-        body = FileBody(file)
-        try:
-            return self._file_answer(event, client, request, file, body)
-        finally:
-            if client.body is not body:
-                body.close()
-
-    def _file_answer(
-        self, event: ReadEvent, client: _Client, request: Request, file: OpenFile, body: FileBody
-    ) -> tuple[Operation, HTTPStatus]:
-        headers = [
-            ("Last-Modified", http_date(file.modified)),
-            ("ETag", file.tag),
-            ("Accept-Ranges", "bytes"),
-        ]
-        if self._is_refused(request, file.tag, file.modified):
-            return self._whole(event, request, HTTPStatus.NOT_MODIFIED, headers, b"")
-        status, start, stop = HTTPStatus.OK, 0, file.size
-        if request.method == "GET" and range_applies(request, file.tag, file.modified):
-            part = parse_range(request.headers.get("range"), file.size)
-            if part is not None:
-                start, stop = part
-                status = HTTPStatus.PARTIAL_CONTENT
-                headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{file.size}"))
-        headers += [
-            ("Content-Type", file.content_type),
-            ("Content-Length", str(stop - start)),
-            ("X-Content-Type-Options", "nosniff"),
-        ]
-        if request.method == "HEAD":
-            return self._whole(event, request, status, headers, b"")
-        body.select(start, stop)
-        if stop - start > CHUNK:
-            client.body = body
-            head = response_head(status, headers, keep_alive=self._keep(event, request))
-            return WriteOperation(_joined(head, body), then=self._rest(request)), status
-        try:
-            content = b"".join(body)
-        except SendError as error:
-            raise HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
-        return self._whole(event, request, status, headers, content)
-
-    def _page(self, event: ReadEvent, request: Request, listing: Listing) -> tuple[Operation, HTTPStatus]:
-        if self._is_refused(request, None, None):
-            return self._whole(event, request, HTTPStatus.NOT_MODIFIED, [], b"")
-        headers = [
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(listing.page))),
-            ("X-Content-Type-Options", "nosniff"),
-        ]
-        return self._whole(event, request, HTTPStatus.OK, headers, listing.page)
-
-    def _is_refused(self, request: Request, tag: str | None, modified: float | None) -> bool:
-        """Whether the client has this already. HttpError if it means something else than what is here."""
-        status = refusal(request, tag, modified)
-        if status is HTTPStatus.PRECONDITION_FAILED:
-            raise HttpError(status, "not what is here now")
-        return status is not None
-
-    def _whole(
-        self,
-        event: ReadEvent,
-        request: Request,
-        status: HTTPStatus,
-        headers: list[tuple[str, str]],
-        content: bytes,
-    ) -> tuple[Operation, HTTPStatus]:
-        """An answer that fits into memory: head and body leave in one piece."""
-        head = response_head(status, headers, keep_alive=self._keep(event, request))
-        content = head if request.method == "HEAD" else head + content
-        return WriteOperation(content, then=self._rest(request)), status
-
-    def _keep(self, event: Event, request: Request) -> bool:
-        """Whether the connection goes on after this answer; if not, it closes once that is sent. A server
-        that ends says so in its last answer (RFC 9112, 9.6)."""
-        keep = request.keep_alive and event.executor._loop.draining is None
+    def _writing(
+        self, event: ReadEvent, request: Request | None, reply: Reply, refused: bool
+    ) -> Operation:
+        """Return the operation that sends the answer. Where the connection ends with it, the client is told
+        so, and may go on sending for a while. A server that ends says so in its last answer (RFC 9112,
+        9.6)."""
+        keep = not refused and request is not None and request.keep_alive and not request.has_body
+        keep = keep and event.executor._loop.draining is None
+        then: Operation | None = None
         if not keep:
             event.metadata.keep_alive = False
-        return keep
+        if refused or request is None:
+            event.metadata.io_timeout = 2.0
+            late = reply.status is HTTPStatus.REQUEST_TIMEOUT
+            then = _ending(0.0 if late else self._request_timeout)
+        elif request.has_body:
+            then = _ending(self._request_timeout)
+        head = reply.head(keep_alive=keep)
+        if reply.body is None:
+            return WriteOperation(head + reply.content, then=then)
+        client: _Client = event.user_context
+        client.body = reply.body
+        return reply.body.writing(head, event.metadata.tls is None, then, lambda: self._over(client))
 
-    def _rest(self, request: Request) -> Operation | None:
-        """What follows the answer: for a request with a body, the throwing away of that."""
-        return _ending(self._request_timeout) if request.has_body else None
-
-    def _refuse(
-        self, event: ReadEvent, request: Request | None, error: HttpError
-    ) -> tuple[Operation, HTTPStatus]:
-        """The answer to a request that gets no file. A connection whose next request can be found goes on."""
-        status = error.status
-        title = f"{status.value} {status.phrase}"
-        body = f"<body>\n<h1>{title}</h1>\n<p>{escape(str(error))}</p>\n</body>\n</html>\n"
-        page = (page_head(title) + body).encode()
-        known = status in (
-            HTTPStatus.NOT_FOUND,
-            HTTPStatus.FORBIDDEN,
-            HTTPStatus.PRECONDITION_FAILED,
-            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-        )
-        keep = request is not None and known and self._keep(event, request)
-        headers = [
-            *error.headers,
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(page))),
-        ]
-        answer = response_head(status, headers, keep_alive=keep)
-        if request is None or request.method != "HEAD":
-            answer += page
-        if keep:
-            return WriteOperation(answer), status
-        event.metadata.keep_alive = False
-        event.metadata.io_timeout = 2.0
-        patience = 0.0 if status is HTTPStatus.REQUEST_TIMEOUT else self._request_timeout
-        return WriteOperation(answer, then=_ending(patience)), status
+    def _over(self, client: _Client) -> None:
+        """An answer has been given to the kernel, or never will be: it is told of, and its file closed."""
+        body, client.body = client.body, None
+        entry, client.entry = client.entry, None
+        if body is not None:
+            body.close()
+        if entry is not None:
+            if body is not None:
+                entry.bytes = body.sent
+            self._log.write(entry)
 
     def _on_exception(self, event: SocketExceptionEvent) -> None:
         """Nobody is left to answer; what ended the client is worth a line in the log."""
-        if self._log:
-            print(f"{event.metadata.remote_address!a} {str(event.exception)!a}", file=sys.stderr)
+        self._log.error(event.metadata.remote_address, event.exception)
 
     def _on_finalize(self, event: Event) -> None:
-        client: _Client = event.user_context
-        if client.body is not None:
-            client.body.close()
+        self._over(event.user_context)
 
 
 def _ending(seconds: float) -> Operation:
@@ -273,9 +184,3 @@ def _ending(seconds: float) -> Operation:
     client. It has `seconds`.
     """
     return ShutdownWriteOperation(then=ReadOperation(RestPicker(_LINGER, seconds)))
-
-
-def _joined(head: bytes, body: FileBody) -> Iterator[bytes]:
-    """The head with the body's first chunk, and then the others. There is a first chunk."""
-    yield head + next(body)
-    yield from body

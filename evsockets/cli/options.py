@@ -113,6 +113,13 @@ def protocol(text: str) -> str:
     return text
 
 
+def origin(text: str) -> str:
+    """Return an origin as browsers name it, such as "https://example.org", or "*". For argparse."""
+    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[\w.\-:\[\]]+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no origin; give one such as https://host, or '*'")
+    return text
+
+
 def path_of_http(text: str) -> str:
     """Return a path for a request line, with a slash in front. For argparse."""
     try:

@@ -8,9 +8,7 @@ from typing import Any
 from .. import Configuration
 from ..address import Address
 from .common import CommandError
-from .directory import Directory
-from .file_service import FileService
-from .options import delay, parsed, port
+from .options import delay, origin, parsed, port
 from .serving import Server, add_server_options, run_server, tls_context
 
 _DEFAULT = "tcp://127.0.0.1:8000"
@@ -48,7 +46,28 @@ def register(commands: Any) -> None:
         help="a request's head has to be whole so long after its first byte, and what comes after a refused "
         "one has to end so soon (default 30)",
     )
-    parser.add_argument("--log", action="store_true", help="print a line for every request on standard error")
+    parser.add_argument(
+        "--log",
+        nargs="?",
+        const="combined",
+        choices=("combined", "json"),
+        help="print a line for every answer on standard error, as web servers do (the seconds it took at the "
+        "end), or as JSON",
+    )
+    parser.add_argument("--hidden", action="store_true", help="show names that begin with a dot, too")
+    parser.add_argument(
+        "--spa",
+        action="store_true",
+        help="answer a path that is not there, and has no extension, with /index.html",
+    )
+    parser.add_argument(
+        "--cors",
+        nargs="?",
+        const="*",
+        type=origin,
+        metavar="ORIGIN",
+        help="let scripts of this origin (default: any) read the answers",
+    )
     add_server_options(parser)
     parser.set_defaults(run=run)
 
@@ -61,7 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
 def make_server(arguments: argparse.Namespace, **worker: Any) -> Server:
     """The server of a command line: see `serving.Make`."""
     try:
-        directory = Directory(arguments.directory)
+        from .access_log import AccessLog
+        from .directory import Directory
+        from .file_answers import FileAnswers
+        from .file_service import FileService
+    except ImportError as error:
+        raise CommandError(str(error)) from error
+    try:
+        directory = Directory(arguments.directory, hidden=arguments.hidden)
     except OSError as error:
         raise CommandError(
             f"{arguments.directory!r} is no directory; name one whose files to serve"
@@ -69,8 +95,8 @@ def make_server(arguments: argparse.Namespace, **worker: Any) -> Server:
     address = _address(arguments)
     context = tls_context(arguments, address)
     service = FileService(
-        directory,
-        log=arguments.log,
+        FileAnswers(directory, spa=arguments.spa, cors=arguments.cors),
+        AccessLog(arguments.log),
         idle_timeout=arguments.idle_timeout,
         request_timeout=arguments.request_timeout,
     )

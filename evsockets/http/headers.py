@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
+from .._generic import overload
 from .error import HttpError
 
 HeaderSource: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """Header fields to be sent: a mapping, or pairs of name and value, as `Headers.pairs` has them."""
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+T = TypeVar("T")
+
 _BAD_VALUE = re.compile(r"[^\t -~\x80-\xff]")
 _HOST = re.compile(r"(?:[\w\-.~%!$&'()*+,;=]*|\[[\w\-.~%:]+\])(?::[0-9]*)?", re.ASCII)
 
@@ -43,6 +46,16 @@ class Headers(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
 
+    @overload
+    def get(self, name: str) -> str | None: ...
+
+    @overload
+    def get(self, name: str, default: T) -> str | T: ...
+
+    def get(self, name: str, default: object = None) -> object:
+        """The value of `name`, or `default`. What Mapping has asks, and catches the error."""
+        return self._values.get(name.lower(), default)
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._values
 
@@ -63,13 +76,13 @@ class Headers(Mapping[str, str]):
         return [member for part in text.split(",") if (member := part.strip(" \t").lower())] if text else []
 
     def check_host(self, *, needed: bool) -> None:
-        """RFC 9112, 3.2: HttpError (400) for no Host where one is `needed`, for two, and for an impossible
-        one."""
+        """RFC 9112, 3.2: HttpError (400) for no Host where one is `needed`, for two (which are joined by a
+        blank), and for an impossible one."""
         host = self._values.get("host")
         if host is None:
             if needed:
                 raise HttpError(400, "the Host header is missing")
-        elif _HOST.fullmatch(host) is None or len(self.get_all("host")) > 1:
+        elif _HOST.fullmatch(host) is None:
             raise HttpError(400, "the Host header is malformed, or given twice")
 
     def __repr__(self) -> str:

@@ -143,8 +143,8 @@ def _feed(judge: _Judge, parser: _Parser, head: bytes) -> None:
         known = TOKEN.fullmatch(word) is not None
         raise HttpError(501 if known else 400, "the method is not known here") from None
     except httptools.HttpParserError as error:
-        if judge.whole and type(parser) is httptools.HttpResponseParser and parser.get_status_code() == 101:
-            return  # where no field names the other protocol
+        if judge.whole:
+            return  # what is left is how the body ends, which is judged below
         _version(parser)
         raise HttpError(400, f"the head is malformed: {error}") from None
 

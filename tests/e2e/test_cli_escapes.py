@@ -66,8 +66,11 @@ def test_the_log_of_serve_has_a_line_a_request_and_a_line_an_error(site: Path) -
     assert status == 0
     assert is_clean(errors), errors
     *lines, report = errors.splitlines()
-    assert [line.split()[-1] for line in lines if re.search(r" \d+$", line)] == ["400", "200", "200", "200"]
-    assert all(line[1:].startswith("@\\x1b]0;owned\\x07\\x1b[2J") for line in lines)
+    told = re.compile(r'\S+ - - \[[^]]+\] "(?:GET \S+ HTTP/1\.0|-)" (\d+) (\d+|-) "-" "-" \d+\.\d{6}')
+    found = [match for line in lines if (match := told.fullmatch(line))]
+    assert [match[1] for match in found] == ["400", "200", "200", "200"]
+    assert found[1][2] == "10" and 0 < int(found[3][2]) < 64 << 20  # what was sent of it
+    assert all(line.startswith("@\\x1b]0;owned\\x07\\x1b[2J") for line in lines)
     assert len(lines) == 5  # one of the answers could not be sent
     assert report.startswith("evsockets: drained: ")
     assert "1 aborted; aborted <AcceptedSocket" in report

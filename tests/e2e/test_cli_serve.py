@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -300,6 +301,62 @@ def test_unix_socket(site: Path, tmp_path: Path) -> None:
         assert answer.endswith(b"0123456789")
         assert running.end()[0] == 0
     assert not path.exists()
+
+
+def test_names_with_a_dot_are_hidden_unless_asked_for(engine: str, tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_text("secret")
+    (tmp_path / ".env").write_text("secret")
+    for options, status in (([], 404), (["--hidden"], 200)):
+        with serving("serve", str(tmp_path), "-p", "0", "--engine", engine, *options) as running:
+            for path in (b"/.env", b"/.git/config", b"/.git/"):
+                assert status_of(raw(running, b"GET %b HTTP/1.0\r\n\r\n" % path)) == status
+            assert (b".env" in raw(running, b"GET / HTTP/1.0\r\n\r\n")) is bool(options)
+
+
+def test_one_page_for_every_path_and_other_origins(engine: str, site: Path, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("start")
+    (tmp_path / "app.js").write_text("script")
+    options = ["-p", "0", "--engine", engine, "--spa", "--cors", "https://a.example", "--log", "json"]
+    with serving("serve", str(tmp_path), *options) as running:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
+        for path, status, body in [
+            ("/", 200, b"start"), ("/users/7", 200, b"start"), ("/app.js", 200, b"script"),
+            ("/none.js", 404, None), ("/../x", 200, b"start"),
+        ]:  # fmt: skip
+            response, said = ask(connection, path, Referer=f'"{path}')
+            assert response.status == status and body in (None, said)
+            assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
+            assert response.headers["Vary"] == "Origin"
+        asked, _ = ask(connection, "/app.js", "OPTIONS", Access_Control_Request_Method="GET")
+        assert (asked.status, asked.headers["Access-Control-Allow-Methods"]) == (204, "GET, HEAD, OPTIONS")
+        connection.close()
+        _, errors = running.end()
+    told = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    assert [(line["target"], line["status"], line["bytes"]) for line in told[:3]] == [
+        ("/", 200, 5), ("/users/7", 200, 5), ("/app.js", 200, 6),
+    ]  # fmt: skip
+    assert told[0]["client"] == "127.0.0.1" and told[0]["referer"] == '"/' and told[0]["seconds"] >= 0
+
+
+def test_listings_are_sorted_as_asked_and_404_leads_back(
+    client: http.client.HTTPConnection, site: Path
+) -> None:
+    for query, names in [
+        ("", ["sub", "with-index", "a b", "big.bin", "empty", "inside", "page"]),
+        ("?sort=name&order=desc", ["with-index", "sub", "page", "inside", "empty", "big.bin", "a b"]),
+        ("?sort=size", ["sub", "with-index", "empty", "a b", "inside", "page", "big.bin"]),
+        ("?sort=size&order=desc", ["with-index", "sub", "big.bin", "page", "inside", "a b", "empty"]),
+        ("?sort=none&order=desc", ["sub", "with-index", "a b", "big.bin", "empty", "inside", "page"]),
+    ]:  # fmt: skip
+        response, body = ask(client, f"/{query}")
+        page = body.decode()
+        assert response.status == 200
+        places = [page.index(f">{name}") for name in names]
+        assert places == sorted(places)
+    response, body = ask(client, "/sub/none?x=%22%3E")
+    assert response.status == 404 and b'<a href="/sub/">One up</a>' in body and b'<a href="/">' in body
+    assert b"<script" not in ask(client, "/%22><script>/x")[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

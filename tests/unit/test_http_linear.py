@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from evsockets.cli.conditions import parse_range, range_applies, refusal
-from evsockets.cli.directory import Directory
-from evsockets.cli.http import MAX_HEAD, HeadPicker, HttpError, RestPicker, parse_head
+from evsockets.cli.directory import Directory, path_of
+from evsockets.cli.request_pickers import MAX_HEAD, RestPicker, TimedHeadPicker, parse_head
 from evsockets.frames import Inbox
+from evsockets.http import HttpError
 from support.linear import grows_linearly
 
 LINE = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -83,6 +84,7 @@ def judge(head: bytes) -> None:
     """All that `serve` asks of a head."""
     try:
         request = parse_head(head)
+        path_of(request.target)
         assert request.keep_alive or not request.keep_alive
         refusal(request, '"5-a"', 1e9)
         range_applies(request, '"5-a"', 1e9)
@@ -93,12 +95,12 @@ def judge(head: bytes) -> None:
 
 def picked(data: bytes, step: int) -> list[bytes]:
     """The heads in `data` that arrives in pieces of `step` bytes."""
-    inbox, heads, picker = Inbox(), [], HeadPicker()
+    inbox, heads, picker = Inbox(), [], TimedHeadPicker()
     for begin in range(0, len(data), step):
         inbox._append(data[begin : begin + step])
         while inbox and (frame := picker.pick(inbox, False)) is not None:
             heads.append(frame.data)
-            picker = HeadPicker()
+            picker = TimedHeadPicker()
     return heads
 
 

@@ -1,0 +1,64 @@
+"""What `serve` reads of a client: the head of a request within its time, and what follows the last one."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+
+from .. import EmptyFrame, Frame, FramePicker, Inbox
+from ..http import HttpError, Request
+from ..http.heads import MAX_HEAD, head_size, parse_request
+
+
+class TimedHeadPicker(FramePicker):
+    """Takes one request head, up to and with its empty line; each head of each client has a picker.
+
+    Empty lines before it are dropped. Of a head that is not whole after `seconds` (None: any time), or has
+    `MAX_HEAD` bytes and no end, the frame is what has come so far: it is to be answered, so it must not be
+    an error here. The time counts from the first byte, and is looked at when more of them come.
+    """
+
+    __slots__ = ("_due",)
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._due = None if seconds is None else time.monotonic() + seconds
+
+    def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
+        size = head_size(inbox, self, MAX_HEAD)
+        if not size and (self._due is None or time.monotonic() <= self._due):
+            return None
+        return Frame(inbox.take(min(size or MAX_HEAD, MAX_HEAD)), inbox.remote_address)
+
+
+def parse_head(head: bytes) -> Request:
+    """Return the request whose head was picked; HttpError with the status to answer if it is none."""
+    if not head.endswith((b"\n\r\n", b"\n\n")):
+        if len(head) < MAX_HEAD:
+            raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "the head took too long")
+        raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is over {MAX_HEAD} bytes")
+    return parse_request(head, Request)
+
+
+class RestPicker(FramePicker):
+    """Throws away what a client still sends; one picker for each client.
+
+    Its frame, an `EmptyFrame`, comes with the end of the stream, or when it is enough: after `most` bytes,
+    or the first bytes later than `seconds` from the first call on.
+    """
+
+    __slots__ = ("_due", "_left", "_seconds")
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._left = most
+        self._seconds = seconds
+        self._due: float | None = None
+
+    def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
+        now = time.monotonic()
+        if self._due is None:
+            self._due = now + self._seconds
+        size = len(inbox)
+        self._left -= size
+        inbox.drop(size)
+        enough = self._left < 0 or (size and now > self._due)
+        return EmptyFrame(inbox.remote_address) if ended or enough else None
