@@ -66,12 +66,12 @@ AT_REST: dict[tuple[str, str, str, str], str] = {
 
 
 def seconds_spent(steps: Iterable[tuple[str, float]], began: float | None, until: float) -> dict[str, float]:
-    """Seconds in each stage of an opening that was over at `until`. `steps`: those of the channel, before
-    which comes the first stage, resolving or else connecting, if it is known when that `began`."""
+    """Seconds in each stage of an opening that was over at `until`. `steps`: those of the channel; it is
+    connecting before the first one that is not resolving, if it is known when the opening `began`."""
     stages = [step for step in steps if step[1] <= until]  # not STARTTLS, later on
     if began is not None:
-        resolved = bool(stages) and stages[0][0] == "connecting"
-        stages.insert(0, ("resolving" if resolved else "connecting", began))
+        first = stages.pop(0)[0] if stages and stages[0][0] == "resolving" else "connecting"
+        stages.insert(0, (first, began))
     spent: dict[str, float] = {}
     for (name, start), (_, end) in pairwise([*stages, ("", until)]):
         spent[name] = spent.get(name, 0.0) + max(0.0, end - start)

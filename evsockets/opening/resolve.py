@@ -43,6 +43,7 @@ class Resolve(Stepper):
         if numeric is not None:
             return self._then(channel, self._address, [numeric])
         kind = _socket.SOCK_DGRAM if self._address.is_datagram else _socket.SOCK_STREAM
+        channel.steps += (("resolving", channel.loop.clock()),)
         done = partial(channel.loop.call_soon_threadsafe, self._resolved, channel)
         self._ticket = channel.loop.resolver.resolve(host, port, kind, done)
         return self

@@ -6,7 +6,7 @@ import pytest
 
 from evsockets.core.states import seconds_spent
 
-RESOLVED = (("connecting", 2.0), ("handshaking", 5.0))
+RESOLVED = (("resolving", 1.1), ("connecting", 2.0), ("handshaking", 5.0))
 
 
 @pytest.mark.parametrize(
@@ -14,9 +14,10 @@ RESOLVED = (("connecting", 2.0), ("handshaking", 5.0))
     [
         ((), 1.0, 4.0, {"connecting": 3.0}),
         (RESOLVED, 1.0, 9.0, {"resolving": 1.0, "connecting": 3.0, "handshaking": 4.0}),
-        (RESOLVED[1:], 1.0, 9.0, {"connecting": 4.0, "handshaking": 4.0}),
-        (RESOLVED[1:], None, 9.0, {"handshaking": 4.0}),  # an accepted client's
-        (RESOLVED[1:], 1.0, 3.0, {"connecting": 2.0}),  # STARTTLS came later
+        (RESOLVED[2:], 1.0, 9.0, {"connecting": 4.0, "handshaking": 4.0}),
+        (RESOLVED[2:], None, 9.0, {"handshaking": 4.0}),  # an accepted client's
+        (RESOLVED[2:], 1.0, 3.0, {"connecting": 2.0}),  # STARTTLS came later
+        (RESOLVED[:1], 1.0, 3.0, {"resolving": 2.0}),  # the name is unknown
         ((), None, 9.0, {}),
         ((), 5.0, 4.0, {"connecting": 0.0}),
     ],
