@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import Frame, FramePicker
 from .inbox import Inbox
 from .limit import DEFAULT_MAX_LENGTH, broken, checked_limit, over_limit
@@ -49,6 +51,9 @@ class VarintPrefixedFramePicker(FramePicker):
         else:
             inbox.drop(size)
         return Frame(inbox.take(length), inbox.remote_address)
+
+    def __reduce__(self) -> Any:
+        return self.__class__, (self.max_length, self.include_prefix)
 
     def __repr__(self) -> str:
         limit, included = self.max_length, self.include_prefix

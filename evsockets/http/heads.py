@@ -162,7 +162,7 @@ def _version(parser: _Parser) -> tuple[int, int]:
 def _request_framing(version: tuple[int, int], headers: Headers) -> int:
     """How the body of a request ends (RFC 9112, 6.3): nobody else may find its end somewhere else."""
     if "transfer-encoding" not in headers:
-        return int(headers.get("content-length", 0))  # which llhttp has judged
+        return _length(headers.get("content-length", "0"))
     codings = headers.options("transfer-encoding")
     if version < (1, 1) or "content-length" in headers or not codings or "chunked" in codings[:-1]:
         raise HttpError(400, "the Transfer-Encoding leaves the request's end unclear")
@@ -181,4 +181,9 @@ def _response_framing(method: str, status: int, headers: Headers) -> int:
             raise HttpError(501, f"the body's transfer coding is not understood: {', '.join(codings)[:80]}")
         return CHUNKED
     length = headers.get("content-length")
-    return UNTIL_END if length is None else int(length)
+    return UNTIL_END if length is None else _length(length)
+
+
+def _length(digits: str) -> int:
+    """A length of digits that llhttp has judged: they fit into 64 bits but for zeros in front."""
+    return int(digits.lstrip("0") or "0")

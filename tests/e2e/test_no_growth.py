@@ -177,9 +177,7 @@ def test_connections_made_and_accepted(executor: RequestExecutor, ca: Authority,
             if left[0] == 0:
                 server.close()
             elif left[0] % wave == 0:
-                if left[0] == total * 9 // 10:
-                    before.append(Levels())
-                elif left[0] == wave:
+                if left[0] in (total - max(1, total // 10 // wave) * wave, wave):
                     before.append(Levels())
                 start(port)
 
