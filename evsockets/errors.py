@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .event_types import TimeoutStage
 from .pickles import sendable
 
 if TYPE_CHECKING:
     from typing import Literal, Unpack
 
-    from .event_types import TimeoutStage
     from .frames.base import FramePicker, PartialFrame
     from .sockets import Socket
     from .typing import ErrorKeywords, SocketAddress, TimeoutPhase
@@ -203,7 +203,7 @@ class SocketTimeoutError(NetworkSocketError, TimeoutError):
         self,
         message: str = "",
         *,
-        when: TimeoutStage | None = None,
+        when: TimeoutStage = TimeoutStage.IO,
         phase: TimeoutPhase | Literal[""] = "",
         **details: Unpack[ErrorKeywords],
     ) -> None:

@@ -193,7 +193,7 @@ class PrometheusEventHandler(ResolvableHandler):
         error = event.exception
         if isinstance(error, DisconnectedError) and error.clean:
             return  # a goodbye is no failure
-        if isinstance(error, SocketTimeoutError) and error.when is not None:  # of a scope of a conversation
+        if isinstance(error, SocketTimeoutError):  # of a scope of a conversation
             self._metrics.timeouts[error.when].inc()
         else:
             self._metrics.failures.labels(_kind(error)).inc()

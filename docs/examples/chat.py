@@ -45,7 +45,9 @@ class Room:
         )
 
     def on_listening(self, event: Event) -> None:
-        print("tcp://%s:%d" % event.metadata.local_address[:2], "is a chat", flush=True)
+        here = event.metadata.local_address
+        assert isinstance(here, tuple)  # not the path of a unix socket
+        print("tcp://%s:%d" % here[:2], "is a chat", flush=True)
 
     def on_accept(self, event: AcceptEvent) -> None:
         talk = ConversationOperation(self.member)

@@ -43,7 +43,9 @@ class Search:
         )
 
     def on_read(self, event: ReadEvent) -> None:
-        host = event.frame.remote_address[0]
+        sender = event.frame.remote_address
+        assert isinstance(sender, tuple)  # not the path of a unix socket
+        host = sender[0]
         headers = {name.upper(): value for name, value in HEADER.findall(event.frame.data)}
         device = host, headers.get(b"LOCATION", b"")
         if device[1] and device not in self.found:

@@ -175,11 +175,14 @@ class Answerer:
 
     def on_stream(self, event: Event) -> None:
         """TCP listens: UDP takes the same port."""
-        port = event.metadata.local_address[1]
-        self.listen(f"udp://{self.host}:{port}", self.on_datagram, self.on_ready)
+        here = event.metadata.local_address
+        assert isinstance(here, tuple)  # not the path of a unix socket
+        self.listen(f"udp://{self.host}:{here[1]}", self.on_datagram, self.on_ready)
 
     def on_ready(self, event: Event) -> None:
-        print("dns://%s:%d" % event.metadata.local_address, "answers", flush=True)
+        here = event.metadata.local_address
+        assert isinstance(here, tuple)
+        print("dns://%s:%d" % here[:2], "answers", flush=True)
 
     def on_datagram(self, event: AcceptEvent) -> None:
         self.executor.socket_bag.add_socket(

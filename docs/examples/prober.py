@@ -10,18 +10,19 @@ import json
 import re
 import sys
 
-from evsockets import Conversation, fan_out
+from evsockets import Conversation, StreamContext, fan_out
 
 
 async def look(talk: Conversation) -> dict[str, str]:
     tls = talk.metadata.tls
+    assert tls is not None and tls.peer_certificate_der is not None  # of a server on tls://
     return {"tls": tls.version, "certificate": hashlib.sha256(tls.peer_certificate_der).hexdigest()}
 
 
 def probe(host: str, first: int, last: int) -> dict[str, dict[str, str]]:
     report: dict[str, dict[str, str]] = {}
     addresses = (f"tls://{host}:{port}" for port in range(first, last + 1))
-    anybody = {"verify": False}
+    anybody = StreamContext(verify=False)
     for outcome in fan_out(look, addresses, limit=500, connection_timeout=3, stream_context=anybody):
         report[outcome.address] = outcome.result or {"error": str(outcome.error)}
         print(f"\r{len(report)} of {last - first + 1}", end="", file=sys.stderr)

@@ -32,6 +32,7 @@ from evsockets import (
     WriteEvent,
     WriteOperation,
 )
+from evsockets.frames import RespFrame
 
 HEAD = MarkerFramePicker(None, b"\r\n\r\n", max_length=16 * 1024)
 REPLY = ReadOperation(RespFramePicker(max_length=1024))
@@ -191,7 +192,9 @@ class Proxy:
         )
 
     def on_listening(self, event: Event) -> None:
-        print("http://%s:%d" % event.metadata.local_address, "proxies", flush=True)
+        here = event.metadata.local_address
+        assert isinstance(here, tuple)  # not the path of a unix socket
+        print("http://%s:%d" % here[:2], "proxies", flush=True)
 
     def on_accept(self, event: AcceptEvent) -> None:
         exchange = Exchange(self, event.client_socket)
@@ -212,7 +215,7 @@ class Proxy:
     def look_up(self, name: bytes, exchange: Exchange) -> None:
         """Ask Redis for a route; the exchange goes on with its answer."""
 
-        def on_read(event: ReadEvent) -> None:
+        def on_read(event: ReadEvent[RespFrame]) -> None:
             self.executor.socket_bag.forget_socket(event.socket)  # back to the pool
             route = event.frame.value
             if not isinstance(route, bytes):  # none, or an error

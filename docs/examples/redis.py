@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-from evsockets import Conversation, RespFramePicker, fan_out
+from evsockets import Conversation, Outcome, RespFramePicker, fan_out
 
 REPLY = RespFramePicker()
 
@@ -48,6 +49,7 @@ async def subscribe(talk: Conversation, channel: bytes, count: int) -> list[byte
 
 
 def main(address: str, what: str, *arguments: str) -> None:
+    outcomes: Iterable[Outcome]
     if what == "pipeline":
         outcomes = fan_out(pipeline, [address], args=(int(arguments[0]),))
     else:

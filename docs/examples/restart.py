@@ -48,7 +48,8 @@ class Site:
         )
 
     def on_listening(self, event: Event) -> None:
-        print("tcp://%s:%d" % event.metadata.local_address, flush=True)
+        here = event.metadata.local_address
+        print("tcp://%s:%d" % here[:2] if isinstance(here, tuple) else f"unix://{here}", flush=True)
 
     def on_closed(self, event: Event) -> None:
         self.closed = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import sys
 
-from evsockets import Conversation, LineFramePicker, fan_out
+from evsockets import Conversation, LineFramePicker, StreamContext, fan_out
 
 LINE = LineFramePicker(max_length=2_000)
 
@@ -52,7 +52,7 @@ async def send(talk: Conversation, user: str, password: str, sender: str, to: st
 
 
 def main(address: str, user: str, password: str, sender: str, to: str, *ca_file: str) -> int:
-    context = {"ca_file": ca_file[0]} if ca_file else {}
+    context = StreamContext(ca_file=ca_file[0]) if ca_file else None
     arguments = user, password, sender, to, sys.stdin.buffer.read()
     for outcome in fan_out(send, [address], args=arguments, io_timeout=30, stream_context=context):
         print(outcome.result if outcome.ok else f"not sent: {outcome.error}")

@@ -27,7 +27,7 @@ async def ask(talk: Conversation, question: bytes, attempts: int) -> bytes:
 
 def main(address: str, question: str) -> int:
     (outcome,) = fan_out(ask, [address], args=(question.encode(), 5))
-    print(outcome.result.decode() if outcome.ok else outcome.error)
+    print(outcome.value.decode() if outcome.ok else outcome.error)
     return 0 if outcome.ok else 1
 
 

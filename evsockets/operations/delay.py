@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
+from .._generic import overload
 from ..core.operation import Operation
 
 if TYPE_CHECKING:
@@ -28,11 +29,29 @@ class DelayedOperation(Operation):
     _timed = False
     _replaceable = False
 
+    @overload  # besides the next one for what takes `*args`, of which no checker knows how many they are
+    def __init__(
+        self,
+        operation: Operation,
+        pending: Callable[[Any, RequestExecutor], object],
+        *,
+        interval: float | None = None,
+    ) -> None: ...
+
+    @overload
     def __init__(
         self,
         operation: Operation,
         pending: Callable[[Any, RequestExecutor, *Arguments], object],
         *args: *Arguments,
+        interval: float | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        operation: Operation,
+        pending: Callable[..., object],
+        *args: object,
         interval: float | None = None,
     ) -> None:
         if not isinstance(operation, Operation):
@@ -42,8 +61,8 @@ class DelayedOperation(Operation):
         if interval is not None and not interval > 0:
             raise ValueError(f"interval must be positive seconds or None, got {interval!r}")
         self.operation = operation
-        self.pending: Callable[..., object] = pending
-        self.args: tuple[object, ...] = args
+        self.pending = pending
+        self.args = args
         self.interval = interval
 
     def start(self, channel: Channel) -> Operation | None:

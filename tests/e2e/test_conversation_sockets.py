@@ -453,6 +453,69 @@ def test_a_keyboard_interrupt_out_of_the_coroutine(executor: RequestExecutor) ->
     assert other == ["closed"] and all(log.names[-2:] == END for log in logs)
 
 
+def test_unheard_what_need_not_wait_does_not_suspend(executor: RequestExecutor) -> None:
+    """A read whose frame lies in the inbox, and a write that the kernel takes."""
+
+    async def function(talk: Conversation) -> list[str]:
+        await talk.read(ONE)
+        over = []
+        for step in (talk.read(ONE), talk.write(b"w"), talk.write(b"v")):
+            with pytest.raises(StopIteration):
+                step.send(None)
+            over.append("at once")
+        return over
+
+    ours, theirs = pair()
+    with theirs:
+        theirs.sendall(b"xy")
+        metadata = executor.socket_bag.add_socket(ours, of(function))
+        executor.execute_request()
+        assert read_to_end(theirs) == b"wv"
+    assert metadata.result == ["at once"] * 3
+
+
+def test_its_context_is_the_runs(executor: RequestExecutor) -> None:
+    async def function(talk: Conversation) -> Any:
+        talk.context["told"] = True
+        return talk.context["name"], talk.context is event_contexts[0]
+
+    event_contexts: list[Any] = []
+    ours, theirs = pair()
+    with theirs:
+        on = {"CONNECTED": lambda event: event_contexts.append(event.context)}
+        log = add(executor, None, of(function), socket=ours, on=on)
+        executor.execute_request({"name": "run"})
+    assert log.metadata.result == ("run", True) and event_contexts[0].get("told") is True
+
+
+@pytest.mark.parametrize("what", ["post", "cancel"])
+def test_another_thread_is_told_what_to_call(executor: RequestExecutor, what: str) -> None:
+    """Nothing is sent, nothing is ended."""
+    errors: list[str] = []
+
+    async def function(talk: Conversation) -> bytes:
+        def elsewhere() -> None:
+            try:
+                talk.post(b"never") if what == "post" else talk.cancel()
+            except RuntimeError as error:
+                errors.append(str(error))
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        await talk.write(b"on\n")
+        return (await talk.read(LINE)).data
+
+    ours, theirs = pair()
+    with theirs:
+        theirs.sendall(b"still here\n")
+        log = add(executor, None, of(function), socket=ours)
+        executor.execute_request()
+        assert read_to_end(theirs) == b"on\n"
+    assert log.metadata.result == b"still here\n"
+    assert len(errors) == 1 and "call_soon_threadsafe" in errors[0]
+
+
 # ---- hosts -----------------------------------------------------------------------------------------
 
 

@@ -138,12 +138,14 @@ def test_handlers_hear_the_clients_and_of_the_listener_its_accepts(engine: str) 
     def accepted(event: Any) -> None:
         heard.append(("on_accept", type(event.client_socket).__name__))
 
-    with serving(echo, engine=engine, handler=handler, on_accept=accepted) as server:
+    names = "INITIALIZE CONNECTED READ WRITE DISCONNECTED FINALIZE".split()
+    own: Any = {f"on_{name.lower()}": lambda event: heard.append(("on", event.type.name)) for name in names}
+    with serving(echo, engine=engine, handler=handler, on_accept=accepted, **own) as server:
         assert server.ask(b"a\n") == b"a\n"
         server.drain()
-    names = "INITIALIZE CONNECTED READ WRITE DISCONNECTED FINALIZE".split()
     assert heard[:2] == [("on_accept", "AcceptedSocket"), ("ACCEPT", "ServerSocket")]
-    assert heard[2:] == [*((name, "AcceptedSocket") for name in names)]
+    assert heard[2::2] == [*(("on", name) for name in names)]
+    assert heard[3::2] == [*((name, "AcceptedSocket") for name in names)]
 
 
 def test_a_client_that_an_accept_handler_takes_or_closes(engine: str) -> None:
@@ -390,6 +392,14 @@ def test_the_drain_timeout_is_kept(engine: str) -> None:
             running.send_signal(signal.SIGTERM)
             assert client.recv(10) == b""
         assert running.stdout.read() == "mine\n0 0 ['still sleeping after 0.2 s']\n"
+
+
+def test_in_another_thread_signals_stay_as_they_are(engine: str) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with serving(echo, engine=engine) as server:
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+        server.drain()
+    assert server.error is None
 
 
 def test_in_the_main_thread_signals_are_its_own_only_meanwhile(engine: str) -> None:

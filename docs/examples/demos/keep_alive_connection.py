@@ -33,7 +33,9 @@ def on_write(event: WriteEvent) -> None:
 
 
 def on_read(event: ReadEvent) -> None:
-    print(len(event.frame), "bytes over the connection of port", event.metadata.local_address[1])
+    here = event.metadata.local_address
+    assert isinstance(here, tuple)  # not the path of a unix socket
+    print(len(event.frame), "bytes over the connection of port", here[1])
     event.executor.socket_bag.forget_socket(event.socket)
 
 

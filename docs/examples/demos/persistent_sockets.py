@@ -38,7 +38,9 @@ class Gateway:
         self.remote = remote
 
     def on_listening(self, event: Event) -> None:
-        print("http://%s:%d" % event.metadata.local_address, "asks", self.remote, flush=True)
+        here = event.metadata.local_address
+        assert isinstance(here, tuple)  # not the path of a unix socket
+        print("http://%s:%d" % here[:2], "asks", self.remote, flush=True)
 
     def on_accept(self, event: AcceptEvent) -> None:
         self.executor.socket_bag.add_socket(

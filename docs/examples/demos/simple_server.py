@@ -29,7 +29,9 @@ PAGES = {
 
 
 def on_listening(event: Event) -> None:
-    print("http://%s:%d" % event.metadata.local_address, "waits for a browser", flush=True)
+    here = event.metadata.local_address
+    assert isinstance(here, tuple)  # not the path of a unix socket
+    print("http://%s:%d" % here[:2], "waits for a browser", flush=True)
 
 
 def on_accept(event: AcceptEvent) -> None:

@@ -32,14 +32,18 @@ class Echo:
         self.client = RemoveFinishedSocketsEventHandler({EventType.READ: self.on_read})
 
     def on_listening(self, event: Event) -> None:
-        print("udp://%s:%d" % event.metadata.local_address, "echoes", flush=True)
+        here = event.metadata.local_address
+        assert isinstance(here, tuple)  # not the path of a unix socket
+        print("udp://%s:%d" % here[:2], "echoes", flush=True)
 
     def on_accept(self, event: AcceptEvent) -> None:
         event.executor.socket_bag.add_socket(event.client_socket, ReadOperation(), handler=self.client)
 
     def on_read(self, event: ReadEvent) -> None:
         when = time.monotonic() + self.delay
-        asker = "%s:%d" % event.metadata.remote_address[:2]
+        there = event.metadata.remote_address
+        assert isinstance(there, tuple)
+        asker = "%s:%d" % there[:2]
         answer = WriteOperation(f"echo for {asker}: ".encode() + event.frame.data)
         event.next_is(
             DelayedOperation(answer, lambda socket, executor: time.monotonic() < when, interval=self.delay)

@@ -14,12 +14,14 @@ from evsockets import (
     Outcome,
     ReadEvent,
     RequestExecutor,
+    StreamContext,
     Target,
     TimeoutEvent,
     fan_out,
     fan_out_async,
     serve,
 )
+from evsockets.typing import StreamKeywords
 
 LINE = LineFramePicker()
 messages: Mailbox[str] = Mailbox(limit=5)
@@ -83,6 +85,12 @@ with fan_out(banner, ["tcp://a:1"], on_read=on_read, handler={EventType.TIMEOUT:
 fan_out(greeting, targets(), args=(b"me",), retry_if=is_hopeful, backoff=0.5, user_context=1)
 fan_out(greeting, [Target("tcp://127.0.0.1:25", (b"me",)), Target("tcp://127.0.0.1:26", args=(b"you",))])
 fan_out(banner, [Target("tcp://127.0.0.1:25"), "tcp://127.0.0.1:26"], processes=2)
+own = [Target(address, args=(b"me", 2), stream_context={"server_hostname": "a"}) for address in addresses()]
+fan_out(patient, own, stream_context={"verify": False, "alpn_protocols": ["h2"]}, limit=5)
+mixed: list[str | Target] = ["tcp://127.0.0.1:25", Target("tcp://127.0.0.1:26", io_timeout=1)]
+settings: StreamKeywords = {"verify": False}
+fan_out(banner, mixed, stream_context=settings)
+fan_out(banner, mixed, stream_context=StreamContext(ca_file="ca.pem") if addresses() else None)
 fan_out(patient, addresses(), args=(b"me",))
 fan_out(patient, addresses(), args=(b"me", 2))
 fan_out(Prober().probe, addresses(), args=(25,))

@@ -111,6 +111,12 @@ async def inside_asyncio(executor: RequestExecutor) -> None:
 
 executor = RequestExecutor(OwnEngine(), resolver=look_up)
 RequestExecutor(resolver=socket.getaddrinfo).with_limitation_solver(Few())
+def is_busy(*_: object) -> bool:
+    return False
+
+
+DelayedOperation(ReadOperation(), is_busy)
+DelayedOperation(ReadOperation(), lambda socket, executor: executor.is_executing, interval=1)
 both = ReadWriteOperation(True, [WriteOperation(b"x"), ReadOperation()])
 executor.socket_bag.add_socket(ClientSocket(), DelayedOperation(Discard(both), is_full, 5, interval=0.5))
 executor.call_soon_threadsafe(say, "word", 2)

@@ -83,7 +83,7 @@ executor.call_later(1, say, 5)  # error: arg-type, reportArgumentType
 executor.call_later(say, 1, "word")  # error: arg-type, reportArgumentType
 DelayedOperation(ReadOperation(), is_full)  # error: arg-type, reportArgumentType
 DelayedOperation(ReadOperation(), is_full, "5")  # error: arg-type, reportArgumentType
-DelayedOperation(is_full, ReadOperation())  # error: arg-type, reportArgumentType
+DelayedOperation(is_full, ReadOperation())  # error: call-overload, reportArgumentType
 AsyncSocketFactory().create_socket(SocketType.SERVER, persistent=True)  # error: call-overload, reportCallIssue
 AsyncSocketFactory().create_socket("server")  # error: call-overload, reportArgumentType
 server: ServerSocket = AsyncSocketFactory().create_socket()  # error: assignment, reportAssignmentType
