@@ -210,7 +210,8 @@ def test_redirects_that_are_not_followed() -> None:
     assert web.followed(ask, Answer(status=302)) is None
     for place, redirects, says in (
         ("ftp://host/", 0, "unknown scheme"),
-        ("tcp://host:1", 0, "no URL"),
+        ("tcp://host:1", 0, "only http:// and https://"),
+        ("http://[::1/", 0, r"redirected to .http://\[::1/.: "),
         ("http://host:1-2/", 0, "stands for 2"),
         ("/", web.MOST_REDIRECTS, "more than 10"),
     ):
