@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from .. import __version__, _build
 from ..text import one_line
 from . import completion, demo, echo, engines, fetch, serve
-from .common import CommandError
+from .common import CommandError, notice
 from .options import Parser
 
 __all__ = ["main"]
@@ -54,22 +54,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse: --help and usage errors
         return stop.code if isinstance(stop.code, int) else 2
     except CommandError as error:
-        print(f"evsockets: {one_line(str(error))}", file=sys.stderr)
+        notice(f"evsockets: {one_line(str(error))}")
         return error.status
     except KeyboardInterrupt:
-        print("evsockets: interrupted", file=sys.stderr)
+        notice("evsockets: interrupted")
         return 128 + signal.SIGINT
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing is left to say, and the interpreter
         # must not complain about it while it flushes at exit.
-        _silence_output()
+        _silence(1)
         return 128 + signal.SIGPIPE
     except OSError as error:  # a full disk, or what else the system has to say
-        _silence_output()
-        print(f"evsockets: cannot go on: {error.strerror or error}", file=sys.stderr)
+        _silence(1)
+        notice(f"evsockets: cannot go on: {error.strerror or error}")
         return 1
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:  # else the interpreter makes a status of its own of it
+            _silence(2)
 
 
-def _silence_output() -> None:
-    """Lead standard output nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _silence(descriptor: int) -> None:
+    """Lead standard output (1) or standard error (2) nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 from ..http import Request
 from ..text import printable
+from .common import notice
 
 FORMATS = ("combined", "json")
 
@@ -45,14 +45,14 @@ class AccessLog:
     def write(self, entry: Entry) -> None:
         """Write the line of an answer that is over."""
         if self._line is not None:
-            print(self._line(entry, time.monotonic() - entry.began), file=sys.stderr)
+            notice(self._line(entry, time.monotonic() - entry.began))
 
     def error(self, peer: Any, error: BaseException) -> None:
         """Write what ended a client."""
         if self._line is _json:
-            print(json.dumps({"client": _named(peer), "error": str(error)}), file=sys.stderr)
+            notice(json.dumps({"client": _named(peer), "error": str(error)}))
         elif self._line is not None:
-            print(f"{printable(_named(peer))} {str(error)!a}", file=sys.stderr)
+            notice(f"{printable(_named(peer))} {str(error)!a}")
 
 
 def _combined(entry: Entry, seconds: float) -> str:

@@ -41,9 +41,10 @@ def register(commands: Any) -> None:
         "demo",
         help="start local servers (fast, slow, TLS, silent), ask all at once, and show what that proves",
         description="Needs no network, no set-up and no dependency; takes two seconds.",
+        epilog="example: evsockets demo --engine selectors --timeline demo.svg",
     )
     add_engine_option(parser)
-    parser.add_argument("--timeline", metavar="FILE.svg", help=HELP)
+    parser.add_argument("--timeline", metavar="FILE", help=HELP)
     parser.set_defaults(run=run)
 
 

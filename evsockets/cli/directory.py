@@ -17,6 +17,7 @@ from .pages import Item, listing
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 
+
 @dataclass(slots=True)
 class OpenFile:
     """A regular file open for reading. Its owner closes `descriptor`."""
@@ -181,4 +182,3 @@ def _describe(descriptor: int, name: bytes, status: os.stat_result) -> OpenFile:
         kind += "; charset=utf-8"
     tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
     return OpenFile(descriptor, status.st_size, status.st_mtime, tag, kind)
-

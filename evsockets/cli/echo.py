@@ -23,9 +23,14 @@ from .. import (
     WriteOperation,
 )
 from ..text import one_line, printable
+from .common import notice
 from .options import delay, parsed, seconds
 from .serving import Server, add_server_options, run_server, tls_context
 
+_EPILOG = """
+  evsockets echo tcp://127.0.0.1:7000
+  evsockets echo udp://127.0.0.1:9000 --delay 0.5
+"""
 #: Seconds between two looks at the clock while an answer is held back, at most.
 _LOOK = 0.05
 
@@ -36,6 +41,8 @@ def register(commands: Any) -> None:
         "echo",
         help="send back what comes in, on a stream or datagram address",
         description="Listens on tcp://, tls:// (with --certificate), unix://, udp://, udg:// or fd://.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("address", metavar="ADDRESS", help="where to listen; port 0 takes a free one")
     parser.add_argument(
@@ -128,7 +135,7 @@ class _Echo:
         self.bars.end(event.user_context)
 
     def _on_exception(self, event: SocketExceptionEvent) -> None:
-        print(f"evsockets: {one_line(str(event.exception))}", file=sys.stderr)
+        notice(f"evsockets: {one_line(str(event.exception))}")
 
 
 class DelayBars:

@@ -19,7 +19,9 @@ from .table import print_table
 def register(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "engines", help="list the engines: which are usable, and what the others need"
+        "engines",
+        help="list the engines: which are usable, and what the others need",
+        epilog="example: evsockets engines --json",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     parser.set_defaults(run=run)

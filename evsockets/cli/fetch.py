@@ -14,6 +14,7 @@ from .asking import Plan
 from .cluster import cluster
 from .common import CommandError, raise_descriptor_limit
 from .options import (
+    Parser,
     add_engine_option,
     client_settings,
     count,
@@ -47,9 +48,29 @@ Exit status: 0 all complete, 1 some failed, 2 wrong command line; 130 Ctrl-C and
 """
 
 
+#: What those who know curl and nmap may write.
+_HABITS = {
+    "-L": "--location",
+    "-f": "--fail",
+    "-k": "--insecure",
+    "-x": "--proxy",
+    "-H": "--header",
+    "-s": "--quiet",
+    "-o": "--data >FILE",
+    "-d": "a program with evsockets.http: this asks by GET",
+    "-X": "a program with evsockets.http: this asks by GET",
+    "-m": "--request-timeout",
+    "-p": "ports in the address, as in tcp://host:22,80",
+    "-p-": "ports in the address, as in tcp://host:1-65535",
+    "-iL": "--from",
+    "-oG": "--csv",
+    "--open": "--only complete",
+}
+
+
 def register(commands: Any) -> None:
     """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: Parser = commands.add_parser(
         "fetch",
         add_help=False,
         help="ask many addresses at once and print a table of what became of each",
@@ -63,6 +84,7 @@ def register(commands: Any) -> None:
     _add_what(parser)
     _add_how(parser, hidden)
     _add_output(parser, hidden)
+    parser.habits = _HABITS
     parser.set_defaults(run=run)
 
 
@@ -215,6 +237,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if isinstance(arguments.send, str):
         if "-" in arguments.files:
             raise CommandError("standard input is given twice: by --send - and by --from -")
+        if sys.stdin is None:
+            raise CommandError("--send -: standard input is closed; lead there what is to be sent")
         send = sys.stdin.buffer.read()
     else:
         send = arguments.send or b""

@@ -134,9 +134,7 @@ class FileService:
         if reply.body is None and entry is not None:
             self._over(event.user_context)
 
-    def _writing(
-        self, event: ReadEvent, request: Request | None, reply: Reply, refused: bool
-    ) -> Operation:
+    def _writing(self, event: ReadEvent, request: Request | None, reply: Reply, refused: bool) -> Operation:
         """Return the operation that sends the answer. Where the connection ends with it, the client is told
         so, and may go on sending for a while. A server that ends says so in its last answer (RFC 9112,
         9.6)."""

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import math
 import re
+from collections.abc import Mapping
 from typing import NoReturn
 
 from .. import AddressError, StreamContext
@@ -21,7 +22,10 @@ _PLAIN_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", "
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and where it is explained."""
+    """Says what is wrong in one line, and where it is explained. `habits` maps options of other programs to
+    what is written here instead."""
+
+    habits: Mapping[str, str] = {}
 
     def error(self, message: str) -> NoReturn:
         """Print `message` on standard error and exit with status 2."""
@@ -29,8 +33,10 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, words: list[str]) -> NoReturn:
         """`error` about words that mean nothing, with the option that was probably meant."""
-        close = difflib.get_close_matches(words[0].partition("=")[0], self._option_string_actions, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        word = words[0].partition("=")[0]
+        habit = self.habits.get(word)
+        close = difflib.get_close_matches(word, self._option_string_actions, 1)
+        hint = f"; write {habit} instead" if habit else f"; did you mean {close[0]}?" if close else ""
         self.error(f"unknown: {' '.join(words)}{hint}")
 
 
@@ -116,7 +122,9 @@ def protocol(text: str) -> str:
 def origin(text: str) -> str:
     """Return an origin as browsers name it, such as "https://example.org", or "*". For argparse."""
     if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[\w.\-:\[\]]+", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is no origin; give one such as https://host, or '*'")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no origin; give one such as https://host, or '*', and DIRECTORY before that"
+        )
     return text
 
 

@@ -99,7 +99,8 @@ def error_page(status: HTTPStatus, why: str, path: str | None) -> bytes:
     title = f"{status.value} {status.phrase}"
     ways = ""
     if path is not None and path.startswith("/"):
-        above = path.partition("?")[0].rstrip("/").rpartition("/")[0] + "/"
+        # Two slashes in front, in either form, would lead to a host of that name.
+        above = "/" + (path.partition("?")[0].rstrip("/").rpartition("/")[0] + "/").lstrip("/\\")
         up = f'<a href="{escape(above)}">One up</a> &middot; ' if above != "/" else ""
         ways = f'<p>{up}<a href="/">Back to the start</a></p>\n'
     page = f"{page_head(title)}<body>\n<h1>{title}</h1>\n<p>{escape(why)}</p>\n{ways}</body>\n</html>\n"

@@ -119,6 +119,8 @@ def _failure(error: Exception, keywords: Mapping[str, Any]) -> tuple[str, str]:
     if isinstance(cause, ssl.SSLCertVerificationError):
         cure = _CURES.get(cause.verify_code)
         text += f"; {cure}" if cure is not None else ""
+    elif isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+        text += "; what came is no TLS: http:// and tcp:// do without, --starttls asks for it first"
     return kind, text
 
 

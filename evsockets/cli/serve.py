@@ -12,6 +12,11 @@ from .options import delay, origin, parsed, port
 from .serving import Server, add_server_options, run_server, tls_context
 
 _DEFAULT = "tcp://127.0.0.1:8000"
+_EPILOG = """
+  evsockets serve . -p 8080 --log
+  evsockets serve dist --spa --workers 4
+  evsockets serve . --certificate chain.pem --key key.pem
+"""
 
 
 def register(commands: Any) -> None:
@@ -20,6 +25,8 @@ def register(commands: Any) -> None:
         "serve",
         help="serve a directory's files and listings over HTTP/1.1",
         description="GET and HEAD, single ranges, keep-alive, TLS; never anything outside the directory.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("directory", metavar="DIRECTORY")
     parser.add_argument(

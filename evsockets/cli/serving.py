@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,11 +22,12 @@ from .. import (
     ServerSocket,
     SocketExceptionEvent,
     StreamContext,
+    WorkerLostError,
 )
 from ..address import Address
 from ..text import one_line, printable
 from ..transports.tls_context import server_context
-from .common import CommandError, make_executor, raise_descriptor_limit
+from .common import CommandError, make_executor, notice, raise_descriptor_limit
 from .options import add_engine_option, certificate, count, delay
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -102,7 +102,7 @@ class Server:
         self._banner = banner
         self._ready = ready
         self._drain_seconds = arguments.drain
-        self._failure: str | None = None
+        self._failure: CommandError | OSError | None = None
         self._signals = 0
         self._report: DrainReport | None = None
         self._listening = False
@@ -127,7 +127,7 @@ class Server:
 
     def run(self) -> DrainReport | None:
         """Serve until a signal ends it; how the clients ended, None if that was at once. CommandError if it
-        cannot listen."""
+        cannot listen, OSError if it cannot say where."""
         before = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGHUP)}
         try:
             with self.beside, self.executor:
@@ -136,7 +136,7 @@ class Server:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._failure is not None:
-            raise CommandError(self._failure, 1)
+            raise self._failure
         return self._report
 
     def announce(self, local_address: Any) -> None:
@@ -150,7 +150,11 @@ class Server:
         if self._ready is None:
             if self.context is not None:
                 signal.signal(signal.SIGHUP, self._on_hang_up)
-            self.announce(event.metadata.local_address)
+            try:
+                self.announce(event.metadata.local_address)
+            except OSError as error:
+                self._failure = error
+                self.executor.stop_request()
         else:
             self._ready(self.executor, event.metadata.local_address)
 
@@ -161,9 +165,9 @@ class Server:
     def _on_exception(self, event: SocketExceptionEvent) -> None:
         text = one_line(str(event.exception))
         if self._listening:
-            print(f"evsockets: {text}", file=sys.stderr)
+            notice(f"evsockets: {text}")
         else:
-            self._failure = f"cannot serve on {text}"
+            self._failure = CommandError(f"cannot serve on {text}", 1)
 
     def _on_hang_up(self, *_: Any) -> None:
         if self.executor.is_executing:
@@ -174,9 +178,9 @@ class Server:
         try:
             self._metadata.stream_context = tls_context(self._arguments, self._parsed)
         except CommandError as error:
-            print(f"evsockets: {error}; the certificate read before is shown", file=sys.stderr)
+            notice(f"evsockets: {error}; the certificate read before is shown")
         else:
-            print("evsockets: the certificate has been read again", file=sys.stderr)
+            notice("evsockets: the certificate has been read again")
 
     def _on_signal(self, *_: Any) -> None:
         self._signals += 1
@@ -199,10 +203,9 @@ def run_server(arguments: argparse.Namespace, make: Make) -> int:
     report = server.run() if arguments.workers is None else _run_workers(arguments, make, server)
     if report is not None:
         aborted = "".join(f"; aborted {socket}: {why}" for socket, why in report.aborted)
-        print(
+        notice(
             f"evsockets: drained: {report.finished} finished, {report.closed_idle} idle, "
-            f"{len(report.aborted)} aborted{printable(aborted)}",
-            file=sys.stderr,
+            f"{len(report.aborted)} aborted{printable(aborted)}"
         )
     return 0
 
@@ -228,6 +231,8 @@ def _run_workers(arguments: argparse.Namespace, make: Make, server: Server) -> D
         raise CommandError(f"cannot serve on {one_line(str(error))}", 1) from error
     try:
         return workers.run(listeners)
+    except WorkerLostError as error:
+        raise CommandError(one_line(str(error)), 1) from error
     finally:
         for listener in listeners:
             listener.close()

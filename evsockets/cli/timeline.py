@@ -25,6 +25,8 @@ class RequestsTimeline(Timeline):
         super().__init__()
         self._path = path
         if path is not None:
+            if not path.lower().endswith((".svg", ".json")):
+                raise CommandError(f"--timeline: {path} is no picture and no trace: name it .svg or .json")
             try:
                 open(path, "ab").close()
             except OSError as error:

@@ -101,10 +101,12 @@ def followed(ask: Ask, answer: Answer) -> Ask | None:
         return None
     if ask.redirects == MOST_REDIRECTS:
         raise ValueError(f"redirected more than {MOST_REDIRECTS} times")
-    url = urljoin(url_of(ask), place.strip())
-    word = parse_word(url, 1)
-    if word.url is None:
-        raise ValueError(f"redirected to {url}, which is no URL for this")
+    try:
+        word = parse_word(urljoin(url_of(ask), place.strip()), 1)
+        if word.url is None:
+            raise ValueError("only http:// and https:// are followed")
+    except ValueError as error:
+        raise ValueError(f"redirected to {place!r}: {error}") from error
     (address,) = word.addresses()
     return Ask(
         ask.number, address, ask.label, word.path or "/",

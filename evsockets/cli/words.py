@@ -54,6 +54,10 @@ def parse_word(text: str, most: int) -> Word:
     """Take a word apart. ValueError (AddressError for an address) says what is wrong with it, and what to
     write; it also refuses one that stands for more than `most` addresses."""
     scheme, separator, target = text.partition("://")
+    if not separator:
+        raise ValueError(
+            f"{text!r} has no scheme: write a URL (https://host/path) or an address (tcp://host:port, tls://...)"
+        )
     web = _WEB.get(scheme.lower())
     word = _many(text, scheme, target) if separator and web is None else None
     if web is not None:
@@ -122,7 +126,9 @@ def _url(text: str, scheme: str, port: int, target: str) -> Word:
     place, path = re.fullmatch(r"([^/?#]*)([^#]*).*", target, re.DOTALL).groups()  # type: ignore[union-attr]
     if "@" in place:
         raise ValueError(f"{text!r} names a user: write --header 'Authorization: Basic ...' instead")
-    bare = re.search(r":[0-9,-]*$", place) is None or place.endswith("]")
+    if not place:
+        raise ValueError(f"{text!r} names no host: write {text.partition(':')[0]}://host/path")
+    bare = ":" not in place.rpartition("]")[2]
     place = f"{place}:{port}" if bare else f"{place}{port}" if place.endswith(":") else place
     word = _many(text, scheme, place) or Word(scheme, place, ())
     word.url = text

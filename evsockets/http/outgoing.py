@@ -41,9 +41,9 @@ class Outgoing:
         if "transfer-encoding" in given:
             raise ValueError("Transfer-Encoding is not to be given: it is added where the body needs it")
         if "content-length" in given:
-            text = next(value for name, value in fields if name.lower() == "content-length")
+            text = ", ".join(value for name, value in fields if name.lower() == "content-length")
             if not (text.isascii() and text.isdigit()):
-                raise ValueError(f"Content-Length must be a number, not {text!r}")
+                raise ValueError(f"Content-Length must be one number, not {text!r}")
             self.length = int(text)
 
     def _take(self, body: Any) -> None:

@@ -209,10 +209,11 @@ def test_timeline_is_a_trace(tmp_path: Path, peer: Callable[..., str]) -> None:
     assert {"thread_name", "connecting", "receiving", "complete"} <= set(names)
 
 
-def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str) -> None:
-    done = run_here("fetch", "--timeline", "/no/such/place.svg", silent)
+@pytest.mark.parametrize("path", ["/no/such/place.svg", "picture.png"])
+def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str, path: str) -> None:
+    done = run_here("fetch", "--timeline", path, silent)
     assert done.returncode == 2
-    assert "/no/such/place.svg" in done.stderr
+    assert path in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -229,6 +230,8 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str) -> 
         (["--from", "/no/such/list"], "/no/such/list"),
         (["--from", "/tmp"], "directory"),
         (["--from", "-", "--send", "-"], "twice"),
+        (["-k", "https://localhost"], "write --insecure instead"),
+        (["-p", "22,80", "tcp://localhost"], "tcp://host:22,80"),
         (["--starttls", "gopher", "tcp://localhost:1"], "smtp"),
         (["--header", "none", "http://localhost"], "Accept: text/html"),
         (["--http", "/", "--length", "1", "tcp://localhost:1"], "leave them out"),
@@ -298,6 +301,7 @@ def test_a_full_disk_is_said_in_one_line(peer: Callable[..., str]) -> None:
         ["engines"],
         ["fetch", "--send", "x", peer()],
         ["fetch", "--json", "--send", "x", peer()],
+        ["serve", "/tmp", "-p", "0"],
     ):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
@@ -306,6 +310,15 @@ def test_a_full_disk_is_said_in_one_line(peer: Callable[..., str]) -> None:
             )  # fmt: skip
         assert done.returncode == 1
         assert done.stderr == "evsockets: cannot go on: No space left on device\n"
+
+
+def test_standard_input_and_errors_that_are_closed_or_full() -> None:
+    fetch = f"{sys.executable} -m evsockets fetch"
+    closed = run("sh", "-c", f"{fetch} --send - tcp://127.0.0.1:1 <&-")
+    assert closed.returncode == 2
+    assert closed.stderr.startswith("evsockets: --send -: standard input is closed")
+    full = run("sh", "-c", f"{fetch} tcp://127.0.0.1:99999 2>/dev/full")
+    assert full.returncode == 2  # and not what the interpreter says of its own standard error
 
 
 def test_output_that_nobody_wants(peer: Callable[..., str]) -> None:

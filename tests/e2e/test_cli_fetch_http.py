@@ -94,3 +94,9 @@ def test_what_is_no_failure(site: str) -> None:
     ]
     status, (one,) = fetched(f"{site}/none", "--connect-only")
     assert (status, "status" in one) == (0, False)
+
+
+def test_https_where_http_is_spoken(site: str) -> None:
+    status, (result,) = fetched(site.replace("http://", "https://", 1))
+    assert (status, result["outcome"]) == (1, "TLS failed")
+    assert "no TLS: http:// and tcp:// do without" in result["error"]

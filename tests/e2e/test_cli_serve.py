@@ -357,6 +357,8 @@ def test_listings_are_sorted_as_asked_and_404_leads_back(
     response, body = ask(client, "/sub/none?x=%22%3E")
     assert response.status == 404 and b'<a href="/sub/">One up</a>' in body and b'<a href="/">' in body
     assert b"<script" not in ask(client, "/%22><script>/x")[1]
+    for path in ("//elsewhere.org/x", "/\\elsewhere.org/x"):  # whose parent would be another host's
+        assert b'<a href="/elsewhere.org/">One up</a>' in ask(client, path)[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.certificates import Authority
-from support.command import HANGS, Serving, serving
+from support.command import HANGS, Serving, program, serving
 from support.machine import MIB, comes_true, resident
 from support.wire import reset
 
@@ -178,6 +179,16 @@ def test_an_answer_that_nobody_reads_does_not_hold_up_the_end(engine: str, site:
         if how == "deadline":
             assert "drained: 0 finished, 0 idle, 1 aborted; aborted <AcceptedSocket" in errors
             assert "writing" in errors
+
+
+@pytest.mark.parametrize("log", ["2>/dev/full", "2> >(exec true)"])
+def test_a_log_that_cannot_be_written_stops_nobody(site: Path, log: str) -> None:
+    command = f'exec "$@" {log}'
+    arguments = [sys.executable, "-m", "evsockets", "serve", str(site), "-p", "0", "--log"]
+    with program("bash", "-c", command, "bash", *arguments) as running:
+        for _ in range(20):
+            works(running)
+        assert running.end()[0] == 0
 
 
 @pytest.mark.slow

@@ -7,13 +7,14 @@ import http.client
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.certificates import Authority
-from support.command import HANGS, Serving, run_command, serving
+from support.command import HANGS, Serving, run, run_command, serving
 from support.machine import comes_true
 from support.servers import need
 
@@ -103,3 +104,12 @@ def test_a_port_in_use(folder: str) -> None:
         refused = run_command("serve", folder, "--workers", "2", "--port", port)
     assert refused.returncode == 1 and refused.stderr.startswith("evsockets: ") and "in use" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_workers_that_cannot_begin_are_told_of_in_a_line(tmp_path: Path) -> None:
+    """A script without the usual guard starts the server again in each worker, which is refused."""
+    script = tmp_path / "serve.py"
+    script.write_text("import sys\nfrom evsockets.cli import main\nsys.exit(main(sys.argv[1:]))\n")
+    done = run(sys.executable, str(script), "serve", str(tmp_path), "-p", "0", "--workers", "1")
+    assert done.returncode == 1
+    assert done.stderr.endswith("\nevsockets: a worker ended with exit code 1 before it was ready\n")

@@ -67,7 +67,7 @@ def test_the_path_of_a_url(text: str, path: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("host:80", "no scheme"),
+        ("host:80", "https://host/path"),
         ("tcp://host:80-", "no range"),
         ("tcp://host:-80", "no range"),
         ("tcp://host:80,", "no range"),
@@ -85,8 +85,9 @@ def test_the_path_of_a_url(text: str, path: str | None) -> None:
         ("http://user@host/", "--header"),
         ("http://host/a b", "percent-encoded"),
         ("http://host/é", "percent-encoded"),
-        ("http:///a", "host is missing"),
-        ("http://host:x/", "host:x"),
+        ("http:///a", "names no host: write http://host/path"),
+        ("http://host:x/", "port .* not 'x'"),
+        ("http://::1/", "brackets"),
     ],
 )
 def test_a_wrong_word_says_what_to_write(text: str, says: str) -> None:
@@ -209,7 +210,8 @@ def test_redirects_that_are_not_followed() -> None:
     assert web.followed(ask, Answer(status=302)) is None
     for place, redirects, says in (
         ("ftp://host/", 0, "unknown scheme"),
-        ("tcp://host:1", 0, "no URL"),
+        ("tcp://host:1", 0, "only http:// and https://"),
+        ("http://[::1/", 0, r"redirected to .http://\[::1/.: "),
         ("http://host:1-2/", 0, "stands for 2"),
         ("/", web.MOST_REDIRECTS, "more than 10"),
     ):
