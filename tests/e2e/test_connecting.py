@@ -23,6 +23,7 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.life import END, FAILED, USUAL
+from support.servers import free_port
 from support.service import Serve
 from support.stage import unanswered
 from support.wire import PATIENCE, Log, add, peer, read_to_end, reset, talk
@@ -143,7 +144,7 @@ def test_initialize_is_the_last_moment_to_set_it(executor: RequestExecutor) -> N
 
 def test_bind_to(executor: RequestExecutor) -> None:
     """Another address, or only another port of the server's own: both are peers."""
-    with peer(lambda sock: sock.getpeername(), count=3) as server:
+    with peer(lambda sock: sock.getpeername(), count=3, bind=("127.0.0.1", free_port())) as server:
         for bind_to in (("127.0.0.2", 0), ("127.0.0.2", server.port), ("127.0.0.1", 0)):
             log = talk(executor, server.url(), ReadOperation(), stream_context={"bind_to": bind_to})
             assert log.errors == []
