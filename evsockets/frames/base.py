@@ -35,6 +35,10 @@ class Frame:
             return NotImplemented
         return self.data == other.data and self.remote_address == other.remote_address
 
+    def __ne__(self, other: object) -> bool:
+        equal = self.__eq__(other)  # of a subclass, which compiled code would not ask
+        return equal if equal is NotImplemented else not equal
+
     def __hash__(self) -> int:
         return hash((self.data, self.remote_address))
 
