@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from support.command import run_here
+from support.optional import library
 
-pytest.importorskip("httptools")
+library("httptools")
 
 
 class _Site(BaseHTTPRequestHandler):
