@@ -380,6 +380,9 @@ cdef class Loop:
         cdef double seconds = DAY if timeout is None else timeout
         cdef list batch
         self.check()
+        # Python may have lost sight of one, and this may be a program that never waits.
+        if not self.look_for_signals():
+            return None
         if self.state.first != NULL:
             self.unlink()
         if self.state.refused:

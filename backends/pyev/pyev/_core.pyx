@@ -747,6 +747,7 @@ cdef class Loop:
         cdef double now, until
         cdef list batch = []
         self._use()
+        PyErr_CheckSignals()  # Python may have lost sight of one; as long as nothing is collected that would be lost
         if not seconds > 0.0:
             if seconds != 0.0:
                 _seconds(timeout, "timeout")
