@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import mimetypes
 import os
 import re
@@ -173,6 +174,12 @@ class Directory:
 
 
 def _describe(descriptor: int, name: bytes, status: os.stat_result) -> OpenFile:
+    tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    return OpenFile(descriptor, status.st_size, status.st_mtime, tag, _content_type(name))
+
+
+@functools.lru_cache(maxsize=256)
+def _content_type(name: bytes) -> str:
     kind, encoding = mimetypes.guess_type(os.fsdecode(name))
     if encoding is not None:
         # The file itself is what is asked for, not what it would unpack to.
@@ -180,5 +187,4 @@ def _describe(descriptor: int, name: bytes, status: os.stat_result) -> OpenFile:
     kind = kind or "application/octet-stream"
     if kind.startswith("text/") or kind in ("application/json", "application/javascript"):
         kind += "; charset=utf-8"
-    tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-    return OpenFile(descriptor, status.st_size, status.st_mtime, tag, kind)
+    return kind
