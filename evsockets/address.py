@@ -1,4 +1,4 @@
-"""Addresses: `scheme://target` text taken apart, and socket addresses put back into text."""
+"""Addresses: parsing of `scheme://target`, and socket addresses as text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _SCHEMES = {
 
 
 def get_transports() -> list[str]:
-    """Return the schemes usable for clients and servers alike (`fd`, for servers only, is left out)."""
+    """Return the schemes for both clients and servers (without `fd`, which is for servers only)."""
     return [name for name, scheme in _SCHEMES.items() if scheme.listed]
 
 
