@@ -39,14 +39,14 @@ def register(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "echo",
-        help="send back what comes in, on a stream or datagram address",
+        help="send received bytes back, on a stream or datagram address",
         description="Listens on tcp://, tls:// (with --certificate), unix://, udp://, udg:// or fd://.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("address", metavar="ADDRESS", help="where to listen; port 0 takes a free one")
     parser.add_argument(
-        "--delay", type=delay, default=0.0, metavar="SECONDS", help="hold every answer back so long"
+        "--delay", type=delay, default=0.0, metavar="SECONDS", help="delay every answer by this time"
     )
     parser.add_argument(
         "--io-timeout", type=seconds, default=60.0, metavar="SECONDS", help="end silent clients (default 60)"

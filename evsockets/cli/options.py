@@ -149,7 +149,7 @@ def add_engine_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="what waits for the sockets (see 'evsockets engines')",
+        help="the engine for readiness (see 'evsockets engines')",
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..typing import Buffer
 
 Body: TypeAlias = "Buffer | Iterable[Buffer] | AsyncIterable[Buffer]"
-"""A body to be sent: bytes-like, or an iterable of them, asynchronous or not, pulled as the peer takes it."""
+"""A body to be sent: bytes-like, or an iterable (or asynchronous iterable) of bytes-like."""
 
 _LAST_CHUNK = b"0\r\n\r\n"
 

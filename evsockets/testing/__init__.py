@@ -1,4 +1,4 @@
-"""What authors of engines and pickers, and users' own test suites, need.
+"""Test suites for authors of engines and pickers, and tools for tests of users.
 
 Names are loaded when first used, so that what needs pytest or hypothesis asks for them only then.
 """

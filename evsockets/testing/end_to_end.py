@@ -1,4 +1,4 @@
-"""Whole executors on an engine, as tests: with the contract they say that an engine can be used.
+"""Tests of whole executors on an engine, which complete the engine contract.
 
 class TestMine(EngineContract, EngineEndToEnd):
     def make_engine(self):
@@ -46,7 +46,7 @@ def _echo(stage: Stage, started: Callable[[str], object]) -> None:
 
 
 class EngineEndToEnd:
-    """Subclass it, give `make_engine`, and pytest runs executors with real sockets on your engine."""
+    """A pytest class: subclass it and define `make_engine` to run executors and sockets on an engine."""
 
     engine_name: str | None = None
     """What scorecards and `--engines` call the engine; None: its own name."""

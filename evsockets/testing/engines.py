@@ -155,7 +155,7 @@ def refuse_or_skip(call: str, number: int, **where: int) -> None:
 
 
 class EngineContract:
-    """Subclass it, give `make_engine`, and pytest runs every promise against your engine."""
+    """A pytest class: subclass it and define `make_engine` to test every promise on an engine."""
 
     engine: Engine
     engine_name: str | None = None
