@@ -99,7 +99,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="read addresses from FILE, one a line; -: stdin",
     )
-    add("--max-targets", type=count, default=65536, metavar="N", help="at most N of one address (default 65536)")
+    add("--max-targets", type=count, default=65536, metavar="N", help="at most N an address (default 65536)")
     what = parser.add_argument_group("request")
     send, until = what.add_mutually_exclusive_group(), what.add_mutually_exclusive_group()
     add = send.add_argument
