@@ -1,4 +1,4 @@
-"""`evsockets demo`: local servers of every temper, all asked at once, and what that proves."""
+"""`evsockets demo`: requests to fast, slow, silent and closed local servers, all at once."""
 
 from __future__ import annotations
 

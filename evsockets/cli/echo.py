@@ -1,4 +1,4 @@
-"""`evsockets echo ADDRESS`: sends back what it gets, at once or after a delay."""
+"""`evsockets echo ADDRESS`: sends received bytes back, at once or after a delay."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class _Echo:
 
 
 class DelayBars:
-    """A bar on standard error for every answer held back `held` seconds: with rich, on a terminal.
+    """A bar on standard error for every answer that is delayed by `held` seconds: with rich, on a terminal.
 
     A context manager; silent elsewhere.
     """
@@ -164,7 +164,7 @@ class DelayBars:
         return None if self._progress is None else self._progress.add_task(text, total=self._held)
 
     def move(self, bar: Any, left: float) -> None:
-        """Show that `left` seconds are left; the bar goes when none are."""
+        """Show that `left` seconds are left; at 0 the bar is removed."""
         if self._progress is None:
             return
         if left <= 0:
@@ -174,7 +174,7 @@ class DelayBars:
             self._progress.refresh()
 
     def end(self, bar: Any) -> None:
-        """Take a bar away; harmless if it has gone."""
+        """Remove a bar; no effect if it is removed already."""
         if self._progress is not None and bar in self._progress.task_ids:
             self._progress.remove_task(bar)
             self._progress.refresh()
