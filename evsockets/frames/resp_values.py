@@ -1,4 +1,4 @@
-"""What the pieces of RESP mean in Python."""
+"""The Python values of RESP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies on their way in and out: the chunked coding (RFC 9112, 7.1), and pieces of a known length."""
+"""Received bodies: the chunked coding (RFC 9112, 7.1), and pieces of a known length."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PRELUDE = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Chunked:
-    """Takes the chunked coding off one body, judged by llhttp.
+    """Decodes the chunked coding of one body, parsed by llhttp.
 
-    llhttp does not tell where a body ends, so it is fed in pieces that cannot go past the end: lines, and
-    chunks of the size that their line says. Trailer fields are judged, and dropped.
+    llhttp does not report where a body ends, so it gets pieces that cannot extend past the end: lines, and
+    chunks of the size in their line. Trailer fields are parsed, and dropped.
     """
 
     __slots__ = ("_line", "_overhead", "_parser", "_wanted", "ended", "pieces", "size")

@@ -1,4 +1,4 @@
-"""Heads of messages, judged by llhttp (the package httptools), and by what RFC 9112 asks beyond it."""
+"""Heads of messages, parsed by llhttp (the package httptools), with further checks of RFC 9112."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A body to be sent: bytes, or pulled piece by piece; its length told, or chunked (RFC 9112, 6)."""
+"""A body to be sent: bytes, or an iterable; with a Content-Length, or chunked (RFC 9112, 6)."""
 
 from __future__ import annotations
 
