@@ -76,9 +76,9 @@ def check_proxy(value: object) -> None:
 
 
 def check_trusted(value: object) -> bool | tuple[str, ...]:
-    """Return whom a server believes a PROXY header: everybody (True), nobody (False), or networks.
+    """Return the peers whose PROXY header a server trusts: all (True), none (False), or networks.
 
-    Raises TypeError for what is none of that, ValueError naming the network that is none.
+    Raises TypeError for any other value, ValueError with the malformed network.
     """
     if isinstance(value, bool):
         return value

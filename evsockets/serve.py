@@ -125,7 +125,7 @@ def serve(
 
 @dataclass(frozen=True)
 class Service:
-    """What is served, and how: the arguments of `serve` that each process has the same."""
+    """The arguments of `serve` that are the same in each process."""
 
     function: Callable[..., Coroutine[Any, Any, object]]
     args: tuple[Any, ...]
@@ -138,13 +138,13 @@ class Service:
     metadata: dict[str, Any]
 
     def check(self) -> None:
-        """Raise what cannot be used, before anything is begun."""
+        """Raise for invalid arguments, before anything is started."""
         ConversationOperation(self.function, *self.args)
         if self.limit is not None:
             ConstantLimitationSolver(self.limit)
 
     def serve(self, listener: ServerSocket, ready: Ready | None) -> DrainReport:
-        """Serve on `listener` to the end."""
+        """Serve on `listener` until the end."""
         talking = ConversationOperation(self.function, *self.args)
         with RequestExecutor(self.engine, configuration=self.configuration) as executor:
             if self.limit is not None:
@@ -154,7 +154,7 @@ class Service:
             return serving.run(listener, self.address)
 
     def __call__(self, listener: Any, ready: Ready) -> DrainReport:
-        """Serve from a listening socket of the parent's: see `worker.Job`."""
+        """Serve from a listening socket of the parent: see `worker.Job`."""
         return self.serve(ServerSocket.from_socket(listener), ready)
 
 

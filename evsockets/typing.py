@@ -1,6 +1,6 @@
-"""Names for annotations: what the library takes and gives, and its keywords. Nothing here is needed to run.
+"""Names for annotations: types of arguments and results, and keywords. Nothing here is needed at run time.
 
-A function of your own that hands keywords on is written `def connect(**metadata: Unpack[MetadataKeywords])`.
+A function of your own that passes keywords on is declared `def connect(**data: Unpack[MetadataKeywords])`.
 """
 
 from __future__ import annotations

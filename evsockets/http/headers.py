@@ -53,7 +53,7 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: T) -> str | T: ...
 
     def get(self, name: str, default: object = None) -> object:
-        """The value of `name`, or `default`. What Mapping has asks, and catches the error."""
+        """The value of `name`, or `default`; faster than Mapping's, which catches a KeyError."""
         return self._values.get(name.lower(), default)
 
     def __contains__(self, name: object) -> bool:
@@ -90,8 +90,8 @@ class Headers(Mapping[str, str]):
 
 
 def listed(headers: HeaderSource) -> list[tuple[str, str]]:
-    """The fields of `headers`, each checked. ValueError for what is no field (RFC 9110, 5.5), which might
-    begin a message of its own; TypeError for what is no text."""
+    """The fields of `headers`, each checked. ValueError for a malformed field (RFC 9110, 5.5), which could
+    inject a message; TypeError unless text."""
     fields = list(headers.items() if isinstance(headers, Mapping) else headers)
     for name, value in fields:
         if not isinstance(name, str) or not isinstance(value, str):
@@ -109,7 +109,7 @@ def names(fields: Iterable[tuple[str, str]]) -> set[str]:
 
 
 def closes(fields: Iterable[tuple[str, str]]) -> bool:
-    """Whether one of `fields` says that the connection ends (RFC 9112, 9.6)."""
+    """Whether one of `fields` is `Connection: close` (RFC 9112, 9.6)."""
     return any(name.lower() == "connection" and "close" in value.lower() for name, value in fields)
 
 

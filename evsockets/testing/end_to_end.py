@@ -49,7 +49,7 @@ class EngineEndToEnd:
     """A pytest class: subclass it and define `make_engine` to run executors and sockets on an engine."""
 
     engine_name: str | None = None
-    """What scorecards and `--engines` call the engine; None: its own name."""
+    """The engine's name in results and for `--engines`; None: its own name."""
 
     def make_engine(self) -> Engine:
         """Return a new engine; called several times in one test."""

@@ -60,7 +60,7 @@ def _announced(word: str) -> str:
 
 
 def demanded(config: pytest.Config) -> list[str]:
-    """The engines asked for by `--engines` or the environment; none if nobody asked."""
+    """The engines named by `--engines` or the environment; empty without either."""
     return config.stash[_wanted]
 
 
