@@ -1,4 +1,4 @@
-"""Which build this is: compiled, or the sources as they are, which EVSOCKETS_PURE=1 chooses."""
+"""The build in use: compiled, or the Python sources, which EVSOCKETS_PURE=1 selects."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _FOLDER = os.path.dirname(__file__)
 
 
 def import_sources() -> None:
-    """Have this package's modules imported from their sources from now on, compiled or not."""
+    """Import this package's modules from their sources from now on, also if they are compiled."""
     for folder, _, _ in os.walk(_FOLDER):
         sys.path_importer_cache[folder] = FileFinder(folder, (SourceFileLoader, SOURCE_SUFFIXES))
 
 
 def is_compiled() -> bool:
-    """Whether the hot part runs compiled."""
+    """Whether the hot path runs compiled."""
     ours = [module for name, module in sys.modules.items() if name.startswith(f"{__package__}.")]
     return any(str(getattr(module, "__file__", "")).endswith(tuple(EXTENSION_SUFFIXES)) for module in ours)
 
 
 def why_pure() -> str | None:
-    """What keeps a compiled build from being used; None if nothing does, or there is none."""
+    """The reason why a compiled build is not used; None if it is, or if there is none."""
     has_modules = any(
         name.endswith(tuple(EXTENSION_SUFFIXES)) for _, _, names in os.walk(_FOLDER) for name in names
     )
@@ -30,7 +30,7 @@ def why_pure() -> str | None:
 
 
 def describe() -> str:
-    """`compiled` or `pure Python`, and what keeps a compiled build from being used."""
+    """`compiled` or `pure Python`, with the reason why a compiled build is not used."""
     if is_compiled():
         return "compiled"
     reason = why_pure()

@@ -1,4 +1,4 @@
-"""What checkers know and costs nothing where it runs: generic classes that can be compiled, and overloads."""
+"""Generic classes that can be compiled, and overloads: for type checkers, at no cost at run time."""
 
 from __future__ import annotations
 

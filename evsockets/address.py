@@ -1,4 +1,4 @@
-"""Addresses: `scheme://target` text taken apart, and socket addresses put back into text."""
+"""Addresses: parsing of `scheme://target`, and socket addresses as text."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ _SCHEMES = {
 
 
 def get_transports() -> list[str]:
-    """Return the schemes usable for clients and servers alike (`fd`, for servers only, is left out)."""
+    """Return the schemes for both clients and servers (without `fd`, which is for servers only)."""
     return [name for name, scheme in _SCHEMES.items() if scheme.listed]
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A parsed address. Equal when they mean the same, however the text spells it.
+    """A parsed address. Addresses with the same meaning are equal, however they are spelt.
 
     `scheme` is canonical: "tcp", "tls" and "udp" have a `host` (an A-label name or a numeric address, IPv6
     without brackets but with its zone) and a `port`; "unix" and "udg" a `path` (`@name` in the abstract
-    namespace); "fd" has the descriptor's number as its `port`. What an address does not have is None.
+    namespace); "fd" has the descriptor's number as its `port`. Attributes that an address lacks are None.
     `tls_version` is None unless the scheme pins one. `text` is the address as it was written.
     """
 
@@ -68,13 +68,13 @@ class Address:
     tls_version: str | None = None
     text: str = field(default="", compare=False)
     is_stream: bool = field(init=False, compare=False, repr=False)
-    """True for tcp, tls and unix. An `fd` address is neither: its descriptor tells."""
+    """True for tcp, tls and unix. An `fd` address is neither: it depends on the descriptor."""
     is_datagram: bool = field(init=False, compare=False, repr=False)
     """True for udp and udg."""
     is_tls: bool = field(init=False, compare=False, repr=False)
     """True when the connection starts with a TLS handshake."""
     fixed: tuple[int, SockAddr] | None = field(init=False, compare=False, repr=False)
-    """`(family, sockaddr)` where that needs no look-up now or later; None for names and zones."""
+    """`(family, sockaddr)` if that needs no name resolution; None for names and zones."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -100,7 +100,7 @@ class Address:
 def parse_address(text: str, *, server: bool = False) -> Address:
     """Take `text` apart; `server` admits port 0 and `fd://N`.
 
-    Raises AddressError saying what is wrong, and TypeError for anything but a str.
+    Raises AddressError with the reason, and TypeError for anything but a str.
     """
     if not isinstance(text, str):
         raise TypeError(f"an address is a str such as 'tcp://host:80', not {type(text).__name__}")
@@ -288,7 +288,7 @@ def address_url(scheme: str, family: int, sockaddr: SockAddr) -> str:
 
 
 def address_of(transport: Any, side: str) -> SocketAddress:
-    """What `socket.getpeername` or `getsockname` says; None where there is no socket or no answer."""
+    """The result of `socket.getpeername` or `getsockname`; None without a socket or an answer."""
     try:
         return public_address(transport.sock.family, getattr(transport.sock, side)())
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""What a conversation awaits: an operation, and in `async for` frame by frame or a mailbox item by item."""
+"""The awaitables of a conversation: an operation, and in `async for` frames or items of a mailbox."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTHING = NullOperation()
 
 @types.coroutine
 def awaited(running: Running, operation: Operation) -> Generator[Running, None, Any]:
-    """Have `operation` done; the last frame it reads."""
+    """Run `operation`; returns the last frame read."""
     if running.refusal is not None:
         yield from running.refused()
     running.wanted = operation
@@ -66,7 +66,7 @@ class Frames(AsyncIterator[FrameT_co]):
 
 
 def checked_mailbox(mailbox: Mailbox[T]) -> Mailbox[T]:
-    """`mailbox`. TypeError if it is none."""
+    """Return `mailbox`. TypeError unless it is a Mailbox."""
     if not isinstance(mailbox, Mailbox):
         raise TypeError(f"items are taken from a Mailbox and put into one, got {mailbox!r}")
     return mailbox

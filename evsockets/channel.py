@@ -1,4 +1,4 @@
-"""What an operation of one's own is given: the channel of its socket, as far as it is for that."""
+"""The channel of a socket, as operations of users see it."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from .sockets import Socket
 class Channel(Protocol):
     """The connection of one socket, for operations of your own.
 
-    `inbox` holds what was received and not taken, `socket` and `metadata` are the event's.
+    `inbox` holds received bytes that no frame has taken, `socket` and `metadata` are those of events.
     """
 
     @property
     def inbox(self) -> Inbox:
-        """What was received and not taken."""
+        """Received bytes that no frame has taken."""
 
     @property
     def socket(self) -> Socket:
-        """The socket."""
+        """The channel's socket."""
 
     @property
     def metadata(self) -> SocketMetadata:
-        """Its metadata."""
+        """The socket's settings and counters."""
 
     def recv(self) -> bytes | None:
         """Receive once (up to 64 KiB, or one datagram) into the inbox.
 
-        Returns the new bytes, b"" at the end of the stream, None when nothing is there now.
-        DisconnectedError when the connection was lost, ReceiveError for other failures.
+        Returns the new bytes, b"" at the end of the stream, None if nothing has arrived.
+        DisconnectedError if the connection was lost, ReceiveError for other failures.
         """
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """Send what the kernel takes now; the number of bytes taken, 0 for none.
+        """Send without waiting; returns the number of bytes that the kernel accepted, which may be 0.
 
-        DisconnectedError when the connection was lost, SendError for other failures.
+        DisconnectedError if the connection was lost, SendError for other failures.
         """
 
     def emit(self, event: Event) -> None:
-        """Tell the handlers listening to `event.type`."""
+        """Call the handlers of `event.type`."""

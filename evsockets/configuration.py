@@ -45,38 +45,38 @@ _FLAGS = (
 class StreamContext:
     """Socket and TLS settings. Immutable and hashable; every name is a keyword of the constructor.
 
-    Sockets: `bind_to` is a client's own address: `(host, port)`, `"host:port"`, `"[ipv6]:port"`, `"host"`
+    Sockets: `bind_to` is a client's local address: `(host, port)`, `"host:port"`, `"[ipv6]:port"`, `"host"`
     (any port) with a numeric host, "localhost" or "", or a unix path (`@name`: abstract). `backlog` is a
-    listener's queue. `reuse_address` (SO_REUSEADDR): None is yes for stream servers and multicast, else no.
-    `reuse_port` lets several processes listen on one port. `tcp_keepalive`: True, the seconds of silence
-    before the first probe, or `(seconds before, seconds between, probes)`. `ipv6_only`: None leaves the
-    system's default. Buffer sizes are in bytes, None leaves the system's. `options` are socket options of
-    your own, `(level, name, value)` each with an int or bytes as `setsockopt` takes them, set after all
-    others and before bind, connect or listen.
+    listener's accept queue. `reuse_address` (SO_REUSEADDR): None is on for stream servers and multicast, else
+    off. `reuse_port` lets several processes listen on one port. `tcp_keepalive`: True, the idle seconds
+    before the first probe, or `(idle seconds, seconds between probes, probes)`. `ipv6_only`: None is the
+    system's default. Buffer sizes are in bytes, None is the system's default. `options` are socket options of
+    your own, `(level, name, value)` each with an int or bytes as for `setsockopt`, set after all others and
+    before bind, connect or listen.
 
-    Datagrams: `connect_datagrams=False` makes a client that asks its address and takes answers from anybody
-    (the frame's `remote_address` tells whom). `broadcast`, `multicast_groups` to join (numeric addresses),
-    `multicast_interface` (name, index or, for IPv4, its address), `multicast_ttl` in hops, `multicast_loop`.
+    Datagrams: with `connect_datagrams=False` a client sends to its address and accepts answers from any (the
+    frame's `remote_address`). `broadcast`, `multicast_groups` to join (numeric addresses),
+    `multicast_interface` (name, index or, for IPv4, address), `multicast_ttl` in hops, `multicast_loop`.
 
-    TLS: `tls` is a ready `ssl.SSLContext`, or a function that makes one, which is called once a process,
-    when it is needed first, and can be sent to other processes. It excludes `alpn_protocols`, `verify`,
-    `ca_file`, `ca_data`, `certificate`, `private_key` and `ciphers`. `verify`: None is True for clients
-    and False for servers, which also take "optional". `ca_file` (a PEM file, or a directory of hashed
-    ones) and `ca_data` (PEM certificates themselves, str or bytes) replace the system's authorities.
-    `certificate` and `private_key` are PEM files; the key may be in the certificate's file.
-    `server_hostname` is the name sent and verified, None takes the address's host; a certificate must
-    have it among its alternative names (RFC 9525: the common name is not looked at, unless a `tls` of
-    your own says so). `ciphers` is an OpenSSL cipher list for TLS 1.2; None is Mozilla's intermediate
-    recommendation. Those of TLS 1.3 are all good, and not chosen. `require_close_notify=False` takes a
-    connection that ends without TLS's own end as a proper end.
+    TLS: `tls` is an `ssl.SSLContext`, or a function that makes one, which is called once in each process, on
+    first use, and can be pickled for other processes. It excludes `alpn_protocols`, `verify`, `ca_file`,
+    `ca_data`, `certificate`, `private_key` and `ciphers`. `verify`: None is True for clients and False for
+    servers; for servers it may be "optional". `ca_file` (a PEM file, or a directory of hashed ones) and
+    `ca_data` (PEM certificates themselves, str or bytes) replace the system's authorities. `certificate` and
+    `private_key` are PEM files; the key may be in the certificate's file. `server_hostname` is the name sent
+    and verified, None is the address's host; a certificate must have it among its alternative names (RFC
+    9525: the common name does not count, unless a `tls` of your own allows it). `ciphers` is an OpenSSL
+    cipher list for TLS 1.2; None is Mozilla's intermediate recommendation. The ciphers of TLS 1.3 are not
+    configurable. With `require_close_notify=False` a connection that closes without TLS's close_notify
+    counts as complete.
 
     `unlink_socket=False` leaves a unix server's socket file in place when it closes.
 
-    Proxies: `proxy` is what tcp and tls clients go through, `socks5://user:password@host:port` or
-    `http://user:password@host:port` (both parts of the login percent-encoded; none: without). It looks up the
-    names of peers; TLS is the peer's own. `proxy_protocol=True` has each client of a stream server begin with
-    a PROXY header (version 1 or 2), which tells its address: the port must be reachable by the load balancer
-    only. Networks (`["10.0.0.0/8", "::1"]`) are those whose header is believed: others are refused.
+    Proxies: `proxy` is the proxy of tcp and tls clients, `socks5://user:password@host:port` or
+    `http://user:password@host:port` (both parts of the login percent-encoded, or none). It resolves the names
+    of peers; TLS is end to end. With `proxy_protocol=True` each connection to a stream server begins with a
+    PROXY header (version 1 or 2), which has the client's address: only the load balancer may be able to reach
+    the port. Networks (`["10.0.0.0/8", "::1"]`) limit the trusted load balancers: others are refused.
 
     Raises TypeError or ValueError naming the setting, ImportError for a SOCKS proxy without socksio
     (`pip install "evsockets[proxy]"`).
@@ -219,11 +219,10 @@ def tls_settings_of(context: StreamContext) -> tuple[Any, ...]:
 class Configuration:
     """An executor's defaults. Immutable; times in seconds (None: no limit), speeds in bytes/s.
 
-    `preferred_engines` are tried in order where no engine is named. `stream_context` (a StreamContext, a
-    mapping of its names, or None for the defaults) and the other values are what sockets start with.
+    `preferred_engines` are tried in order if no engine is named. `stream_context` (a StreamContext, a mapping
+    of its names, or None for the defaults) and the other values are the defaults of each socket.
     `isolate_handler_errors` makes an exception in a handler an EXCEPTION event of that socket, instead of the
-    end of the run. `resolver_threads` (at least 1) names are looked up at a time: fewer that hang delay no
-    others.
+    end of the run. `resolver_threads` (at least 1) is the number of names resolved at a time.
 
     Raises TypeError or ValueError naming the option.
     """

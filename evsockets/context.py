@@ -9,8 +9,9 @@ from typing import Any
 class ExecutionContext(MutableMapping[str, Any]):
     """A mapping that handlers, solvers and predicates of one run share; events carry it as `context`.
 
-    A missing key in `[]` is a KeyError. Public names work as attributes too (`context.started`), unless a
-    method has the name; a missing one is an AttributeError. Being a mapping, an empty context is false.
+    A missing key in `[]` raises a KeyError. Keys work as attributes, too (`context.started`), if they begin
+    with no underscore and no method has the name; a missing one raises an AttributeError. As with any
+    mapping, an empty context is false.
     """
 
     __slots__ = ("_namespaces", "_values")
@@ -68,15 +69,15 @@ class ExecutionContext(MutableMapping[str, Any]):
         return key in self._values
 
     def remove(self, key: str) -> None:
-        """Forget `key`; nothing happens if it is not set."""
+        """Remove `key`, if it is set."""
         self._values.pop(key, None)
 
     def clear(self) -> None:
-        """Forget every key of this context; its namespaces stay as they are."""
+        """Remove every key of this context; its namespaces are not changed."""
         self._values.clear()
 
     def in_namespace(self, name: str) -> ExecutionContext:
-        """The context called `name` within this one, the same object each time; it shares no keys."""
+        """The separate context `name` within this one, the same object each time."""
         found = self._namespaces.get(name)
         if found is None:
             found = self._namespaces[name] = ExecutionContext()

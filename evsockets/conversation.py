@@ -1,4 +1,4 @@
-"""What a conversation's coroutine is handed: every method waits, as a line of a program does."""
+"""The object that a conversation's coroutine gets, whose methods it awaits."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _RAW = ReadOperation()
 class Conversation:
     """One socket's side of a conversation, given to the function of a `ConversationOperation`.
 
-    Its methods are awaited by that function's coroutine alone; `post` and `flushed` are for everybody in the
-    executor's thread. What goes wrong on the connection is raised where it is awaited (`NetworkSocketError`
-    family), and so is a time-out (`SocketTimeoutError`).
+    Only that function's coroutine may await its methods; `post` and `flushed` may be called by any code in
+    the executor's thread. An await raises errors of the connection (subclasses of `NetworkSocketError`) and
+    time-outs (`SocketTimeoutError`).
     """
 
     __slots__ = ("__weakref__", "_loop", "_metadata", "_read", "_running", "_socket")
@@ -61,8 +61,8 @@ class Conversation:
     async def do(self, operation: Operation) -> Frame | None: ...
 
     async def do(self, operation: Operation) -> Frame | None:
-        """Run `operation` and what it leads to (`then`); the last frame read, else None. TypeError for what
-        is no operation, and for a ConversationOperation: await its function instead."""
+        """Run `operation` and those after it (`then`); returns the last frame read, or None. TypeError unless
+        an operation, and for a ConversationOperation: await its function instead."""
         if not isinstance(operation, Operation):
             raise TypeError(f"do() takes an operation, such as ReadOperation(), got {operation!r}")
         if hasattr(operation, "function"):
@@ -71,10 +71,10 @@ class Conversation:
         return frame
 
     async def read(self, picker: FramePicker[FrameT_co] | None = None) -> FrameT_co:
-        """The next frame of `picker` (default: whatever comes first).
+        """Return the next frame of `picker` (default: the first bytes that arrive).
 
-        DisconnectedError at the end of the stream (`clean` at a frame's boundary), FrameError for what makes
-        no frame, whose bytes stay."""
+        DisconnectedError at the end of the stream (`clean` if that is between two frames), FrameError for
+        bytes that form no frame, which stay unread."""
         operation = self._read
         if picker is not operation.picker:
             operation = self._read = ReadOperation(picker)
@@ -85,8 +85,8 @@ class Conversation:
         return frame
 
     async def write(self, data: Data) -> None:
-        """Send `data` (bytes-like or an iterable of bytes-like); returns when the kernel has taken the last
-        byte."""
+        """Send `data` (bytes-like or an iterable of bytes-like); returns when the kernel has accepted the
+        last byte."""
         running = self._running
         done = at_once.write(running, data) if type(data) is bytes else None
         if not done:
@@ -99,26 +99,26 @@ class Conversation:
         server_hostname: str | None = None,
         allow_leftover: bool = False,
     ) -> None:
-        """Hand over to TLS (STARTTLS); see `TlsHandshakeOperation`. TlsHandshakeError if that fails."""
+        """Start TLS (STARTTLS); see `TlsHandshakeOperation`. TlsHandshakeError if that fails."""
         handshake = TlsHandshakeOperation(
             context=context, server_hostname=server_hostname, allow_leftover=allow_leftover
         )
         await awaited(self._running, handshake)
 
     async def shutdown_write(self) -> None:
-        """End our direction; the other stays open."""
+        """End the sending direction (half-close); receiving goes on."""
         await awaited(self._running, ShutdownWriteOperation())
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds. DisconnectedError if the connection ends meanwhile.
+        """Wait `seconds`. DisconnectedError if the connection ends meanwhile.
 
-        TypeError for no number, ValueError for a negative one or NaN."""
+        TypeError unless a number, ValueError for a negative one or NaN."""
         until = self._loop.clock() + check_number("seconds", seconds)
         await awaited(self._running, Wait("sleeping", until))
 
     async def flushed(self) -> None:
-        """Wait until nothing is unsent. Any conversation of the executor may await it; it returns, too, when
-        this conversation ends."""
+        """Wait until no bytes are unsent, or this conversation ends. Any conversation of the executor may
+        await it."""
         self._loop.check_fork()
         while self.unsent:
             if self._loop.closing is not None:
@@ -126,16 +126,16 @@ class Conversation:
             await Flushed(self._running)
 
     def frames(self, picker: FramePicker[FrameT_co] | None = None) -> Frames[FrameT_co]:
-        """`async for frame in talk.frames(picker)`: each frame, until the stream ends cleanly, or a drain is
-        on and nothing of a next one has arrived."""
+        """`async for frame in talk.frames(picker)`: each frame, until the stream ends cleanly, or during a
+        drain no byte of the next one has arrived."""
         return Frames(self._running, ReadOperation(picker))
 
     async def take(self, mailbox: Mailbox[T]) -> T:
-        """The next item of `mailbox`; waits until there is one and it is this conversation's turn.
+        """Return the next item of `mailbox`; waits until there is one, behind conversations that wait longer.
 
-        MailboxClosedError if it is closed and empty: not caught, the conversation ends as if it returned
-        None. DisconnectedError if the connection ends meanwhile. RuntimeError if the mailbox belongs to
-        another executor."""
+        MailboxClosedError if it is closed and empty: if that is not caught, the conversation ends as if it
+        returned None. DisconnectedError if the connection ends meanwhile. RuntimeError if the mailbox belongs
+        to another executor."""
         running = self._running
         if running.refusal is not None:
             await awaited(running, NOTHING)
@@ -148,8 +148,8 @@ class Conversation:
             mailbox._leave(place)
 
     async def put(self, mailbox: Mailbox[T], item: T) -> None:
-        """Put `item` into `mailbox`; waits while that is full. Raises as `take` does; MailboxClosedError,
-        which is as any other error here, if it is or becomes closed."""
+        """Put `item` into `mailbox`; waits while that is full. Raises as `take` does, MailboxClosedError if
+        the mailbox is or becomes closed; not caught, that fails the conversation as any other error."""
         checked_mailbox(mailbox)
         if not at_once.may(self._running):
             await awaited(self._running, NOTHING)
@@ -184,15 +184,15 @@ class Conversation:
     # ---- what is not ---------------------------------------------------------------------------------
 
     def timeout(self, seconds: float | None) -> Scope:
-        """`with talk.timeout(seconds) as scope:` bounds what is awaited inside; None: no bound, 0: what can
-        be had without waiting. The `with` raises SocketTimeoutError; `scope.expired` tells, too."""
+        """`with talk.timeout(seconds) as scope:` limits the awaits inside; None: no limit, 0: only what needs
+        no waiting. After that time the `with` raises SocketTimeoutError, and `scope.expired` is True."""
         return Scope(self._running, check_timeout("seconds", seconds))
 
     def post(self, data: Buffer) -> int:
-        """Have `data` sent beside whatever is awaited, without waiting; how many bytes wait to be sent.
+        """Queue `data` to be sent, whatever is awaited; returns the number of unsent bytes, without waiting.
 
-        After the conversation's end and after `shutdown_write()` they are dropped: 0. TypeError for what is
-        not bytes-like."""
+        After the conversation's end or `shutdown_write()` the data is dropped, and 0 returned. TypeError
+        unless bytes-like."""
         self._loop.check_thread()
         if type(data) is not bytes:
             try:
@@ -221,23 +221,23 @@ class Conversation:
 
     @property
     def unsent(self) -> int:
-        """How many bytes that were written or posted the kernel has yet to take."""
+        """The number of bytes written or posted that the kernel has not accepted yet."""
         channel = self._running.channel
         return 0 if channel is None else posted.unsent(channel)
 
     @property
     def socket(self) -> Socket:
-        """The socket."""
+        """The conversation's socket."""
         return self._socket
 
     @property
     def metadata(self) -> SocketMetadata:
-        """Its metadata."""
+        """The socket's settings and counters."""
         return self._metadata
 
     @property
     def executor(self) -> RequestExecutor:
-        """The executor running it."""
+        """The executor that runs the socket."""
         return self._loop.executor
 
     @property
@@ -252,13 +252,13 @@ class Conversation:
 
     @property
     def ended(self) -> bool:
-        """Whether the peer's end of the stream has been seen."""
+        """Whether the peer has ended its side of the stream."""
         channel = self._running.channel
         return self._running.ended if channel is None else channel.ended
 
     @property
     def draining(self) -> bool:
-        """Whether a drain is on."""
+        """Whether the executor is draining."""
         return self._loop.draining is not None
 
     def __repr__(self) -> str:

@@ -52,27 +52,28 @@ def fan_out(
     args: Iterable[Any] = (),
     **same: Unpack[FanOutKeywords],
 ) -> FanOut[R]:
-    """Have the workers of `client`'s Dask cluster talk to `targets`: `evsockets.fan_out` over many processes
-    and machines. Iterating over what this returns gives each target's Outcome, a shard at a time.
+    """`evsockets.fan_out` on the workers of `client`'s Dask cluster, over many processes and machines.
+    Returns an iterator of the targets' Outcomes, a shard at a time.
 
     Tasks of `shard` targets (1 or more) run `fan_out(function, targets, args=args, **same)`, so that `limit`
-    and time-outs hold in each that runs. Where `shard` is less than 10 times `limit` a UserWarning is given,
-    because a shard waits for its slowest target. At most `in_flight` tasks are out; None: twice as many as
-    the cluster has threads, at least 2, counted again as tasks end. Targets are pulled when they are sent.
-    `progress(done, failed, lost, in_flight)` is called in this thread when outcomes have come: targets with
-    an outcome, those of them with an error, those of them with a WorkerLostError, and tasks that are out.
+    and time-outs apply in each task. A UserWarning is given if `shard` is less than 10 times `limit`, because
+    a shard waits for its slowest target. At most `in_flight` tasks are submitted at a time; None: twice the
+    threads of the cluster, at least 2, counted again as tasks end. Targets are taken when their task is
+    submitted. `progress(done, failed, lost, in_flight)` is called in this thread when outcomes arrive, with
+    the number of targets with an outcome, of those with an error, of those with a WorkerLostError, and of
+    submitted tasks.
 
-    Every target has one outcome, but when a worker dies, its tasks run again elsewhere, so that `function`
-    may talk to a target more than once. The targets of a task that Dask gives up have a WorkerLostError. A
-    result or an error that cannot be pickled is a TypeError in its outcome, SystemExit in a conversation a
-    RuntimeError. An exception in a handler, and any other that is no `Exception`, ends everything and is
-    raised. Leaving the loop, or `close()`, cancels what waits and stops what runs within a second.
+    Every target has one outcome. The tasks of a worker that dies run again elsewhere, so that `function` may
+    run more than once for a target. If Dask gives a task up, its targets get a WorkerLostError. A result or
+    an error that cannot be pickled gives a TypeError in its outcome, SystemExit in a conversation a
+    RuntimeError. An exception in a handler, or one that is not an `Exception`, ends everything and is raised.
+    Leaving the loop, or `close()`, cancels waiting tasks and stops running ones within a second.
 
-    `function` and `same` are pickled by cloudpickle. TypeError for what that does not take: in place of an
-    `ssl.SSLContext` give `StreamContext(ca_data=PEM)`, paths, which are read by the worker, or `tls=` a
-    function that makes one. TypeError or ValueError for other arguments that cannot be used. When the first
-    outcome is asked for: RuntimeError if a worker has another minor version of Python; ConnectionError, then
-    or later, if the scheduler is lost.
+    `function` and `same` are pickled by cloudpickle. TypeError for arguments that cannot be pickled: instead
+    of an `ssl.SSLContext` give `StreamContext(ca_data=PEM)`, paths, which the worker reads, or `tls=` a
+    function that makes one. TypeError or ValueError for other invalid arguments. When the first outcome is
+    requested: RuntimeError if a worker has another minor version of Python; ConnectionError, then or later,
+    if the scheduler is lost.
     """
     if _checked(client).asynchronous:
         raise TypeError("this client is asynchronous: use evsockets.distributed.fan_out_async")
@@ -91,8 +92,7 @@ def fan_out_async(
     args: Iterable[Any] = (),
     **same: Unpack[FanOutKeywords],
 ) -> AsyncFanOut[R]:
-    """The same inside a running asyncio loop, for `async for` and `async with`, and for an asynchronous
-    client."""
+    """`fan_out` inside a running asyncio loop, for `async for` and `async with`; `client` is asynchronous."""
     pool = _pool(_checked(client), function, shard, in_flight, args, same)
     return AsyncFanOut(HostedShared(pool, iterated(targets), _callable(progress)))
 

@@ -1,4 +1,4 @@
-"""A signal that has a program say what its executors are doing, while it goes on."""
+"""A signal that prints the state of a program's executors, while the program goes on."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _CALLS = 12
 
 
 def dump_on_signal(signum: int | None = None) -> None:
-    """Have the signal `signum` print what `explain` says of every executor of this process to standard error.
+    """On the signal `signum` print the text of `explain` for every executor of this process to stderr.
 
-    None: SIGUSR1 (RuntimeError where there is none). An executor that is at work, rather than waiting, is
-    shown with the call its thread is in. The program goes on, in the middle of a turn too. A handler that the
-    signal had before is called afterwards; what the system does by default (for SIGUSR1: end the process) is
-    not done any more. Asked for again it changes nothing.
+    None: SIGUSR1 (RuntimeError on a system without it). For an executor that is at work, rather than waiting,
+    the stack of its thread is printed, too. The program goes on, also in the middle of a turn. An earlier
+    handler of the signal is called afterwards; the default action (for SIGUSR1: end the process) is not
+    taken. A second call does nothing.
 
-    To be called in the main thread (RuntimeError elsewhere). TypeError or ValueError for what is no signal,
-    or one that cannot be caught.
+    RuntimeError outside of the main thread. TypeError or ValueError for a wrong signal, or one that cannot be
+    caught.
     """
     if signum is None:
         signum = getattr(signal, "SIGUSR1", None)

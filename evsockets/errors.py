@@ -1,4 +1,4 @@
-"""Every exception the library raises of its own."""
+"""The exceptions of the library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class EvSocketsError(Exception):
     """Base of all errors of this library.
 
-    They can be pickled: all but `socket`, and a cause that cannot be pickled becomes its repr.
+    They can be pickled, without `socket`; a cause that cannot be pickled becomes its repr.
     """
 
     def __reduce__(self) -> Any:
@@ -41,15 +41,15 @@ def _restored(
 
 
 class AddressError(EvSocketsError, ValueError):
-    """An address that cannot be understood; the message says what is wrong with it."""
+    """A malformed address; the message says what is wrong with it."""
 
 
 class EngineError(EvSocketsError):
-    """An engine misbehaves or cannot be used."""
+    """An engine failed, broke a promise or cannot be used."""
 
 
 class EngineUnavailableError(EngineError):
-    """No engine asked for can be used; the message lists each candidate, why, and what to install."""
+    """No candidate engine can be used; the message lists each, with the reason and what to install."""
 
 
 class UnknownSocketError(EvSocketsError, LookupError):
@@ -57,21 +57,21 @@ class UnknownSocketError(EvSocketsError, LookupError):
 
 
 class MailboxFullError(EvSocketsError):
-    """A mailbox holds as many items as it may."""
+    """A mailbox has reached its limit."""
 
 
 class MailboxClosedError(EvSocketsError):
-    """A mailbox is closed: nothing can be put, or nothing is left to be taken."""
+    """A mailbox is closed: it takes no items, or has none left."""
 
     #: Whether a conversation that does not catch it ends as one that returns.
     _ends_conversation = False
 
 
 class NetworkSocketError(EvSocketsError):
-    """Something went wrong on one socket.
+    """An error of one socket.
 
-    `socket` is the socket (filled in by the executor where the raiser left it out), `address` its
-    address, `errno` the system's number, all None when unknown. An OSError behind it is the `__cause__`.
+    `socket` is the socket (set by the executor if it is not given), `address` its address, `errno` the
+    system's error number, each None if unknown. The OSError that caused it, if any, is the `__cause__`.
     """
 
     #: Raised by the library where it could not know the socket: the executor adds address and phase.
@@ -92,7 +92,7 @@ class NetworkSocketError(EvSocketsError):
 
 
 class ConnectionFailedError(NetworkSocketError):
-    """No connection came about (or a server could not listen).
+    """A connection could not be made, or a server could not listen.
 
     `attempts` holds every `(address, OSError)` tried, in order; the last one is the cause.
     """
@@ -109,13 +109,13 @@ class ConnectionFailedError(NetworkSocketError):
 
 
 class TlsHandshakeError(ConnectionFailedError):
-    """The TLS handshake failed, or was asked for where none is possible."""
+    """The TLS handshake failed, or is not possible on this connection."""
 
 
 class DisconnectedError(NetworkSocketError):
     """The peer ended or reset the connection while an operation was pending.
 
-    `clean`: it ended in order, where no frame had begun.
+    `clean`: the peer ended the stream in order, between two frames.
     """
 
     def __init__(self, message: str = "", *, clean: bool = False, **details: Unpack[ErrorKeywords]) -> None:
@@ -124,11 +124,11 @@ class DisconnectedError(NetworkSocketError):
 
 
 class AcceptError(NetworkSocketError):
-    """A server cannot accept for now; it goes on by itself."""
+    """A server cannot accept at present; it resumes by itself."""
 
 
 class FrameError(NetworkSocketError):
-    """Received bytes make no frame: over the limit, or the stream ended inside one.
+    """Received bytes form no frame: it is malformed or over the limit, or the stream ended inside it.
 
     `picker` is the frame picker, `partial` a `PartialFrame` with what had arrived (or None).
     """
@@ -147,15 +147,15 @@ class FrameError(NetworkSocketError):
 
 
 class UnmanagedSocketError(NetworkSocketError):
-    """Data kept arriving on an idle connection and no handler took it."""
+    """Data kept arriving on an idle connection, and no handler named an operation to read it."""
 
 
 class UnsupportedOperationError(NetworkSocketError):
-    """This transport or engine cannot do what was asked."""
+    """The transport or engine does not support the operation."""
 
 
 class HandlerError(NetworkSocketError):
-    """A handler's own exception, isolated to its socket; the exception is the `__cause__`."""
+    """An exception of a handler, isolated to its socket; the exception is the `__cause__`."""
 
 
 class TransferError(NetworkSocketError):
@@ -171,8 +171,8 @@ class ReceiveError(TransferError):
 
 
 class SlowTransferError(TransferError):
-    """Fewer bytes than the minimum moved: `direction` ("receive" or "send"), `speed` (bytes/s measured)
-    and `duration` (the seconds it was measured over)."""
+    """The transfer was slower than the minimum: `direction` ("receive" or "send"), `speed` (the measured
+    bytes/s) and `duration` (the seconds over which it was measured)."""
 
     def __init__(
         self,
@@ -190,10 +190,10 @@ class SlowTransferError(TransferError):
 
 
 class SocketTimeoutError(NetworkSocketError, TimeoutError):
-    """A time-out passed inside a conversation.
+    """A time-out passed inside a conversation, or is the error of an outcome.
 
-    `when` is the stage: `TimeoutStage.IO`, or `TimeoutStage.SCOPE` of a `timeout()` block; `phase` is what
-    the socket did, in the words of `TimeoutEvent.phase`.
+    `when` is the stage: `TimeoutStage.IO`, `TimeoutStage.SCOPE` for a `timeout()` block, or in an outcome any
+    other; `phase` is what the socket was doing, a value of `TimeoutEvent.phase`.
     """
 
     #: Whether TIMEOUT is what is told of it, if nobody catches it.
@@ -213,7 +213,7 @@ class SocketTimeoutError(NetworkSocketError, TimeoutError):
 
 
 class ConversationEndedError(EvSocketsError):
-    """A conversation was cancelled, closed or replaced before it returned: an outcome of `fan_out`."""
+    """The error of an outcome whose conversation was cancelled, closed or replaced before it returned."""
 
 
 class WorkerLostError(EvSocketsError):

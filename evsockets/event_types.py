@@ -1,4 +1,4 @@
-"""The kinds of event, and of time-out."""
+"""The types of events, and of time-outs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class EventType(enum.Enum):
-    """Every kind of event; the values serve as names in other event systems."""
+    """The types of events; a value is the name of its signal (see SignalEventHandler)."""
 
     INITIALIZE = "socket.event.initialize"
     CONNECTED = "socket.event.connected"
@@ -25,7 +25,7 @@ class EventType(enum.Enum):
 
 
 class TimeoutStage(enum.Enum):
-    """Which time-out has passed."""
+    """The kinds of time-outs: `TimeoutEvent.when`."""
 
     CONNECTION = "connection"
     IO = "io"

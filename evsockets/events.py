@@ -1,6 +1,6 @@
-"""What handlers are told: the event types and one small class for each shape of event.
+"""The events that handlers get: their types, and a class for each set of attributes.
 
-An event carries the next move: an I/O event's `next_operation` decides what its socket does next.
+The `next_operation` of an I/O event is the operation that its socket runs next.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _READ, _WRITE = EventType.READ, EventType.WRITE
 
 
 class Event:
-    """Something happened on one socket."""
+    """An event of one socket."""
 
     __slots__ = ("_channel", "type")
 
@@ -40,7 +40,7 @@ class Event:
 
     @property
     def socket(self) -> Socket:
-        """The socket it happened on."""
+        """The event's socket."""
         return self._channel.socket
 
     @property
@@ -64,14 +64,14 @@ class Event:
         return self._channel.loop.context
 
     def cancel_operation(self) -> None:
-        """End this socket once the event's other handlers have run; nothing else is sent or reported
-        but DISCONNECTED (if it was connected) and FINALIZE."""
+        """End this socket when the event's other handlers have run: nothing more is sent, and only
+        DISCONNECTED (if it was connected) and FINALIZE follow."""
         self._channel.loop.check_thread()
         self._channel.cancel()
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the socket is to end once the handlers have run."""
+        """Whether the socket ends when the handlers have run."""
         return self._channel.cancelled
 
     def __repr__(self) -> str:
@@ -83,7 +83,7 @@ class Event:
 
 
 class IoEvent(Event):
-    """An event whose handler decides what the socket does next, until it returns."""
+    """An event whose handlers, until they return, can set the socket's next operation."""
 
     __slots__ = ()
 
@@ -94,8 +94,8 @@ class IoEvent(Event):
 
     @property
     def next_operation(self) -> Operation | None:
-        """What the socket does next, None for nothing and once the handlers have returned. May be assigned
-        (TypeError for what is no operation); the last word counts."""
+        """The socket's next operation, or None; None, too, when the handlers have returned. May be assigned
+        (TypeError unless an operation); the last value is used."""
         named: Operation | None = self._channel.next
         return None if named is UNTOLD else named
 
@@ -107,7 +107,7 @@ class IoEvent(Event):
             self._channel.next = operation
 
     def next_is_read(self, picker: FramePicker | None = None) -> None:
-        """Read a frame next; without a picker whatever arrives first."""
+        """Read a frame next; without a picker the first bytes that arrive."""
         channel = self._channel
         operation = channel.loop.maker.read(picker)
         if channel.next is not UNTOLD:
@@ -128,7 +128,7 @@ class IoEvent(Event):
             self._channel.next = operation
 
     def next_operation_not_required(self) -> None:
-        """Forget what was set: the request ends, or the connection idles."""
+        """Set no next operation: the request ends, or the connection idles."""
         if self._channel.next is not UNTOLD:
             self._channel.next = None
 
@@ -147,7 +147,7 @@ class ReadEvent(IoEvent, Generic[FrameT_co]):
 
 
 class OutOfBandEvent(ReadEvent):
-    """OOB: `frame` holds the out-of-band byte; `operation` is what goes on unless another one is set."""
+    """OOB: `frame` holds the out-of-band byte; `operation` goes on unless another one is set."""
 
     __slots__ = ()
 
@@ -171,7 +171,7 @@ class WriteEvent(IoEvent):
 
 
 class AcceptEvent(IoEvent):
-    """ACCEPT: a client came (or a datagram); add `client_socket` to the bag to keep it."""
+    """ACCEPT: a client has connected (or sent a datagram); add `client_socket` to the bag to keep it."""
 
     __slots__ = ("frame",)
 
@@ -181,17 +181,17 @@ class AcceptEvent(IoEvent):
 
     @property
     def client_socket(self) -> AcceptedSocket | DatagramClientSocket:
-        """The client, not in the bag yet."""
+        """The client's socket, not in the bag yet."""
         return self.frame.client_socket
 
     @property
     def remote_address(self) -> SocketAddress:
-        """The client's address as `socket` gives it."""
+        """The client's address in the form of the module `socket`."""
         return self.frame.remote_address
 
 
 class DataAlertEvent(IoEvent):
-    """DATA_ALERT: bytes lie unread on an idle connection; alert `attempt` of `total_attempts`."""
+    """DATA_ALERT: an idle connection has unread bytes; alert `attempt` of `total_attempts`."""
 
     __slots__ = ("attempt", "total_attempts")
 
@@ -213,7 +213,7 @@ class TimeoutEvent(Event):
         self._one_more = False
 
     def enable_one_more_attempt(self) -> None:
-        """Go on: a connection is tried again from INITIALIZE, any other clock starts anew."""
+        """Go on: a connection is retried from INITIALIZE, any other time-out starts anew."""
         self._one_more = True
 
     def _detail(self) -> str:
@@ -221,7 +221,7 @@ class TimeoutEvent(Event):
 
 
 class SocketExceptionEvent(Event):
-    """EXCEPTION: `exception` ends the socket (on a server: it goes on)."""
+    """EXCEPTION: `exception` ends the socket; a server goes on."""
 
     __slots__ = ("exception",)
 

@@ -1,4 +1,4 @@
-"""The executor: what users hold to run their sockets."""
+"""The executor, which runs a user's sockets."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ Arguments = TypeVarTuple("Arguments")
 class RequestExecutor:
     """Runs any number of client and server sockets at once, in one thread.
 
-    `engine`: a name (such as "selectors" or "libev:poll"), an Engine, or None: `EVSOCKETS_ENGINE`, else
-    gevent's engine under its monkey-patching, else the first usable of the configuration's preferred
-    ones; EngineUnavailableError lists what was tried. `resolver`: a blocking callable like
-    `socket.getaddrinfo`, called off the executor's thread, for up to `Configuration.resolver_threads` names
-    at once.
+    `engine`: a name (such as "selectors" or "libev:poll"), an Engine, or None: the one that the variable
+    `EVSOCKETS_ENGINE` names, else gevent's after its monkey-patching, else the first usable one of the
+    configuration's preferred engines. EngineUnavailableError, with each candidate, if none is usable.
+    `resolver`: a blocking callable like `socket.getaddrinfo`, called in other threads, for up to
+    `Configuration.resolver_threads` names at once.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RequestExecutor:
 
     @property
     def engine(self) -> Engine:
-        """What tells which descriptors are ready."""
+        """The engine in use, which reports ready descriptors."""
         return self._loop.engine
 
     @property
@@ -89,13 +89,13 @@ class RequestExecutor:
 
     @property
     def is_executing(self) -> bool:
-        """Whether a run is on: from `start_request` until `turn` returned False."""
+        """Whether a run is in progress: from `start_request` until `turn` has returned False."""
         return self._loop.executing
 
     def with_event_handler(self, handler: Handler) -> None:
         """Add a global handler (a callable, or a mapping of EventType to callables), called after the
-        sockets' own; for sockets added before it, too. The same object counts once. One that only
-        looks on has an attribute `watches = True`: what no other handler hears is logged all the same."""
+        sockets' own, also for sockets added before it. An object is added only once. A handler with an
+        attribute `watches = True` only observes: failures without another handler are still logged."""
         self._loop.check_thread()
         self._handlers.add_handler(handler)
 
@@ -115,11 +115,11 @@ class RequestExecutor:
         self, context: Mapping[str, object] | None = None, *, until_stopped: bool = False
     ) -> None:
         """Run until every socket is complete or forgotten and every timer that keeps the run alive has been
-        called; `until_stopped`: until `stop_request` or `drain`, without sockets, too.
+        called; `until_stopped`: until `stop_request` or `drain`, also without sockets.
 
-        `context`: an ExecutionContext or a mapping, given to handlers as `event.context`. RuntimeError
-        if already executing. What a handler raises (but library errors) leaves unchanged, after every
-        started socket got its DISCONNECTED and FINALIZE.
+        `context`: an ExecutionContext or a mapping, available to handlers as `event.context`. RuntimeError
+        if already executing. An exception of a handler (other than a library error) is raised unchanged,
+        after DISCONNECTED and FINALIZE of every started socket.
         """
         self._loop.check_idle()
         run.part(self._loop, run.execute, context, until_stopped)
@@ -132,28 +132,28 @@ class RequestExecutor:
     def start_request(
         self, context: Mapping[str, object] | None = None, *, until_stopped: bool = False
     ) -> None:
-        """Begin a run whose turns another loop takes by `turn`; arguments as of `execute_request`."""
+        """Begin a run whose turns another loop takes with `turn`; arguments as of `execute_request`."""
         self._loop.check_idle()
         run.part(self._loop, run.begin, context, until_stopped)
 
     def turn(self, timeout: float | None = 0) -> bool:
-        """Take one turn, waiting at most `timeout` seconds (None: as long as needed) for something to
-        happen. True while work remains; False ends the run. RuntimeError if none is on."""
+        """Take one turn, waiting at most `timeout` seconds (None: no limit) for a socket or timer. Returns
+        True while work remains, False at the end of the run. RuntimeError if no run is in progress."""
         return hosting.turn(self._loop, timeout)
 
     def patience(self) -> float | None:
-        """Seconds until `turn` is next due: 0 while work is queued, None: only when `fileno` says so."""
+        """Seconds until `turn` is next due: 0 while work is queued, None: only when `fileno` is readable."""
         self._loop.check_thread()
         return self._loop.patience(exact=True)
 
     def fileno(self) -> int:
-        """A descriptor that is readable when `turn(0)` has something to do. UnsupportedOperationError
-        where the engine has none."""
+        """A descriptor that is readable when `turn(0)` has work. UnsupportedOperationError if the engine
+        has none."""
         return hosting.fileno(self._loop)
 
     def call_soon_threadsafe(self, callback: Callable[[*Arguments], object], *args: *Arguments) -> None:
-        """Have `callback(*args)` called in the executor's thread, soon; from any thread or signal
-        handler. Posted while not executing it runs in the next run. RuntimeError after `close()`."""
+        """Call `callback(*args)` soon in the executor's thread. May be called from any thread or signal
+        handler. Without a run in progress the callback runs in the next one. RuntimeError after `close()`."""
         self._loop.call_soon_threadsafe(callback, *args)
 
     def call_later(
@@ -163,41 +163,41 @@ class RequestExecutor:
         *args: *Arguments,
         keeps_running: bool = True,
     ) -> Timer:
-        """Have `callback(*args)` called in the executor's thread when `seconds` have passed since this call,
-        after the I/O of a turn, and at 0 in the next one. What it raises ends the run.
+        """Call `callback(*args)` in the executor's thread when `seconds` have passed since this call, after
+        the I/O of a turn; with 0 in the next turn. An exception of the callback ends the run.
 
-        Before a run it is called in the run, which goes on until then (`keeps_running=False`: which need
-        not; what is left over is called in the next one). A run that is stopped, drained or ended by an
-        exception cancels it. ValueError for a negative or infinite time; RuntimeError from another thread
-        while executing, and after `close()`.
+        The run goes on until the timer is called, unless `keeps_running=False`: a timer left at the end
+        of a run is then called in the next one. `stop_request`, `drain` and an exception that ends the run
+        cancel timers. ValueError for a negative or infinite time; RuntimeError from another thread while
+        executing, and after `close()`.
         """
         return timer.call_later(self._loop, seconds, callback, args, keeps_running)
 
     # ---- ending --------------------------------------------------------------------------------------
 
     def stop_request(self) -> None:
-        """End the run; from a handler, another thread or a signal handler. RuntimeError if not executing.
-        Every started socket is closed (DISCONNECTED if connected, FINALIZE); the others stay."""
+        """End the run. Every started socket is closed (DISCONNECTED if connected, FINALIZE); others stay.
+        May be called from a handler, another thread or a signal handler. RuntimeError if not executing."""
         run.stop(self._loop)
 
     def drain(self, timeout: float | None = None) -> DrainReport:
         """End the run in an orderly way: accept no more, close idle connections at once, let current
-        operations end, abort what is left after `timeout` seconds (None: wait as long as it takes).
+        operations end, abort the rest after `timeout` seconds (None: no limit).
 
-        Clients accepted before are served, those waiting for the limitation solver too. A listener that this
-        executor opened accepts what its queue holds (at most `backlog`) and closes; an adopted one closes at
-        once and leaves its queue to whoever else holds the socket. Other sockets that have not started stay
-        for another run: those that the solver refuses now, servers, and all if there is no client to serve.
+        Clients accepted before are served, also those that wait for the limitation solver. A listener that
+        this executor opened accepts its queue (at most `backlog`) and closes; an adopted one closes at once
+        and leaves its queue to other holders of the socket. Other sockets that have not started stay for
+        another run: those that the solver refuses now, servers, and all if there is no client to serve.
 
-        From a handler, a thread or a signal handler it only starts that, and the report returned fills
-        up until the run ends; between hosted turns it takes the turns itself. RuntimeError if not
-        executing.
+        From a handler, a thread or a signal handler it only starts the drain, and the returned report is
+        complete when the run has ended; between turns of a host loop it takes the turns itself.
+        RuntimeError if not executing.
         """
         check_timeout("timeout", timeout)
         return run.drain(self._loop, timeout)
 
     def close(self) -> None:
-        """Close every socket and the engine, if this executor made it. Inside a run: RuntimeError."""
+        """Close every socket, and the engine if this executor made it. RuntimeError inside a run."""
         if not self._loop.closed:
             run.close(self._loop)
             self._close_engine()

@@ -1,4 +1,4 @@
-"""What an executor and its sockets are doing now, and what each waits for, as text for people."""
+"""The present state of an executor and its sockets, as text for people."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _AWAITED = {
 
 
 def explain(executor_or_socket: RequestExecutor | Socket) -> str:
-    """Return what an executor and each of its sockets, or one socket, is doing now.
+    """Return text about the present state of an executor and each of its sockets, or of one socket.
 
-    Of each socket: its phase and operation, what it waits for and since when, the time-out that comes next
-    and when, and the bytes it has sent, received and not yet sent. Nothing is changed, so it may be called
-    anywhere, a signal handler and another thread included; there what it tells may be of two moments.
-    TypeError for what is neither.
+    For each socket: its phase and operation, what it waits for and since when, the time-out that comes next
+    and when, and its bytes sent, received and unsent. It changes nothing and may be called anywhere, also in
+    a signal handler or another thread, where its figures may be of different moments. TypeError for any
+    other object.
     """
     if isinstance(executor_or_socket, RequestExecutor):
         return "\n".join(_executor(executor_or_socket._loop))

@@ -13,7 +13,7 @@ from .sockets import ClientSocket, PersistentClientSocket, ServerSocket, SocketT
 
 
 class AsyncSocketFactory:
-    """`configuration`: what the executors made here use; None: the defaults."""
+    """A factory of sockets and executors. `configuration`: that of its executors; None: the defaults."""
 
     def __init__(self, configuration: Configuration | None = None) -> None:
         if configuration is not None and not isinstance(configuration, Configuration):
@@ -48,8 +48,8 @@ class AsyncSocketFactory:
     def create_socket(
         self, type: SocketType = SocketType.CLIENT, *, persistent: bool = False, key: Hashable = None
     ) -> ClientSocket | PersistentClientSocket | ServerSocket:
-        """A client (`persistent`: one from the pool for `key`) or a server; ValueError for another kind,
-        for a persistent server, and for a key without `persistent`."""
+        """Make a client (`persistent`: with a pooled connection for `key`) or a server. ValueError for any
+        other type, for a persistent server, and for a key without `persistent`."""
         if type is SocketType.SERVER:
             if persistent or key is not None:
                 raise ValueError("a server cannot be persistent: leave persistent and key out")
@@ -63,5 +63,5 @@ class AsyncSocketFactory:
         return ClientSocket()
 
     def create_request_executor(self, engine: str | Engine | None = None) -> RequestExecutor:
-        """An executor with this configuration; see RequestExecutor for `engine`."""
+        """Make an executor with this configuration; see RequestExecutor for `engine`."""
         return RequestExecutor(engine, configuration=self.configuration)

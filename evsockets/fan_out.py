@@ -1,4 +1,4 @@
-"""Talking to many: a function for each of many addresses, and their outcomes as they end."""
+"""A conversation with each of many addresses, and their outcomes as they end."""
 
 from __future__ import annotations
 
@@ -67,30 +67,32 @@ def fan_out(
     processes: int | None = None,
     **metadata: Unpack[EachKeywords],
 ) -> FanOut[R]:
-    """Have `function(talk, *args)` talk to each of `targets`, at most `limit` at a time; iterating over what
-    this returns gives each one's Outcome, as they end.
+    """Run the conversation `function(talk, *args)` with each of `targets`, at most `limit` at a time; returns
+    an iterator of their Outcomes, in the order in which they end.
 
-    `targets`: any iterable of addresses or Targets, pulled as places become free. An outcome that has not
-    been taken keeps its place, so that the memory is that of `limit`. What the iterable raises is raised when
-    those under way have been given. Nothing is pulled before the first outcome is asked for.
+    `targets`: any iterable of addresses or Targets. The next one is taken when fewer than `limit` are in
+    progress or wait as an outcome to be taken, so that memory is bounded by `limit`; the first, when the
+    first outcome is requested. An exception of the iterable is raised after the outcomes of the targets in
+    progress.
 
-    `retries`: how many more attempts a target has whose opening failed or timed out (unless its certificate
-    was refused), so that `function` has not run; and one for whose outcome `retry_if(outcome)` is true. The
-    first of them begins `backoff` seconds after the failure, the next twice as long after it, and so on up to
-    a minute, each up to half as much again later by chance. A target that waits for its next attempt has no
-    place.
+    `retries`: further attempts after an opening that failed or timed out (unless the certificate was
+    refused), when `function` has not run yet, and after an outcome for which `retry_if(outcome)` is true. The
+    first begins `backoff` seconds after the failure, the next twice as long after it, and so on up to a
+    minute, plus a random part of up to half of that. A target that waits for a retry does not count for
+    `limit`.
 
     `engine` and `configuration` as of RequestExecutor; `handler`, `on_read=` and the others, and `metadata`
     (but `address` and `keep_alive`) as of `SocketBag.add_socket`, for each target.
 
     An `Exception` in a conversation is its outcome's error; any other exception, and one in a handler, ends
-    everything and is raised. It runs only while an outcome is asked for: a slow body of the loop delays all.
+    everything and is raised. The sockets run only while an outcome is requested: a slow body of the loop
+    delays all.
 
-    `processes`: so many processes of this host (1 to 1,024) talk to shards of the targets, 10 times `limit`
-    each, and go on while the body of the loop runs; None: this process talks. `limit` and time-outs hold in
-    each of them, and outcomes come a shard at a time. What is sent is pickled: `function` is importable; a
-    result or error that cannot be pickled is a TypeError in its outcome. A process that dies gives each
-    target of its shard a WorkerLostError; SystemExit in a conversation is a RuntimeError in its outcome.
+    `processes`: the number of processes of this host (1 to 1,024) that run shards of 10 times `limit`
+    targets, also while the body of the loop runs; None: this process runs all. `limit` and time-outs apply in
+    each of them, and outcomes come a shard at a time. Arguments and results are pickled: `function` must be
+    importable; a result or error that cannot be pickled gives a TypeError in its outcome. If a process dies,
+    each target of its shard gets a WorkerLostError; SystemExit in a conversation gives a RuntimeError.
 
     Raises TypeError or ValueError for arguments that cannot be used, EngineUnavailableError.
     """
@@ -149,9 +151,8 @@ def fan_out_async(
     processes: int | None = None,
     **metadata: Unpack[EachKeywords],
 ) -> AsyncFanOut[R]:
-    """The same inside a running asyncio loop, for `async for` and `async with`. Those under way go on while
-    the body of the loop waits for something else. UnsupportedOperationError if the engine has no
-    `fileno()`."""
+    """`fan_out` inside a running asyncio loop, for `async for` and `async with`. The conversations go on
+    while the body of the loop awaits. UnsupportedOperationError if the engine has no `fileno()`."""
     asked = plan(
         function, args=args, limit=limit, retries=retries, backoff=backoff, retry_if=retry_if, engine=engine,
         configuration=configuration, handler=handler, **metadata,

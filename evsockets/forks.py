@@ -10,7 +10,7 @@ from .weak import living, remember
 
 
 class ForkAware(Protocol):
-    """What has something to do in the child of a fork."""
+    """An object with a method to be called in the child of a fork."""
 
     def forked(self) -> None:
         """Called in the child of a fork, before `os.fork` returns there."""
@@ -21,17 +21,17 @@ _members: set[weakref.ref[ForkAware]] = set()
 
 
 def count() -> int:
-    """How many forks lie between the first process and this one."""
+    """The number of forks between the first process and this one."""
     return _forks[0]
 
 
 def register(member: ForkAware) -> None:
-    """Have `member.forked()` called in every child made from now on, for as long as `member` lives."""
+    """Call `member.forked()` in the child of every later fork, as long as `member` exists."""
     remember(_members, member)
 
 
 def members() -> list[ForkAware]:
-    """Those of them that are alive."""
+    """The registered objects that still exist."""
     return living(_members)
 
 

@@ -1,4 +1,4 @@
-"""The handlers that come with the library: by event type, several in one, and three for one purpose each."""
+"""Handlers: callables by event type, several handlers as one, and three for one purpose each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class CallbackEventHandler(ResolvableHandler):
     """Calls one or more callables per event type.
 
-    `mapping`: EventType to a callable or a list of callables. Changes act from the next event on.
+    `mapping`: EventType to a callable or a list of callables. Changes take effect with the next event.
     """
 
     __slots__ = ("_callbacks",)
@@ -32,7 +32,7 @@ class CallbackEventHandler(ResolvableHandler):
             self.add_handler(mapping)
 
     def add_handler(self, mapping: HandlerMapping) -> None:
-        """Add callables; TypeError for a key that is no EventType or a value that is not callable."""
+        """Add callables. TypeError for a key that is not an EventType, or a value that is not callable."""
         for type, callbacks in normalise(mapping).items():
             self._callbacks.setdefault(type, []).extend(callbacks)
         self._changed()
@@ -78,7 +78,7 @@ class EventMultiHandler(ResolvableHandler):
             self.add_handler(handler)
 
     def add_handler(self, handler: Handler) -> None:
-        """Add a callable or a mapping; an object that is in already is not added again."""
+        """Add a callable or a mapping; an object is added only once."""
         if handler is None:
             raise TypeError("a handler is a callable or a mapping of EventType to callables; got None")
         check_handler(handler)
@@ -100,7 +100,7 @@ class EventMultiHandler(ResolvableHandler):
 
 
 class RemoveFinishedSocketsEventHandler(ResolvableHandler):
-    """Takes a socket out of the bag at its FINALIZE, after the inner handler has seen it."""
+    """Removes a socket from the bag at its FINALIZE, after the inner handler was called."""
 
     __slots__ = ("_handler",)
 
@@ -125,8 +125,8 @@ class RemoveFinishedSocketsEventHandler(ResolvableHandler):
 
 
 class TlsDataFlushEventHandler(ResolvableHandler):
-    """Answers the first DATA_ALERT of an idle connection with an empty read, so that only data which is
-    really there reaches the inner handler."""
+    """Answers the first DATA_ALERT of an idle connection with an empty read, so that TLS records without
+    application data do not reach the inner handler."""
 
     __slots__ = ("_flush", "_handler")
 
@@ -165,8 +165,8 @@ class TlsDataFlushEventHandler(ResolvableHandler):
 class SignalEventHandler:
     """Sends every event as a blinker signal named by `event.type.value`: `send(executor, event=event)`.
 
-    `namespace`: a `blinker.Namespace`; None: blinker's default one. TypeError for what is none; ImportError
-    without blinker (`pip install "evsockets[signals]"`).
+    `namespace`: a `blinker.Namespace`; None: blinker's default one. TypeError for any other object;
+    ImportError without blinker (`pip install "evsockets[signals]"`).
     """
 
     def __init__(self, namespace: Namespace | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a fan-out returns: its outcomes as they end, and the way to end it."""
+"""The iterators that a fan-out returns: its outcomes as they end, and `close`."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ class FanOut(_Handle[R]):
         return source.next()
 
     def close(self) -> None:
-        """End what runs (DISCONNECTED if connected, FINALIZE), and close the executor; outcomes not taken yet
-        are dropped. From inside the run it does so when the handler has returned. Closed already: nothing.
+        """End every socket (DISCONNECTED if connected, FINALIZE), and close the executor; outcomes not taken
+        yet are dropped. Inside the run this happens when the handler has returned. No effect if closed.
         RuntimeError from another thread while it runs."""
         self._source.close()
 
@@ -134,12 +134,12 @@ class AsyncFanOut(_Handle[R]):
         return await source.next()
 
     def close(self) -> None:
-        """End what runs (DISCONNECTED if connected, FINALIZE); outcomes not taken yet are dropped. The
-        executor is closed when asyncio's loop comes to it. Closed already: nothing."""
+        """End every socket (DISCONNECTED if connected, FINALIZE); outcomes not taken yet are dropped. The
+        executor is closed later, by asyncio's loop. A second call does nothing."""
         self._source.close()
 
     async def aclose(self) -> None:
-        """The same, and wait until the executor is closed."""
+        """Close as `close` does, and wait until the executor is closed."""
         self.close()
         await self._source.over()
 

@@ -1,4 +1,4 @@
-"""A run whose turns another loop takes: one at a time, and inside a running asyncio loop."""
+"""Runs inside another loop: turn by turn, or inside a running asyncio loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fileno(loop: Loop) -> int:
 
 
 async def run_in_asyncio(loop: Loop, context: Any, until_stopped: bool = False) -> None:
-    """A whole run. Asyncio's loop, the host, watches the engine's descriptor; every turn is `turn(0)`."""
+    """A whole run. asyncio's loop watches the engine's descriptor; every turn is `turn(0)`."""
     import asyncio  # imported here: it is loaded where this runs, and elsewhere it would cost every start
 
     host = asyncio.get_running_loop()

@@ -1,8 +1,8 @@
-"""What the child of a fork has instead of its parent's engine and connections.
+"""The engine and transports in the child of a fork, which replace those of its parent.
 
-The descriptors are copies, but what they stand for is shared: one change of the epoll, one byte, one
-close_notify or shutdown in the child, and the parent's connections are spoilt. So in the child nothing is
-left that could do so. Closing a copy is the only call without effect on the parent.
+The descriptors are copies of the same open files: a change of the epoll, a byte, a close_notify or a shutdown
+in the child would damage the parent's connections. Closing a copy is the only call without effect on the
+parent, so the replacements can only be closed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from .transports.base import Transport
 
 
 def refusal() -> EngineError:
-    """What anything but closing raises in the child."""
+    """The error of any call but `close` in the child."""
     return EngineError(
         "this executor was made before a fork and belongs to the parent process: make a new one here"
     )
 
 
 class InheritedEngine(Engine):
-    """Watches nothing, and keeps the parent's engine from being freed: that could make changes, too."""
+    """Watches nothing, and keeps the parent's engine alive, since freeing it could change the epoll."""
 
     def __init__(self, parents: Engine) -> None:
         self.name = parents.name
@@ -40,7 +40,7 @@ class InheritedEngine(Engine):
 
 
 class InheritedTransport(Transport):
-    """Has a descriptor and can close it; anything else is an EngineError."""
+    """Has a descriptor and can close it; any other call raises an EngineError."""
 
     __slots__ = ()
 

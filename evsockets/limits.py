@@ -1,4 +1,4 @@
-"""Who may start now: limitation solvers."""
+"""Limitation solvers, which decide whether a socket may start."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 class LimitationDecision(Enum):
-    """What becomes of a socket that wants to start."""
+    """The decision about a socket that is ready to start."""
 
     OK = "ok"
     """It starts."""
 
     PROCESS_SCHEDULED = "process-scheduled"
-    """It waits, and so does every other until the solver is asked again."""
+    """It waits, and so do all others until the solver is next called."""
 
     SKIP_CURRENT = "skip-current"
-    """It waits; the next one is asked about."""
+    """It waits; the solver is called for the next socket."""
 
 
 class LimitationSolver(ABC):
     """Decides which of the waiting sockets may start.
 
-    A solver that is also callable gets the sockets' events, after every other handler. It may name the
-    `EventType` members it wants in an attribute `listens_to`, which spares the others their cost.
+    A solver that is also callable gets the sockets' events, after every other handler. An attribute
+    `listens_to` limits it to some members of `EventType`; other events then cost nothing.
     """
 
     def initialize(self, executor: RequestExecutor, context: ExecutionContext) -> None:
@@ -58,9 +58,9 @@ class NoLimitationSolver(LimitationSolver):
 
 
 class ConstantLimitationSolver(LimitationSolver):
-    """Never more than `limit` sockets run at a time, in each executor; listening sockets do not count.
+    """At most `limit` sockets run at a time, in each executor; listening sockets do not count.
 
-    Raises TypeError if the limit is no int, ValueError if it is below 1.
+    Raises TypeError if the limit is not an int, ValueError if it is below 1.
     """
 
     def __init__(self, limit: int) -> None:
@@ -72,7 +72,7 @@ class ConstantLimitationSolver(LimitationSolver):
 
     @property
     def limit(self) -> int:
-        """How many sockets may run at a time."""
+        """The greatest number of sockets that run at a time."""
         return self._limit
 
     def decide(

@@ -16,9 +16,9 @@ from .transports.listener import open_server
 
 
 def open_listeners(text: str, context: StreamContext, count: int) -> list[Any]:
-    """The sockets that `count` workers accept from at the address `text`: on Linux one for each of TCP (the
-    kernel spreads the clients over them, and what waits in a dead worker's queue waits for its successor),
-    elsewhere one for all. ConnectionFailedError if nothing can listen there."""
+    """The sockets from which `count` workers accept at the address `text`: for TCP on Linux one for each (the
+    kernel distributes the clients, and a dead worker's accept queue stays for its successor), otherwise one
+    for all. ConnectionFailedError if it cannot listen."""
     address = parse_address(text, server=True)
     try:
         family, sockaddr = _candidate(address)

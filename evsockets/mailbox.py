@@ -1,4 +1,4 @@
-"""What conversations hand to one another, and threads to conversations: items in a line."""
+"""A queue of items between conversations, and from threads to conversations."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Place(Wait):
 class Mailbox(Generic[T]):
     """Items for conversations to take, in the order in which they were put.
 
-    `limit`: how many it holds, None for any number; ValueError below 1. Conversations take by
-    `Conversation.take` or `items`, those of one executor: of the first that took from it.
+    `limit`: the greatest number of items, None for any; ValueError below 1. Conversations take items with
+    `Conversation.take` or `items`; all of them run in the executor whose conversation took first.
     """
 
     __slots__ = (
@@ -79,9 +79,9 @@ class Mailbox(Generic[T]):
         self._posted = False  # the executor is to look for what was put
 
     def put(self, item: T) -> None:
-        """Put an item. Whoever takes it goes on in a turn of its own.
+        """Put an item. The conversation that takes it goes on in a later turn.
 
-        MailboxFullError if `limit` items lie there, MailboxClosedError after `close()`; RuntimeError from
+        MailboxFullError if there are `limit` items, MailboxClosedError after `close()`; RuntimeError from
         another thread while the executor runs (see `put_threadsafe`), and when the executor is closed."""
         _check_thread(self._loop(), "put_threadsafe()")
         if not self._add(item):
@@ -89,7 +89,8 @@ class Mailbox(Generic[T]):
         self._call()
 
     def put_threadsafe(self, item: T) -> None:
-        """The same, at once, from any thread or signal handler; it takes no lock."""
+        """Put an item at once, from any thread or signal handler, without a lock; MailboxFullError and
+        MailboxClosedError as of `put`."""
         loop = self._loop()
         if not self._add(item):
             raise self._full()
@@ -103,8 +104,8 @@ class Mailbox(Generic[T]):
                 raise
 
     def close(self) -> None:
-        """Let nothing more be put. What lies there can be taken; then `take` raises MailboxClosedError, and
-        `items` ends. Closed already: nothing. RuntimeError from another thread while the executor runs."""
+        """Refuse further items. Those in the mailbox can be taken; then `take` raises MailboxClosedError, and
+        `items` ends. A second call does nothing. RuntimeError from another thread while the executor runs."""
         _check_thread(self._owner() if self._owner is not None else None, "call_soon_threadsafe() with close")
         self._closed = True
         while self._putting:

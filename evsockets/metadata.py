@@ -1,4 +1,4 @@
-"""What a user may set on a socket and read about it."""
+"""The settings and counters of a socket."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def _setting(name: str, kind: str) -> Seconds:
 class SocketMetadata:
     """Settings (writable) and counters (read-only) of one socket's life.
 
-    A changed time-out acts at once, from the same start. Setting a read-only or unknown name is an
-    AttributeError.
+    A changed time-out takes effect at once, and counts from the same start as before. Setting a read-only or
+    unknown name raises an AttributeError.
     """
 
     __slots__ = ("_address", "_channel", "_keep_alive", "_parsed", "_result", "_settings", "user_context")
@@ -105,7 +105,7 @@ class SocketMetadata:
 
     @property
     def address(self) -> str | None:
-        """The URL, such as ``tls://host:443``. A malformed one: AddressError."""
+        """The URL, such as ``tls://host:443``. AddressError for a malformed one."""
         if self._address is None:
             self._channel.name_peer()
         return self._address
@@ -137,17 +137,17 @@ class SocketMetadata:
 
     @property
     def request_complete(self) -> bool:
-        """True from DISCONNECTED (else FINALIZE) on."""
+        """True from DISCONNECTED on (without a connection from FINALIZE on)."""
         return self._channel.complete
 
     @property
     def result(self) -> Any:
-        """What the conversation has returned; None before, and without one."""
+        """The conversation's return value; None before, and without a conversation."""
         return self._result
 
     @property
     def unsent_bytes(self) -> int:
-        """How many bytes that were written or posted the kernel has yet to take."""
+        """The number of bytes written or posted that the kernel has not accepted yet."""
         return self._channel.unsent_bytes()
 
     @property
@@ -167,18 +167,18 @@ class SocketMetadata:
 
     @property
     def last_io_start_time(self) -> float | None:
-        """Unix timestamp at which the I/O clock started last."""
+        """Unix timestamp at which the I/O time-out started last."""
         start = self._channel.io_start
         return None if start is None else self._timestamp(start.when)
 
     @property
     def bytes_sent(self) -> int:
-        """Application bytes the kernel took."""
+        """Application bytes that the kernel has accepted."""
         return self._channel.bytes_sent
 
     @property
     def bytes_received(self) -> int:
-        """Application bytes that arrived."""
+        """Application bytes received."""
         return self._channel.bytes_received
 
     @property
@@ -193,12 +193,12 @@ class SocketMetadata:
 
     @property
     def remote_address(self) -> SocketAddress:
-        """The peer's address as `socket` gives it; None without one."""
+        """The peer's address in the form of the module `socket`; None without one."""
         return self._channel.remote_address()
 
     @property
     def local_address(self) -> SocketAddress:
-        """Our address as `socket` gives it; None without one."""
+        """The local address in the form of the module `socket`; None without one."""
         return self._channel.local_address()
 
     @property
@@ -222,8 +222,8 @@ def _check_adopted(address: Address | None, sock: Any) -> None:
 
 
 def check_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to be set on sockets to come, as it is kept; raises as setting it does. Addresses are not
-    looked at."""
+    """The checked values of metadata for later sockets; raises as setting them does. Addresses are not
+    checked."""
     for name in values:
         if name not in WRITABLE:
             raise unknown(name)

@@ -115,14 +115,14 @@ class _Life:
 
 
 class PrometheusEventHandler(ResolvableHandler):
-    """Counts what sockets do, in metrics of prometheus_client: add it by
-    `RequestExecutor.with_event_handler`, one to several executors, or several on one registry, which then
-    share the metrics.
+    """Metrics of prometheus_client about sockets: add it by `RequestExecutor.with_event_handler`. One object
+    may serve several executors; several on one registry share the metrics.
 
-    `registry`: a `prometheus_client.CollectorRegistry`; None: its default one. It only looks on (`watches`),
-    hears no event of single messages, and counts sockets that start after it was added. No label holds an
-    address: there are as many series as kinds. ImportError without prometheus_client
-    (`pip install "evsockets[metrics]"`); ValueError if the registry holds such names from elsewhere.
+    `registry`: a `prometheus_client.CollectorRegistry`; None: its default one. The handler only observes
+    (`watches`), gets no event of single messages, and counts sockets that start after it was added. No label
+    holds an address, so that the number of series does not grow with the peers. ImportError without
+    prometheus_client (`pip install "evsockets[metrics]"`); ValueError if the registry has other metrics of
+    these names.
     """
 
     __slots__ = ("_lives", "_lock", "_metrics", "_sweep_at")

@@ -1,4 +1,4 @@
-"""What `fan_out` is given and gives: a target, and what came of it."""
+"""The targets of `fan_out`, and their outcomes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ArgumentsT_co = TypeVar("ArgumentsT_co", covariant=True, default=Any)
 
 
 def check_arguments(args: Iterable[Any]) -> tuple[Any, ...]:
-    """Return a conversation's arguments as a tuple. TypeError for what holds none."""
+    """Return a conversation's arguments as a tuple. TypeError unless an iterable of them."""
     if isinstance(args, str | bytes | bytearray) or not isinstance(args, Iterable):
         raise TypeError(f"args must be a tuple of arguments, such as ({args!r},), not {args!r}")
     return tuple(args)
 
 
 def check_metadata(who: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata given to `who` as it is kept: TypeError for an unknown name (naming the closest
-    one) and for what each target has of its own, TypeError or ValueError for a value."""
+    """Return the checked metadata of `who`. TypeError for an unknown name (with the closest one) and for a
+    setting that each target has of its own, TypeError or ValueError for a wrong value."""
     for name, why in _REFUSED.items():
         if name in values:
             raise TypeError(f"{who} takes no {name}: {why}")
@@ -43,13 +43,13 @@ _REFUSED = {
 
 
 class Target(Generic[ArgumentsT_co]):
-    """One peer to talk to: an address and what is particular about it.
+    """One peer of a fan-out: an address, with arguments and settings of its own.
 
-    `args`: the conversation's arguments, None for `fan_out`'s own. `user_context` and `metadata` (any
-    writable name of SocketMetadata but `keep_alive`) go over `fan_out`'s own. TypeError or ValueError for
-    what cannot be set. A wrong address is no error here: it is the outcome's.
+    `args`: the conversation's arguments, None for those of `fan_out`. `user_context` and `metadata` (any
+    writable name of SocketMetadata but `keep_alive`) override those of `fan_out`. TypeError or ValueError for
+    a wrong setting. A malformed address does not raise here: it is the outcome's error.
 
-    Two with the same contents are equal, and one with nothing but an address equals that address.
+    Targets with the same contents are equal, and one with only an address equals that address.
     """
 
     __slots__ = ("address", "args", "metadata", "user_context")
@@ -106,7 +106,7 @@ class Target(Generic[ArgumentsT_co]):
 
 
 class Times(NamedTuple):
-    """Seconds spent in each part of a life, 0.0 in one that was not come to."""
+    """Seconds spent in each part of a life, 0.0 in a part that it did not reach."""
 
     resolving: float = 0.0
     connecting: float = 0.0
@@ -119,17 +119,17 @@ _NO_TIME = Times()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome(Generic[R]):
-    """What came of one target. `value` is the result, or raises the error.
+    """The outcome of one target. `value` is the result, or raises the error.
 
-    `target` as it was given (an address becomes a Target, and equals it), `address` its address. `result` is
-    what the conversation returned, None if it did not. `error` is None or what ended it: the conversation's
-    exception as it was raised, an error of the library (its `socket` is None), SocketTimeoutError for a
-    time-out, AddressError or TypeError for an address that cannot be used, ConversationEndedError where it
-    was cancelled, closed or replaced. Both are there where bytes that it had posted could not leave any more.
+    `target` is the target as given (an address becomes an equal Target), `address` its address. `result` is
+    the conversation's return value, or None. `error` is None or the conversation's exception as raised, an
+    error of the library (its `socket` is None), SocketTimeoutError for a time-out, AddressError or TypeError
+    for an invalid address, ConversationEndedError if the conversation was cancelled, closed or replaced. Both
+    are set if the conversation returned, but bytes that it had posted could not be sent.
 
-    `attempts` counts the lives it had; what follows is of the last one: `bytes_sent` and `bytes_received`
-    (application bytes), `tls` as in SocketMetadata, `remote_address` as `socket` gives it, and `times`, the
-    seconds `resolving`, `connecting`, `handshaking` and `talking`.
+    `attempts` is the number of connection attempts. `bytes_sent` and `bytes_received` (application bytes),
+    `tls` as in SocketMetadata, `remote_address` in the form of the module `socket`, and `times`, the seconds
+    `resolving`, `connecting`, `handshaking` and `talking`, are those of the last attempt.
     """
 
     target: Target
@@ -144,7 +144,7 @@ class Outcome(Generic[R]):
 
     @property
     def address(self) -> str:
-        """The target's address, as it was given."""
+        """The target's address as given."""
         return self.target.address
 
     @property

@@ -1,4 +1,4 @@
-"""What is sent to other processes as pickles: whether it can be, and what goes in place of an exception."""
+"""Pickles for other processes: a check that an object can be pickled, and replacements of exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a fan-out, whoever runs it: the arguments that each of its processes has the same."""
+"""The checked arguments of a fan-out, the same in each of its processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The function and how it is to talk to each target."""
+    """The function of a fan-out, and the settings for each target."""
 
     function: Callable[..., Coroutine[Any, Any, Any]]
     args: tuple[Any, ...]
@@ -34,7 +34,7 @@ class Plan:
     metadata: Mapping[str, Any]
 
     def executor(self) -> RequestExecutor:
-        """An executor to gather on. EngineUnavailableError."""
+        """A new executor for the gathering. EngineUnavailableError."""
         return RequestExecutor(self.engine, configuration=self.configuration)
 
     def gathering(self, executor: RequestExecutor, targets: Iterator[str | Target]) -> Gathering[Any]:
@@ -59,7 +59,7 @@ def plan(
     handler: Any = None,
     **metadata: Any,
 ) -> Plan:
-    """Look at the arguments of `fan_out`. TypeError or ValueError for what cannot be used."""
+    """Check the arguments of `fan_out`. TypeError or ValueError for invalid ones."""
     args = check_arguments(args)
     TargetOperation(function, *args)
     check_int("limit", limit, 1, 2**31 - 1)

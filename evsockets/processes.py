@@ -31,10 +31,10 @@ _GRACE, _LAST = 0.7, 0.9
 
 
 class Processes:
-    """A pool of `count` processes, each with one shard at a time. One that dies takes its shard with it; the
-    next shard has another.
+    """A pool of `count` processes, each with one shard at a time. A process that dies loses its shard and is
+    replaced for the next one.
 
-    TypeError or ValueError for a wrong `count`, TypeError for a plan that cannot be sent.
+    TypeError or ValueError for a wrong `count`, TypeError for a plan that cannot be pickled.
     EngineUnavailableError.
     """
 
@@ -51,7 +51,7 @@ class Processes:
         self._writer: Connection[Any, Any] | None = None
 
     def dumps(self, what: Any, /) -> bytes:
-        """Pickle what is sent there."""
+        """Pickle an object for a process."""
         return pickle.dumps(what)
 
     def begin(self) -> list[Future[Any]]:
@@ -73,7 +73,7 @@ class Processes:
         return len(self._places)
 
     def submit(self, shard: bytes) -> Future[bytes]:
-        """Have a shard run in a process that has none."""
+        """Run a shard in an idle process."""
         place = next(place for place in self._places if place.work is None or place.work.done())
         assert place.pool is not None
         try:
@@ -86,12 +86,12 @@ class Processes:
         return place.work
 
     def stop(self) -> None:
-        """Have all end: what runs within a fraction of a second."""
+        """Stop all processes: running shards end within a fraction of a second."""
         if self._writer is not None:
             self._writer.close()
 
     def join(self) -> None:
-        """Wait for that; what does not heed it is killed."""
+        """Wait until all have ended; kill those that do not."""
         work = [place.work for place in self._places if place.work is not None]
         if concurrent.futures.wait(work, _LAST).not_done:
             for place in self._places:

@@ -1,4 +1,4 @@
-"""Proxies, as settings name them: the one a client goes through, and those a server believes."""
+"""The settings for proxies: that of a client, and those whose PROXY header a server trusts."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Proxy(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def parse_proxy(text: str) -> Proxy:
-    """Take the URL of a proxy apart: `socks5://user:password@host:port` or `http://...`, login or not.
+    """Parse the URL of a proxy: `socks5://user:password@host:port` or `http://...`, with or without a login.
 
-    Raises ValueError saying what is wrong, without showing a login; ImportError where the library for SOCKS
-    is missing.
+    Raises ValueError saying what is wrong, without showing a login; ImportError without the library for
+    SOCKS.
     """
     name, separator, target = text.partition("://")
     scheme = _SCHEMES.get(name.lower())
@@ -76,9 +76,9 @@ def check_proxy(value: object) -> None:
 
 
 def check_trusted(value: object) -> bool | tuple[str, ...]:
-    """Return whom a server believes a PROXY header: everybody (True), nobody (False), or networks.
+    """Return the peers whose PROXY header a server trusts: all (True), none (False), or networks.
 
-    Raises TypeError for what is none of that, ValueError naming the network that is none.
+    Raises TypeError for any other value, ValueError with the malformed network.
     """
     if isinstance(value, bool):
         return value

@@ -1,4 +1,4 @@
-"""Serving by a function: one conversation for each client, until a signal drains the server."""
+"""A server of conversations, one for each client, until a signal drains it."""
 
 from __future__ import annotations
 
@@ -74,25 +74,27 @@ def serve(
     workers: int | None = None,
     **metadata: Unpack[EachKeywords],
 ) -> DrainReport:
-    """Listen on `address` and have `function(talk, *args)` talk to each client, at most `limit` of them at a
-    time (None: no limit), until SIGTERM or SIGINT, or `drain()` or `stop_request()` of the executor.
+    """Listen on `address` and run the conversation `function(talk, *args)` with each client, at most `limit`
+    of them at a time (None: no limit), until SIGTERM or SIGINT, or `drain()` or `stop_request()` of the
+    executor.
 
-    The first signal drains, which ends after `drain_timeout` seconds (None: when the last client has ended);
-    a second one ends at once. Signals are heard in the main thread only, from when it listens; then the
-    earlier handlers are set again. `ready(executor, local_address)` is called when it listens.
+    The first signal drains for at most `drain_timeout` seconds (None: until the last client has ended); a
+    second one ends at once. Signals are handled only in the main thread, while the server listens and drains;
+    then the earlier handlers are restored. `ready(executor, local_address)` is called when it listens.
 
-    `metadata`: as of `SocketBag.add_socket`, for each client; `stream_context` is the listener's, from whom
-    the clients have it. `handler`, `on_read=` and the others hear the clients' events, and ACCEPT and
-    EXCEPTION of the listener: a client that an ACCEPT handler adds itself, or closes, is not talked to.
-    `engine` and `configuration` as of RequestExecutor; without a configuration `isolate_handler_errors` is
-    on, so that a bug ends its client only.
+    `metadata`: as of `SocketBag.add_socket`, for each client; `stream_context` is the listener's, which the
+    clients inherit. `handler`, `on_read=` and the others get the clients' events, and ACCEPT and EXCEPTION of
+    the listener; a client that an ACCEPT handler adds itself, or closes, has no conversation. `engine` and
+    `configuration` as of RequestExecutor; without a configuration `isolate_handler_errors` is on, so that a
+    bug ends only its client.
 
-    `workers`: so many processes (1 to 1,024) serve, and this one holds the listening sockets, replaces those
-    that die, and on SIGHUP each in turn; None: this process serves. The arguments are pickled for them.
+    `workers`: the number of processes (1 to 1,024) that serve, while this one holds the listening sockets and
+    replaces workers that die, and on SIGHUP each in turn; None: this process serves. The arguments are
+    pickled for the workers.
 
-    Returns how the clients ended. Raises what keeps it from listening (AddressError, ConnectionFailedError),
-    what `ready` or, without isolation, a handler raises, TypeError or ValueError for arguments that cannot be
-    used.
+    Returns a DrainReport of the clients. Raises AddressError or ConnectionFailedError if it cannot listen,
+    an exception of `ready` or, without isolation, of a handler, and TypeError or ValueError for invalid
+    arguments.
     """
     check_timeout("drain_timeout", drain_timeout)
     if ready is not None and not callable(ready):
@@ -123,7 +125,7 @@ def serve(
 
 @dataclass(frozen=True)
 class Service:
-    """What is served, and how: the arguments of `serve` that each process has the same."""
+    """The arguments of `serve` that are the same in each process."""
 
     function: Callable[..., Coroutine[Any, Any, object]]
     args: tuple[Any, ...]
@@ -136,13 +138,13 @@ class Service:
     metadata: dict[str, Any]
 
     def check(self) -> None:
-        """Raise what cannot be used, before anything is begun."""
+        """Raise for invalid arguments, before anything is started."""
         ConversationOperation(self.function, *self.args)
         if self.limit is not None:
             ConstantLimitationSolver(self.limit)
 
     def serve(self, listener: ServerSocket, ready: Ready | None) -> DrainReport:
-        """Serve on `listener` to the end."""
+        """Serve on `listener` until the end."""
         talking = ConversationOperation(self.function, *self.args)
         with RequestExecutor(self.engine, configuration=self.configuration) as executor:
             if self.limit is not None:
@@ -152,7 +154,7 @@ class Service:
             return serving.run(listener, self.address)
 
     def __call__(self, listener: Any, ready: Ready) -> DrainReport:
-        """Serve from a listening socket of the parent's: see `worker.Job`."""
+        """Serve from a listening socket of the parent: see `worker.Job`."""
         return self.serve(ServerSocket.from_socket(listener), ready)
 
 

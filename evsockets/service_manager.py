@@ -1,4 +1,4 @@
-"""Under systemd: what it is told, and the sockets that it has opened (sd_notify(3), sd_listen_fds(3))."""
+"""systemd: notifications to it, and the sockets that it has opened (sd_notify(3), sd_listen_fds(3))."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FIRST = 3
 
 
 def notify(state: str) -> None:
-    """Tell the service manager, if there is one that listens: `state` is such as "READY=1"."""
+    """Send `state`, such as "READY=1", to the service manager, if there is one (NOTIFY_SOCKET)."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if path[:1] not in ("/", "@"):
         return
@@ -20,7 +20,7 @@ def notify(state: str) -> None:
 
 
 def passed_socket(family: int, sockaddr: Any) -> int | None:
-    """The descriptor of the listening socket at `sockaddr` that the service manager opened for us, if any."""
+    """The descriptor of the listening socket at `sockaddr` that the service manager passed on, or None."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return None
     for number in range(_FIRST, _FIRST + int(os.environ.get("LISTEN_FDS", "0"))):

@@ -1,4 +1,4 @@
-"""What can be set on a socket: the names, how each value is checked, and the settings that sockets share."""
+"""The settings of sockets: their names, the checks of their values, and the objects that sockets share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WRITABLE = ("address", "user_context", "keep_alive", *CHECKS)
 
 
 class Settings:
-    """What can be set but address and context. Never changed: sockets that keep their defaults share one."""
+    """All settings but address and context. Immutable: sockets with the default values share one."""
 
     __slots__ = (
         "connection_timeout", "idle_timeout", "io_timeout", "look_interval", "min_receive_speed",
@@ -50,13 +50,13 @@ class Settings:
     min_send_speed_duration: float | None
     stream_context: StreamContext
     look_interval: float | None
-    """Seconds between two looks at what the peer's kernel has acknowledged."""
+    """Seconds between two checks of the bytes that the peer's kernel has acknowledged."""
     minima: bool
     """Whether a speed has a minimum."""
 
     @classmethod
     def of(cls, configuration: Configuration, *, server: bool) -> Settings:
-        """What `configuration` says; a server's time-outs are None whatever it says."""
+        """The settings of `configuration`; the time-outs of a server are always None."""
         settings = cls()
         for name in TIMEOUTS:
             setattr(settings, name, None if server else getattr(configuration, name))
@@ -80,7 +80,7 @@ class Settings:
 
 
 def unknown(name: str) -> TypeError:
-    """What is raised for a name that no setting has."""
+    """The error for a name that is not a setting."""
     if name.startswith("on_") and name not in CALLBACKS:
         hint = nearest(name, CALLBACKS) or f"; known are {', '.join(CALLBACKS)}"
         return TypeError(f"there is no event for {name!r}{hint}")

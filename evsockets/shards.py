@@ -1,4 +1,4 @@
-"""A shard: some of the targets of a fan-out, which another process talks to: bytes in, bytes out."""
+"""A shard: some targets of a fan-out for another process, as bytes, and their outcomes as bytes."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Row = tuple[Any, ...] | bytes
 
 
 def shards_of(targets: Iterator[Any], size: int, at_once: int = 1) -> Iterator[list[Any]]:
-    """Yield the targets in lists of at most `size`. They are pulled for `at_once` lists at a time, and shared
-    out evenly. What `targets` raises is raised when those before it have been yielded."""
+    """Yield the targets in lists of at most `size`. They are taken for `at_once` lists at a time, and divided
+    evenly. An exception of `targets` is raised after the targets before it have been yielded."""
     failure = None
     pulled = [None]
     while failure is None and pulled:
@@ -49,7 +49,7 @@ def shards_of(targets: Iterator[Any], size: int, at_once: int = 1) -> Iterator[l
 
 
 def job_of(plan: Plan, dumps: Dumps = pickle.dumps, **cure: str) -> bytes:
-    """Return what every shard of a fan-out needs. TypeError if it cannot be sent to another process."""
+    """Return the pickled plan that every shard of a fan-out needs. TypeError if it cannot be pickled."""
     if isinstance(plan.engine, Engine):
         name = plan.engine.name
         raise TypeError(f"{plan.engine!r} cannot be sent to workers: name it, as in engine={name!r}")
@@ -75,10 +75,10 @@ def packed(targets: Sequence[Any], dumps: Dumps) -> tuple[bytes, list[Any], list
 def run_shard(
     job: bytes, shard: bytes, stopped: Callable[[], bool] | None = None, dumps: Dumps = pickle.dumps
 ) -> bytes:
-    """Talk to the targets of `shard` as `job` says, and return the outcomes, for `unpacked`.
+    """Run the plan `job` with the targets of `shard`, and return the outcomes, for `unpacked`.
 
-    When `stopped()` is true, the run ends within a fraction of a second. `dumps` pickles what pickle does
-    not. Whatever is raised is in what is returned.
+    When `stopped()` is true, the run ends within a fraction of a second. `dumps` pickles objects that pickle
+    cannot. An exception that ends the run is part of the returned bytes.
     """
     rows: list[Row] = []
     failure: BaseException | None = None
@@ -97,7 +97,7 @@ def run_shard(
 
 @lru_cache(maxsize=16)
 def load(job: bytes) -> Plan:
-    """What the job says: the same object each time within a process."""
+    """The plan of the job: the same object each time within a process."""
     plan: Plan = pickle.loads(job)
     return plan
 
@@ -178,7 +178,7 @@ def _shown(value: Any) -> str:
 
 
 def unpacked(data: bytes, targets: Sequence[Any]) -> tuple[list[Outcome[Any]], BaseException | None]:
-    """Return the outcomes of a shard's `targets`, in the order in which they ended, and what ended it all."""
+    """Return the outcomes of a shard's `targets`, in the order of their ends, and the run's exception."""
     rows, failure = pickle.loads(data)
     outcomes, missing = [], dict(enumerate(targets))
     for row in rows:

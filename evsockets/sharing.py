@@ -1,4 +1,4 @@
-"""Who takes the outcomes of a fan-out that runs in other processes, and how many shards are out."""
+"""The iterators of a fan-out that runs in other processes, and its submitted shards."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ Progress = Callable[[int, int, int, int], object]
 
 
 class Pool(Protocol):
-    """Where shards run."""
+    """The processes or the cluster that run shards."""
 
     where: str
     shard: int  # how many targets a shard has
     at_once: int  # for how many shards targets are pulled at a time
 
     def dumps(self, what: Any, /) -> bytes:
-        """Pickle what is sent there."""
+        """Pickle an object for the pool."""
 
     def begin(self) -> list[Future[Any]]:
-        """Have it ready when all of these are done; what they raise is raised to who asked for outcomes."""
+        """Start the pool: it is ready when all of these are done; their exceptions end the fan-out."""
 
     def capacity(self) -> int:
-        """How many shards may be out now."""
+        """The number of shards that may be submitted now."""
 
     def submit(self, shard: bytes) -> Future[bytes]:
-        """Have a shard run. The future raises WorkerLostError if it was given up, and anything else if there
-        is no hope for others either."""
+        """Run a shard. The future raises WorkerLostError if the shard was given up, and any other exception
+        if the whole fan-out fails."""
 
     def stop(self) -> None:
-        """Stop what runs, and begin nothing more."""
+        """Stop running shards, and start no more."""
 
     def join(self) -> None:
-        """Wait until that is over. What does not heed it within a second is ended."""
+        """Wait until all have stopped. Processes that do not within a second are killed."""
 
 
 class Shards(Generic[R]):
-    """The shards that are out, and the outcomes of those that are back."""
+    """The submitted shards, and the outcomes of finished ones."""
 
     def __init__(self, pool: Pool, targets: Iterator[Any], progress: Progress | None = None) -> None:
         self.outcomes: deque[Outcome[R]] = deque()
@@ -69,21 +69,21 @@ class Shards(Generic[R]):
 
     @property
     def where(self) -> str:
-        """Where they run, for a repr."""
+        """Where the shards run, for a repr."""
         return self._pool.where
 
     @property
     def running(self) -> int:
-        """How many targets are out."""
+        """The number of targets in submitted shards."""
         return sum(map(len, self._out.values()))
 
     @property
     def executor(self) -> RequestExecutor:
-        """There is none here."""
+        """Raises: the executors are in other processes."""
         raise RuntimeError("these outcomes come from other processes, each of which has executors of its own")
 
     def open(self) -> None:
-        """Nothing is needed before the first outcome is asked for."""
+        """Does nothing: the pool starts with the first request for an outcome."""
 
     def _awaited(self) -> list[Future[Any]]:
         """Send what may be sent, and return what is waited for: nothing if no outcome comes any more."""
@@ -150,10 +150,10 @@ class Shards(Generic[R]):
 
 
 class Shared(Shards[R]):
-    """The caller waits for them."""
+    """Outcomes for which the caller waits."""
 
     def next(self) -> Outcome[R]:
-        """The next outcome. StopIteration when there is none; what has ended them before it."""
+        """The next outcome. StopIteration after the last, or before it the exception that ended all."""
         try:
             while not self.outcomes and (awaited := self._awaited()):
                 concurrent.futures.wait(awaited, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -179,13 +179,13 @@ class Shared(Shards[R]):
 
 
 class HostedShared(Shards[R]):
-    """They are waited for in asyncio."""
+    """Outcomes for which asyncio waits."""
 
     _host: asyncio.AbstractEventLoop | None = None
     _joining: asyncio.Future[None] | None = None
 
     async def next(self) -> Outcome[R]:
-        """The next outcome. StopAsyncIteration when there is none; what has ended them before it."""
+        """The next outcome. StopAsyncIteration after the last, or before it the exception that ended all."""
         import asyncio
 
         if self._host is None:
@@ -231,6 +231,6 @@ class HostedShared(Shards[R]):
             self._joining = self._host.run_in_executor(None, self._pool.join)
 
     async def over(self) -> None:
-        """Wait until what ran has ended."""
+        """Wait until running shards have ended."""
         if self._joining is not None:
             await self._joining

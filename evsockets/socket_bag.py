@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class SocketBag:
     """Sockets with their operations, metadata and handlers. Membership is by identity.
 
-    While the executor runs, everything here belongs to its thread (RuntimeError elsewhere).
+    While the executor runs, only its thread may use the bag (RuntimeError elsewhere).
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -44,10 +44,11 @@ class SocketBag:
     ) -> SocketMetadata:
         """Add a socket with its first operation.
 
-        `handler`: a callable taking the event, or a mapping of EventType to callables. `on_read=` and the
-        others of EventCallbacks: a callable for one event type, called before `handler`. `metadata`: any
-        writable name of SocketMetadata. ValueError while the socket's life is not complete; TypeError
-        for a wrong operation, handler or name; AddressError for a malformed address.
+        `handler`: a callable that takes the event, or a mapping of EventType to callables. `on_read=` and
+        the others of EventCallbacks: a callable for one event type, called before `handler`. `metadata`:
+        any writable name of SocketMetadata. Returns the socket's metadata. ValueError while the socket's
+        life is not complete; TypeError for a wrong operation, handler or name; AddressError for a malformed
+        address.
         """
         loop = self._loop
         loop.check_thread()
@@ -94,7 +95,7 @@ class SocketBag:
         return channel.metadata
 
     def remove_socket(self, socket: Socket) -> None:
-        """Take a socket out. RuntimeError if it is unfinished while executing; unknown: nothing."""
+        """Remove a socket; an unknown one is ignored. RuntimeError if it is unfinished while executing."""
         loop = self._loop
         loop.check_thread()
         metadata = loop.members.get(socket)
@@ -112,7 +113,7 @@ class SocketBag:
 
     def forget_socket(self, socket: Socket) -> None:
         """End the request when the current operation is done, and leave its connection open. Ignored on
-        servers and without keep-alive; unknown: nothing."""
+        servers, without keep-alive, and for an unknown socket."""
         self._loop.check_thread()
         metadata = self._loop.members.get(socket)
         if metadata is not None and not socket.is_server and metadata.keep_alive:
@@ -137,8 +138,8 @@ class SocketBag:
         return iter(list(self._loop.members))
 
     def get_operation(self, socket: Socket) -> Operation | None:
-        """The socket's operation: the first one before its start, the current one later, None when it is
-        idle or complete. UnknownSocketError if it is not in the bag."""
+        """The socket's operation: the first one before its start, then the current one, None when it is idle
+        or complete. UnknownSocketError if it is not in the bag."""
         channel = self.get_metadata(socket)._channel
         if not isinstance(channel, Channel):
             return None
@@ -146,9 +147,9 @@ class SocketBag:
         return talk.awaited if talk is not None and talk is operation else operation
 
     def set_operation(self, socket: Socket, operation: Operation) -> None:
-        """Give the socket another operation. Before the start it replaces the first one; idle: it starts
-        at once; reading: it replaces the read and received bytes stay; otherwise it comes next; inside
-        the socket's own handler it is `event.next_is`."""
+        """Give the socket another operation. It replaces the first one before the start, and a pending read
+        (received bytes stay); it starts at once on an idle socket, and otherwise comes next. In the socket's
+        own handler it is the same as `event.next_is`."""
         self._loop.check_thread()
         if not isinstance(operation, Operation):
             raise TypeError(f"set_operation() takes an operation, got {operation!r}")
@@ -177,7 +178,7 @@ class SocketBag:
         return metadata
 
     def set_metadata(self, socket: Socket, **values: Unpack[MetadataKeywords]) -> None:
-        """Set writable metadata by name. TypeError names the closest one for an unknown name."""
+        """Set writable metadata by name. TypeError, with the closest name, for an unknown one."""
         self.get_metadata(socket)._apply(values)
 
     def reset_transfer_rate_counters(self, socket: Socket) -> None:

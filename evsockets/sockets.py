@@ -1,4 +1,4 @@
-"""The sockets a user holds: thin handles whose life is run by an executor's channel."""
+"""The sockets of users: thin handles, run by an executor's channel."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class SocketType(enum.Enum):
-    """What `AsyncSocketFactory.create_socket` makes."""
+    """The kinds of socket that `AsyncSocketFactory.create_socket` makes."""
 
     CLIENT = "client"
     SERVER = "server"
 
 
 class Socket:
-    """What all kinds share. A socket is opened by an executor, never by itself."""
+    """The base of all kinds. Only an executor opens a socket."""
 
     __slots__ = ("__weakref__", "_adopted", "_channel", "_connection")
 
@@ -39,7 +39,7 @@ class Socket:
 
     @property
     def is_client(self) -> bool:
-        """Whether it talks to one peer (everything but a server)."""
+        """Whether the socket has one peer (all but servers)."""
         return not self.is_server
 
     @property
@@ -57,8 +57,8 @@ class Socket:
         return self._adopted.fileno() if self._adopted is not None else -1
 
     def close(self) -> None:
-        """End a running socket as `event.cancel_operation()` does; close an idle, forgotten or not yet
-        started connection. To be called in the executor's thread (RuntimeError otherwise)."""
+        """End a running socket as `event.cancel_operation()` does; close the connection of an idle, forgotten
+        or not yet started one. RuntimeError outside of the executor's thread."""
         channel = self._channel
         if channel is not None:
             channel.loop.check_thread()
@@ -102,8 +102,8 @@ class ClientSocket(Socket):
     def from_socket(cls, sock: _stdlib.socket) -> Self:
         """Adopt a connected `socket.socket` (tcp, udp or unix), which is detached.
 
-        TypeError naming the cure for every other kind: one that listens or is not connected, and TLS
-        sockets, whose encryption would be lost. OSError for a closed one.
+        TypeError, saying what to do instead, for a listening or unconnected one, and for a TLS socket, whose
+        encryption would be lost. OSError for a closed one.
         """
         client = cls()
         client._adopted = adopt(sock)
@@ -111,8 +111,8 @@ class ClientSocket(Socket):
 
 
 class PersistentClientSocket(ClientSocket):
-    """A client socket that takes its connection from, and when forgotten leaves it in, the process-wide
-    pool for (address, TLS settings, proxy, `key`)."""
+    """A client socket that takes its connection from the process-wide pool for (address, TLS settings,
+    proxy, `key`), and returns it there when it is forgotten."""
 
     __slots__ = ("key",)
 
@@ -128,7 +128,7 @@ class PersistentClientSocket(ClientSocket):
 
 
 class ServerSocket(Socket):
-    """Listens; its ACCEPT events bring the clients."""
+    """A listening socket, with an ACCEPT event for each client."""
 
     __slots__ = ()
 
@@ -138,8 +138,8 @@ class ServerSocket(Socket):
     def from_socket(cls, sock: _stdlib.socket) -> Self:
         """Adopt a listening `socket.socket` (tcp or unix; or a bound datagram one), which is detached.
 
-        TypeError naming the cure for every other kind, such as a connected one or a TLS socket (adopt it
-        before it is wrapped, with a tls:// address). OSError for a closed one.
+        TypeError, saying what to do instead, for any other kind, such as a connected or a TLS socket (adopt
+        that before it is wrapped, with a tls:// address). OSError for a closed one.
         """
         server = cls()
         server._adopted = adopt(sock, server=True)
@@ -178,7 +178,7 @@ class _ServersClient(Socket):
 
 
 class AcceptedSocket(_ServersClient):
-    """A client a stream server accepted. It lives again only over a connection that it was made to forget."""
+    """A client that a stream server accepted. It can be added again only after `forget_socket`."""
 
     __slots__ = ()
 
@@ -188,7 +188,7 @@ class AcceptedSocket(_ServersClient):
 
 
 class DatagramClientSocket(_ServersClient):
-    """One datagram a server received: reading gives it, writing answers its sender. It lives once."""
+    """One datagram that a server received: a read gives it, a write goes to its sender. Added once only."""
 
     __slots__ = ("_asked", "_data")
 

@@ -1,13 +1,13 @@
-"""Text for people: byte counts, durations, and what others have a say in made safe to show."""
+"""Text for people: byte counts, durations, and untrusted text without control characters."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    r"""Return `text` with what is no printable character escaped, as \x1b.
+    r"""Return `text` with non-printable characters escaped, such as \x1b.
 
-    What others have a say in (addresses, above all) could otherwise move the cursor of a terminal, forge
-    lines, or be no text that can be encoded.
+    Untrusted text (addresses, above all) could otherwise move the cursor of a terminal, forge lines, or be
+    impossible to encode.
     """
     if text.isprintable():
         return text

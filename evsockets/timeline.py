@@ -1,4 +1,4 @@
-"""A global handler that records when each socket was in which phase of its life."""
+"""A global handler that records the phases of each socket's life."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class Timeline(ResolvableHandler):
-    """Records when each socket was in which phase of its life: add it by
-    `RequestExecutor.with_event_handler`, to several executors if you like, and draw it when you please.
+    """Records the phases of each socket's life, with their times: add it by
+    `RequestExecutor.with_event_handler`, to one or several executors, and draw it at any time.
 
-    It only looks on (`watches`). Memory is bounded: of the sockets that have ended the first `most` are
-    kept (10,000; TypeError or ValueError unless a whole number from 0 on), of the others the number and the
-    seconds for each way to end; and of each socket 64 phases, the last of which stands for all that came
-    after. A socket that was running before is recorded from its next event on.
+    It only observes (`watches`). Memory is bounded: the first `most` ended sockets are kept (10,000;
+    TypeError or ValueError unless an int from 0 on), of further ones their number and seconds by outcome; and
+    64 phases of each socket, the last of which includes all later ones. A socket that was running before is
+    recorded from its next event on.
     """
 
     __slots__ = ("_clock", "_ended", "_left_out", "_most", "_running", "_sweep_at")
@@ -55,10 +55,10 @@ class Timeline(ResolvableHandler):
         self._clock: Callable[[], float] | None = None
 
     def svg(self, path: str | os.PathLike[str]) -> None:
-        """Draw a picture into the file `path`, which is replaced: the phases of each socket as bars on one
-        axis, those of one outcome together, for light and dark backgrounds. OSError if it cannot be written.
+        """Write an SVG picture to the file `path`, which is replaced: the phases of each socket as bars on
+        one axis, grouped by outcome, for light and dark backgrounds. OSError if it cannot be written.
 
-        Of very many sockets every so many-th is drawn.
+        Of very many sockets a regular sample is drawn.
         """
         from .timeline_picture import draw
 

@@ -1,4 +1,4 @@
-"""What a timeline keeps: of a socket its phases and how it ended, of those left out their sums."""
+"""The records of a timeline: each socket's phases and outcome, and the sums of sockets without a record."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _MOST_PHASES = 64
 
 
 class Record:
-    """One socket's life: when it was in which phase, and how it ended. Times are the executor's clock's.
+    """One socket's life: its phases with their times, on the executor's clock, and its outcome.
 
-    While the life goes on `outcome` is "", and `channel` what lives it.
+    While the life goes on `outcome` is "", and `channel` is the socket's channel.
     """
 
     __slots__ = (
@@ -55,7 +55,7 @@ class Record:
         self.sent = self.received = 0
 
     def enter(self, code: int, at: float) -> None:
-        """Go on to a phase. One that has taken no time is none."""
+        """Enter a phase. A phase that has taken no time is dropped."""
         codes, times = self.codes, self.times
         if codes[-1] == code or self.full:
             return
@@ -67,8 +67,8 @@ class Record:
             times.append(at)
 
     def frame(self, channel: Channel, now: float, following: int) -> None:
-        """A frame has come, and `following` comes next. What `enter` would make of it, for less: it is
-        told of every message."""
+        """A frame has arrived, and the phase `following` begins. A cheaper form of `enter`, since it is
+        called for every message."""
         codes, times = self.codes, self.times
         flushed, arrived = channel.flushed, channel.arrived
         if codes[-1] == WRITING:
@@ -89,12 +89,12 @@ class Record:
             self.enter(following, now)
 
     def opened(self, channel: Channel, now: float) -> None:
-        """Enter the steps of opening that there have been."""
+        """Enter the steps of opening so far."""
         for name, began in channel.steps:
             self.enter(CODES[name], min(began, now))
 
     def catch_up(self, channel: Channel, phase: str, now: float) -> None:
-        """Enter what it has been through since the last event, being in `phase` now."""
+        """Enter the phases since the last event; the present one is `phase`."""
         if channel.connected_at is None:
             self.opened(channel, now)
             return
@@ -110,15 +110,15 @@ class Record:
             self.enter(CODES[phase], min(channel.io_start.when, now))
 
     def phases(self, now: float) -> Iterator[tuple[str, float, float]]:
-        """Of each phase that took time its name, beginning and end, `now` for the one that goes on; the last
-        one if none did."""
+        """Name, beginning and end of each phase that took time (`now` as the end of the present one), or else
+        of the last phase."""
         end = max(self.times[-1], self.end if self.outcome else now)
         for code, began, ended in zip(self.codes, self.times, [*self.times[1:], end], strict=True):
             if ended > began or end == self.times[0]:
                 yield PHASES[code], began, ended
 
     def as_it_is(self) -> Record:
-        """A copy that knows what the life has come to, in whatever thread."""
+        """A copy with the present phase, from any thread."""
         channel = self.channel
         record = copy(self)
         size = min(len(self.codes), len(self.times))  # it may go on meanwhile
@@ -130,25 +130,25 @@ class Record:
 
     @property
     def listens(self) -> bool:
-        """Whether it is a server's life."""
+        """Whether the socket is a server."""
         return self.codes[-1] == _LISTENING
 
     def seconds(self, now: float) -> float:
-        """How long the life took, until `now` if it goes on."""
+        """The duration of the life, until `now` if it goes on."""
         return (self.end if self.outcome else now) - self.times[0]
 
 
 @dataclass
 class LeftOut:
-    """Lives of which no record is kept: of each outcome how many there were and the seconds they took, the
-    beginning of the first and the end of the last."""
+    """Lives without a record: for each outcome their number and seconds, the beginning of the first and the
+    end of the last."""
 
     outcomes: dict[str, tuple[int, float]] = field(default_factory=dict)
     first: float = math.inf
     last: float = -math.inf
 
     def add(self, record: Record) -> None:
-        """A life has ended."""
+        """Count a life that has ended."""
         number, seconds = self.outcomes.get(record.outcome, (0, 0.0))
         self.outcomes[record.outcome] = number + 1, seconds + record.end - record.times[0]
         self.first = min(self.first, record.times[0])

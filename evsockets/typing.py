@@ -1,6 +1,6 @@
-"""Names for annotations: what the library takes and gives, and its keywords. Nothing here is needed to run.
+"""Names for annotations: types of arguments and results, and keywords. Nothing here is needed at run time.
 
-A function of your own that hands keywords on is written `def connect(**metadata: Unpack[MetadataKeywords])`.
+A function of your own that passes keywords on is declared `def connect(**data: Unpack[MetadataKeywords])`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ else:
     Buffer = bytes | bytearray | memoryview
 
 Data: TypeAlias = Buffer | Iterable[Buffer]
-"""What is written: bytes-like, or an iterable of bytes-like."""
+"""Data to write: bytes-like, or an iterable of bytes-like."""
 
 Callback: TypeAlias = Callable[[Any], object]
-"""Takes the event of one type. Which class that is depends on the type, which no annotation can say."""
+"""A callable for events of one type. Their class depends on the type, which no annotation can express."""
 
 HandlerMapping: TypeAlias = Mapping["EventType", Callback | Iterable[Callback]]
 """Handlers by event type."""
@@ -47,10 +47,10 @@ Handler: TypeAlias = Callable[["Event"], object] | HandlerMapping
 """A callable that takes every event, or handlers by event type."""
 
 SocketAddress: TypeAlias = RemoteAddress
-"""An address as `socket` gives it: (host, port), the IPv6 4-tuple, a path, or None if there is none."""
+"""An address in the form of the module `socket`: (host, port), the IPv6 4-tuple, a path, or None."""
 
 Client: TypeAlias = "ClientSocket | AcceptedSocket | DatagramClientSocket"
-"""What a limitation solver is asked about: every socket but a listener."""
+"""The sockets that a limitation solver decides about: all but listeners."""
 
 AddressInfo: TypeAlias = tuple[
     int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
@@ -66,13 +66,13 @@ TimeoutPhase: TypeAlias = Literal[
     "resolving", "connecting", "handshaking", "reading", "writing", "delayed", "sleeping", "waiting", "idle",
     "listening",
 ]  # fmt: skip
-"""What a socket does: `TimeoutEvent.phase`."""
+"""The values of `TimeoutEvent.phase`."""
 
 _RelativeNames: TypeAlias = tuple[tuple[tuple[str, str], ...], ...]
 
 
 class StreamKeywords(TypedDict, total=False):
-    """What a StreamContext is made with, and what a mapping in its place holds."""
+    """The keywords of StreamContext, and the keys of a mapping in its place."""
 
     bind_to: tuple[str, int] | str | None
     backlog: int
@@ -106,7 +106,7 @@ class StreamKeywords(TypedDict, total=False):
 
 
 class ConnectionKeywords(TypedDict, total=False):
-    """Metadata of a connection that somebody else gives its address: times in seconds, speeds in bytes/s."""
+    """Metadata of a connection, without its address: times in seconds, speeds in bytes/s."""
 
     stream_context: StreamContext | StreamKeywords | None
     connection_timeout: float | None
@@ -120,7 +120,7 @@ class ConnectionKeywords(TypedDict, total=False):
 
 
 class MetadataKeywords(ConnectionKeywords, total=False):
-    """What may be set of a socket: the keywords of `set_metadata`, and of `add_socket` besides others."""
+    """A socket's settings: the keywords of `set_metadata`, and some of those of `add_socket`."""
 
     address: str | None
     user_context: object
@@ -128,7 +128,7 @@ class MetadataKeywords(ConnectionKeywords, total=False):
 
 
 class EventCallbacks(TypedDict, total=False):
-    """The keywords that take a callable for one event type; None is the same as not given."""
+    """Keywords for a callable of one event type; None has no effect."""
 
     on_initialize: Callable[[IoEvent], object] | None
     on_connected: Callable[[IoEvent], object] | None
@@ -148,13 +148,13 @@ class SocketKeywords(EventCallbacks, MetadataKeywords, total=False):
 
 
 class EachKeywords(EventCallbacks, ConnectionKeywords, total=False):
-    """What `fan_out` and `serve` take for each of their sockets."""
+    """The keywords of `fan_out` and `serve` for each of their sockets."""
 
     user_context: object
 
 
 class RunKeywords(EachKeywords, total=False):
-    """That, and how they run."""
+    """The same, with those for the executor."""
 
     handler: Handler | None
     engine: str | Engine | None
@@ -181,7 +181,7 @@ class ServeKeywords(RunKeywords, total=False):
 
 
 class ConfigurationKeywords(ConnectionKeywords, total=False):
-    """What a Configuration is made with."""
+    """The keywords of Configuration."""
 
     preferred_engines: list[str] | tuple[str, ...]
     isolate_handler_errors: bool
@@ -189,7 +189,7 @@ class ConfigurationKeywords(ConnectionKeywords, total=False):
 
 
 class ErrorKeywords(TypedDict, total=False):
-    """What every error of a socket is made with."""
+    """The keywords of every error of a socket."""
 
     socket: Socket | None
     address: str | None
@@ -197,7 +197,7 @@ class ErrorKeywords(TypedDict, total=False):
 
 
 class PeerCertificate(TypedDict, total=False):
-    """A verified certificate, as `ssl.SSLSocket.getpeercert()` gives it."""
+    """A verified certificate, in the form of `ssl.SSLSocket.getpeercert()`."""
 
     subject: _RelativeNames
     issuer: _RelativeNames

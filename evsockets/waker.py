@@ -19,7 +19,7 @@ _set_wakeup = partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
 
 
 class Waking(Stepper):
-    """The waker takes the step itself: it is no socket of a user's."""
+    """The stepper of the waker, which is not a socket of a user."""
 
     __slots__ = ()
 
@@ -33,11 +33,11 @@ WAKING = Waking()
 
 
 class Waker(Token):
-    """`wake()` may be called from anywhere, takes no lock, and coalesces.
+    """`wake()` may be called from any thread or signal handler, takes no lock, and coalesces.
 
-    A wake-up is one byte on a socket pair. Where the system refuses the byte (no buffers, no memory), the
-    writer's half is shut down instead, which needs no buffer; `step` then makes a new pair and gives it the
-    old descriptors' numbers.
+    A wake-up is one byte on a socket pair. If the system refuses the byte (no buffers, no memory), the
+    writer's half is shut down instead, which needs no buffer; `step` then makes a new pair with the same
+    descriptor numbers.
     """
 
     __slots__ = ("_former", "_lost", "_reader", "_writer", "engine", "signalled")
@@ -60,7 +60,7 @@ class Waker(Token):
 
     @property
     def channel(self) -> None:
-        """None: what a step raises is no socket's error and ends the run."""
+        """None: an exception of its step belongs to no socket and ends the run."""
         return None
 
     def _watch(self) -> None:
@@ -77,7 +77,7 @@ class Waker(Token):
         ) from error
 
     def begin(self) -> None:
-        """A run begins. A wake-up that was interrupted when the last run was broken off is completed."""
+        """Begin a run: complete a wake-up that was interrupted at the end of the last run."""
         self.signalled = False
         if self._lost:
             self._renew()
@@ -122,7 +122,7 @@ class Waker(Token):
             self.ignore_signals()
 
     def ignore_signals(self) -> None:
-        """Set the former signal wake-up descriptor again. It can be called again after an interruption."""
+        """Restore the former signal wake-up descriptor. May be called again after an interruption."""
         if self._former:
             try:
                 signal.set_wakeup_fd(self._former[0])
@@ -170,7 +170,7 @@ class Waker(Token):
         self._lost = False
 
     def close(self) -> None:
-        """Forget and close both ends."""
+        """Stop watching, and close both ends."""
         try:
             if self._reader.fileno() >= 0:
                 self.engine.watch(self._reader.fileno(), 0, self)

@@ -1,7 +1,7 @@
-"""Sets that do not keep their members.
+"""Sets of weak references.
 
-Not `weakref.WeakSet`: what that calls when a member goes is Python, and an exception that a signal handler
-raises in there would be lost. Here it is `set.discard` itself.
+Not `weakref.WeakSet`: its callback for a freed member is a Python function, in which an exception of a signal
+handler would be lost. Here the callback is `set.discard` itself.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 def remember(members: set[weakref.ref[T]], one: T) -> None:
-    """Add `one` for as long as it lives."""
+    """Add `one`, as long as it exists."""
     members.add(weakref.ref(one, members.discard))
 
 
 def living(members: set[weakref.ref[T]]) -> list[T]:
-    """Those that are still there."""
+    """The members that still exist."""
     return [one for reference in list(members) if (one := reference()) is not None]

@@ -1,4 +1,4 @@
-"""What a worker process does: serve from a socket of its parent's, and do as the parent says."""
+"""The worker process: it serves from a socket of its parent, and drains or stops when the parent says so."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Job = Callable[[socket.socket, Callable[[RequestExecutor, Any], None]], DrainRep
 def main(
     job: bytes, listener: socket.socket, control: socket.socket, drain_timeout: float | None
 ) -> None:
-    """Run the pickled Job `job` in this process, which was started for that.
+    """Run the pickled Job `job` in this process, which was started for it.
 
-    What the parent has to know goes through `control` as pickled pairs: ("ready", local address), ("ended",
+    Messages to the parent go through `control` as pickled pairs: ("ready", local address), ("ended",
     report), ("failed", exception).
     """
     for number in (signal.SIGINT, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""One worker as its parent sees it, and the listening socket that it and its successors accept from."""
+"""The parent's record of a worker, and the listening socket of the worker and its successors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
 
 class Worker:
-    """One process. `told` is what it was told last: DRAIN or STOP."""
+    """One process. `told` is the last command sent to it: DRAIN or STOP."""
 
     def __init__(self, place: Place, process: BaseProcess, control: socket.socket) -> None:
         self.place = place
@@ -27,14 +27,14 @@ class Worker:
         self._control = control
 
     def tell(self, what: bytes) -> None:
-        """Have it end."""
+        """Send it a command to end."""
         if self.told != what:
             self.told = what
             with contextlib.suppress(OSError):
                 self._control.send(what)
 
     def last_words(self, deadline: float) -> Iterator[tuple[str, Any]]:
-        """What it says until it ends, or until the time `deadline` on time.monotonic()."""
+        """Its messages until it ends, or until the time `deadline` on time.monotonic()."""
         with contextlib.suppress(OSError, EOFError), self._control.makefile("rb") as file:
             while True:
                 self._control.settimeout(max(0.001, deadline - time.monotonic()))
@@ -44,7 +44,7 @@ class Worker:
                 yield pickle.loads(file.read(*struct.unpack(">I", head)))
 
     def bury(self, deadline: float) -> int | None:
-        """Wait until it has ended, and kill it then; its exit code."""
+        """Wait for its end until `deadline`, then kill it; returns its exit code."""
         self.process.join(max(0.0, deadline - time.monotonic()))
         if self.process.exitcode is None:
             self.process.kill()
@@ -56,7 +56,7 @@ class Worker:
 
 
 class Place:
-    """A listening socket and who accepts from it; `deaths` have come one soon after the other."""
+    """A listening socket and its worker; `deaths` counts workers that died in quick succession."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.listener = listener

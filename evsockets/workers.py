@@ -41,10 +41,10 @@ _GRACE = 5.0
 
 
 class Workers:
-    """The parent's part: starts `count` workers that do `job`, replaces the dead, and ends all by SIGTERM or
-    SIGINT, by `drain()` or `stop_request()` of the executor that `ready` is given. SIGHUP has each replaced.
+    """The parent: starts `count` workers that run `job`, replaces dead ones, and ends all on SIGTERM or
+    SIGINT, or by `drain()` or `stop_request()` of the executor that `ready` gets. On SIGHUP it replaces each.
 
-    TypeError for a job that cannot be sent to another process; TypeError or ValueError for a wrong `count`.
+    TypeError for a job that cannot be pickled; TypeError or ValueError for a wrong `count`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Workers:
         self._again = False
 
     def run(self, listeners: Sequence[Any]) -> DrainReport:
-        """Serve from `listeners` to the end. Raises the error of a worker that cannot begin."""
+        """Serve from `listeners` until the end. Raises the error of a worker that cannot start."""
         self._places = [Place(listeners[number % len(listeners)]) for number in range(self._count)]
         before = self._hear_signals()
         try:

@@ -1,10 +1,10 @@
-"""A chat: each line of a member goes to all the others; a member who does not keep up is sent away.
+"""A chat: each line of a member is sent to all others; a member that reads too slowly is disconnected.
 
     python chat.py tcp://127.0.0.1:8888
 
-What waits for each member is bounded by `MOST`, so one who stops reading costs that much and no more, and
-holds up nobody. A member who reads is never sent away, however much the others say at once: what is posted
-leaves as fast as the peer takes it.
+The queue of each member is limited to `MOST` bytes, so a member that stops reading costs no more memory and
+delays no other. A member that reads is never disconnected, however much the others send at once, because
+posted bytes are sent as fast as the peer receives.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from evsockets import (
 )
 
 LINE = MarkerFramePicker(None, b"\n", max_length=4096)
-#: Bytes that may wait for a member.
+#: The limit of a member's queue, in bytes.
 MOST = 150_000
 
 
 class Room:
-    """The listener, and who is there."""
+    """The listener, and the members present."""
 
     def __init__(self, executor: RequestExecutor, address: str) -> None:
         self.members: set[Conversation] = set()
@@ -51,13 +51,13 @@ class Room:
 
     def on_accept(self, event: AcceptEvent) -> None:
         talk = ConversationOperation(self.member)
-        # Nobody has to say anything; and who leaves in the midst of a line just leaves.
+        # No time-out for silent members; an unfinished line at the end is no error.
         event.executor.socket_bag.add_socket(
             event.client_socket, talk, io_timeout=None, on_exception=lambda event: None
         )
 
     async def member(self, talk: Conversation) -> None:
-        """One member: its lines go to the others, theirs are posted here."""
+        """One member: its lines are posted to the others."""
         self.members.add(talk)
         try:
             async for line in talk.frames(LINE):
@@ -70,7 +70,7 @@ class Room:
 
 
 def main(address: str) -> None:
-    """Chat until SIGTERM; then tell how many members were sent away."""
+    """Chat until SIGTERM; then print how many members were disconnected."""
     with RequestExecutor(configuration=Configuration(isolate_handler_errors=True)) as executor:
         room = Room(executor, address)
         signal.signal(signal.SIGTERM, lambda *_: executor.stop_request())

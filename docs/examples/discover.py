@@ -1,8 +1,8 @@
-"""Which devices of the network answer a search by SSDP (UPnP): one question to a group, an answer from each.
+"""The devices of the network that answer an SSDP search (UPnP): one request to a group, an answer from each.
 
     python discover.py udp://239.255.255.250:1900 [INTERFACE]
 
-Each device answers from an address of its own, which a socket connected to the group would never hear.
+Each device answers from its own address; a socket connected to the group would not receive the answer.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Search:
 
 
 def shown(header: bytes) -> str:
-    """Nothing a device says moves the cursor."""
+    """Text of a device without control characters."""
     return ascii(header.decode("latin-1"))[1:-1]
 
 
 def main(address: str, interface: str | None = None) -> None:
-    """Search for `SECONDS`; what cannot be asked is an error that the log tells."""
+    """Search for `SECONDS`; a failure to send is logged."""
     with RequestExecutor() as executor:
         Search(executor, address, interface)
         executor.execute_request()

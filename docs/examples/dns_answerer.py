@@ -3,8 +3,8 @@
     python dns_answerer.py 127.0.0.1:5353 zone.txt
 
 The zone file has a record a line, `NAME TYPE VALUE`, of the types A, AAAA, NS, TXT and CNAME; the first line
-is `ZONE SOA MNAME`, and lines that start with `#` are comments. An answer that does not fit into the asker's
-datagram is sent truncated, and the asker comes back by TCP.
+is `ZONE SOA MNAME`, and lines that start with `#` are comments. An answer that is too long for the client's
+datagram is sent truncated, and the client asks again over TCP (RFC 1035, 4.2.1).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ AUTHORITATIVE, TRUNCATED = 0x0400, 0x0200
 
 
 class Zone:
-    """What is known, and how it is said in DNS messages."""
+    """The records of the zone, and DNS messages with them."""
 
     def __init__(self, text: str) -> None:
         lines = [line.split(maxsplit=2) for line in text.splitlines() if line and line[0] != "#"]
@@ -53,8 +53,8 @@ class Zone:
                 self.records[key]
 
     def answer(self, message: bytes, limit: int) -> bytes | None:
-        """The answer to a question, `limit` bytes long at most; None to what deserves none."""
-        if len(message) < 12 or message[2] & 0x80:  # a stump, or itself an answer: that could go on for ever
+        """The answer to a question, `limit` bytes long at most; None if the message is no question."""
+        if len(message) < 12 or message[2] & 0x80:  # too short, or an answer (against endless loops)
             return None
         identifier, flags, questions, answers, authorities, extras = struct.unpack(">6H", message[:12])
         flags = 0x8000 | (flags & 0x7900)
@@ -95,9 +95,9 @@ class Zone:
         return bool(name)
 
     def find(self, name: bytes, kind: int) -> tuple[int, list[bytes]]:
-        """The response code, and the records: aliases on the way first."""
+        """The response code, and the records, after the aliases that lead to them."""
         found: list[bytes] = []
-        for _ in range(8):  # aliases may go round in circles
+        for _ in range(8):  # aliases may form a circle
             kinds = self.records.get(name)
             if kinds is None:
                 return (NO_SUCH_NAME if self.is_inside(name) else 0), found
@@ -174,7 +174,7 @@ class Answerer:
         )
 
     def on_stream(self, event: Event) -> None:
-        """TCP listens: UDP takes the same port."""
+        """TCP listens: bind UDP to the same port."""
         here = event.metadata.local_address
         assert isinstance(here, tuple)  # not the path of a unix socket
         self.listen(f"udp://{self.host}:{here[1]}", self.on_datagram, self.on_ready)

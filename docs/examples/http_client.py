@@ -1,4 +1,4 @@
-"""Many pages of one host over twenty kept connections: twenty conversations share the work.
+"""Many pages of one host over twenty kept-alive connections: twenty conversations share the work.
 
     python http_client.py tcp://127.0.0.1:80 1000
 
@@ -16,7 +16,7 @@ from evsockets.http import request
 
 
 async def fetch(talk: Conversation, paths: Iterator[str]) -> list[tuple[str, int, int]]:
-    """Ask for one path after the other, as long as there are any: path, status and size of each."""
+    """Get one path after the other, while there are any; returns path, status and size of each."""
     pages = []
     for path in paths:
         response = await request(talk, "GET", path)
@@ -27,7 +27,7 @@ async def fetch(talk: Conversation, paths: Iterator[str]) -> list[tuple[str, int
 
 
 def main(address: str, count: str) -> None:
-    # One iterator for all: whoever is done takes the next.
+    # One iterator for all: each conversation takes the next path from it.
     paths = iter([f"/?{number}" for number in range(int(count))])
     outcomes = fan_out(fetch, [address] * 20, args=(paths,), limit=20, io_timeout=10)
     pages = list(itertools.chain.from_iterable(outcome.value for outcome in outcomes))

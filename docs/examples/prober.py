@@ -1,4 +1,4 @@
-"""Which ports of a host talk TLS, and with which certificate: progress on stderr, a report in JSON on stdout.
+"""The ports of a host that speak TLS, with their certificates: progress on stderr, a JSON report on stdout.
 
     python prober.py HOST FIRST-LAST
 """

@@ -1,11 +1,11 @@
-"""A streaming HTTP proxy: serves in front, asks Redis where to, and HTTP servers for the answer.
+"""A streaming HTTP proxy, which gets its routes from Redis and the answers from HTTP servers.
 
     python proxy.py tcp://127.0.0.1:8080 tcp://127.0.0.1:6379
 
-The first step of a path is looked up in Redis: after `SET route:app tcp://127.0.0.1:9000`, a request for
+The first segment of a path is a key in Redis: after `SET route:app tcp://127.0.0.1:9000`, a request for
 `/app/page` goes to that server as `/page`. Request and response bodies of any size pass through one slot a
-direction, so a slow reader slows its sender down and nothing piles up here. Bodies of requests need a
-Content-Length; an upstream server is given the whole request before its answer is read.
+direction, so a slow reader slows its sender down and memory is bounded. Bodies of requests need a
+Content-Length; an upstream server gets the whole request before its answer is read.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from evsockets.frames import RespFrame
 HEAD = MarkerFramePicker(None, b"\r\n\r\n", max_length=16 * 1024)
 REPLY = ReadOperation(RespFramePicker(max_length=1024))
 REQUEST = re.compile(rb"([A-Z]+) (/([A-Za-z0-9_-]+)(/\S*)?) HTTP/1\.[01]")
-#: Headers between two neighbours, not to be passed on.
+#: Hop-by-hop fields, which are not forwarded (RFC 9110, 7.6.1).
 HOP = {b"connection", b"keep-alive", b"expect", b"te", b"trailer", b"upgrade", b"proxy-connection"}
 
 
 class Slot:
-    """One direction of a relay, holding one chunk at most: who would add another one waits."""
+    """One direction of a relay, holding one chunk at most: adding another one waits."""
 
     def __init__(self) -> None:
         self.chunk = b""
@@ -71,9 +71,9 @@ class Exchange:
         self.head = b""
         self.answering = False
         self.body_left = 0
-        self.greet = b""  # what an upload is invited with, once its server is known
+        self.greet = b""  # 100 (Continue) for an upload, once its server is known
 
-    # The client in front: its head is read, and then either a body is, or it waits for something to write.
+    # The client: its head is read, then its body if it has one, then it waits for data to write.
 
     def on_client_read(self, event: ReadEvent) -> None:
         if self.head:
@@ -88,7 +88,7 @@ class Exchange:
             self.refuse(b"400 Bad Request")
 
     def parse(self, data: bytes) -> bool:
-        """Take the request apart and ask where to; False if it is none that can be passed on."""
+        """Parse the request and look its route up; False if it cannot be forwarded."""
         first, *lines = data[:-4].split(b"\r\n")
         request = REQUEST.fullmatch(first)
         if request is None:
@@ -118,7 +118,7 @@ class Exchange:
         return self.down.is_empty() and (not self.body_left or self.server is None)
 
     def on_client_write(self, event: WriteEvent) -> None:
-        """There is something to do: pass a chunk on, end, or invite the body of an upload."""
+        """Forward a chunk, end, or send 100 (Continue) for an upload."""
         if self.down.chunk:
             event.operation.data = self.down.take()
             event.next_is(self.write_later())
@@ -131,7 +131,7 @@ class Exchange:
             self.server.close()
 
     def refuse(self, status: bytes) -> None:
-        """Answer for a server that cannot; if its answer has begun, all one can do is break off."""
+        """Answer instead of a server that failed; if its answer has begun, close the connection."""
         if self.down.ended:
             return
         if self.answering:
@@ -140,7 +140,7 @@ class Exchange:
         self.down.chunk = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % status
         self.down.ended = True
 
-    # The server behind.
+    # The upstream server.
 
     def connect(self, address: str) -> None:
         server = ClientSocket()
@@ -179,7 +179,7 @@ class Exchange:
 
 
 class Proxy:
-    """The listener, and the look-ups in Redis over connections that are kept."""
+    """The listener, and the look-ups in Redis over pooled connections."""
 
     def __init__(self, executor: RequestExecutor, front: str, routes: str) -> None:
         self.executor = executor
@@ -204,7 +204,7 @@ class Proxy:
             handler={
                 EventType.READ: exchange.on_client_read,
                 EventType.WRITE: exchange.on_client_write,
-                # A client that goes, or falls silent, has nothing more to be told.
+                # A client that closes, or times out, gets no answer.
                 EventType.EXCEPTION: lambda event: None,
                 EventType.TIMEOUT: lambda event: None,
                 EventType.FINALIZE: exchange.on_client_end,
@@ -213,7 +213,7 @@ class Proxy:
         )
 
     def look_up(self, name: bytes, exchange: Exchange) -> None:
-        """Ask Redis for a route; the exchange goes on with its answer."""
+        """Get a route from Redis; the exchange goes on with its answer."""
 
         def on_read(event: ReadEvent[RespFrame]) -> None:
             self.executor.socket_bag.forget_socket(event.socket)  # back to the pool
@@ -240,7 +240,7 @@ class Proxy:
 
 
 def main(front: str, routes: str) -> None:
-    """Proxy until SIGTERM; running requests are given ten seconds."""
+    """Proxy until SIGTERM; running requests have ten seconds to end."""
     with RequestExecutor(configuration=Configuration(isolate_handler_errors=True)) as executor:
         Proxy(executor, front, routes)
         signal.signal(signal.SIGTERM, lambda *_: executor.drain(10))

@@ -1,4 +1,4 @@
-"""Redis: commands in a pipeline, and published messages as they come, in the protocol RESP.
+"""Redis: commands in a pipeline, and published messages as they arrive, in the protocol RESP.
 
     python redis.py tcp://127.0.0.1:6379 pipeline 1000
     python redis.py tcp://127.0.0.1:6379 subscribe news 3
@@ -21,7 +21,7 @@ def command(*parts: bytes | int) -> bytes:
 
 
 async def pipeline(talk: Conversation, count: int) -> tuple[Any, ...]:
-    """All commands leave at once; the answers come in their order."""
+    """Send all commands at once; the answers come in their order."""
     await talk.write(
         command(b"DEL", b"counter")
         + command(b"INCR", b"counter") * count

@@ -1,7 +1,7 @@
-"""An HTTP server that another one replaces while it serves, and no client notices.
+"""An HTTP server that another process replaces while it serves, without a failed request.
 
     python restart.py tcp://127.0.0.1:8080     shares the port with its predecessor (SO_REUSEPORT)
-    python restart.py fd://3                   serves on a listening socket that somebody else holds open
+    python restart.py fd://3                   serves on a listening socket that another process holds open
 
 Start the new one; when it has printed its address, send SIGTERM to the old one. Several addresses are served
 at once.
@@ -30,11 +30,11 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nC
 
 
 class Site:
-    """What is served at one address."""
+    """The service at one address."""
 
     def __init__(self, executor: RequestExecutor, address: str) -> None:
         self.executor = executor
-        self.closed = False  # the listener: whoever connects from now on comes to the successor
+        self.closed = False  # the listener: new connections go to the successor
         executor.socket_bag.add_socket(
             ServerSocket(),
             ReadOperation(),
@@ -55,8 +55,8 @@ class Site:
         self.closed = True
 
     def on_accept(self, event: AcceptEvent) -> None:
-        # Between two requests a client is read from and does not idle: a drain would close an idle
-        # connection at once, and a request that is on its way then would fail.
+        # Between two requests a read is pending, so that the connection does not idle: a drain would close
+        # an idle connection at once, and a request that is on its way then would fail.
         self.executor.socket_bag.add_socket(
             event.client_socket,
             REQUEST,
@@ -72,7 +72,7 @@ class Site:
 
 
 def on_lost(event: SocketExceptionEvent) -> None:
-    """A client that is gone is no news, whatever the way it went."""
+    """Errors of clients are ignored."""
 
 
 if __name__ == "__main__":

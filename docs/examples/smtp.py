@@ -14,7 +14,7 @@ LINE = LineFramePicker(max_length=2_000)
 
 
 class Refused(Exception):
-    """The server's word instead of what was expected."""
+    """A reply of the server that was not expected."""
 
 
 async def reply(talk: Conversation, expected: bytes) -> list[bytes]:
@@ -38,7 +38,7 @@ async def send(talk: Conversation, user: str, password: str, sender: str, to: st
         raise Refused("the server offers no STARTTLS")
     await command(talk, b"STARTTLS", b"220")
     await talk.start_tls(server_hostname="localhost")
-    await command(talk, b"EHLO localhost")  # what was said before TLS does not count
+    await command(talk, b"EHLO localhost")  # RFC 3207, 4.2: discard what was known before TLS
     login = base64.b64encode(f"\0{user}\0{password}".encode())
     await command(talk, b"AUTH PLAIN " + login, b"235")
     await command(talk, f"MAIL FROM:<{sender}>".encode())

@@ -1,4 +1,4 @@
-"""A question by UDP, asked again with ever more patience until it is answered.
+"""A question by UDP, repeated with growing time-outs until it is answered.
 
     python udp_retry.py udp://127.0.0.1:5353 "who is there?"
 """

@@ -21,7 +21,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="evsockets",
         description="Many client and server sockets at once, in one thread, on interchangeable engines.",
-        epilog="'evsockets COMMAND --help' explains one command; 'evsockets demo' shows it all at work.",
+        epilog="'evsockets COMMAND --help' explains one command; 'evsockets demo' shows the library at work.",
     )
     version = f"evsockets {__version__} ({_build.describe()})"
     parser.add_argument("--version", action="version", version=version)
@@ -36,8 +36,8 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status.
 
-    0: all went well; 1: something failed on the network; 2: the command line was wrong; 130: interrupted;
-    143: terminated; 141: nobody reads the output any more.
+    0: success; 1: a failure on the network; 2: a wrong command line; 130: interrupted; 143: terminated;
+    141: the reader of the output has closed it.
     `argv` is without the program's name (default: `sys.argv[1:]`).
     """
     for name in ("stdout", "stderr"):

@@ -1,4 +1,4 @@
-"""A line for each request that `serve` has answered: as web servers write them, or as JSON."""
+"""The access log of `serve`: a line for each answered request, in the format of web servers or as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMATS = ("combined", "json")
 
 
 class Entry:
-    """One answer: who asked for what, `when` (a Unix timestamp), the status, and how many `bytes` of body."""
+    """One answer: the peer, its request, `when` (a Unix timestamp), the status, and the body's `bytes`."""
 
     __slots__ = ("began", "bytes", "peer", "request", "status", "when")
 
@@ -32,7 +32,7 @@ class AccessLog:
     """Writes entries to standard error. `form`: "combined" (the format of Apache and nginx, with the seconds
     that the answer took at the end), "json" (one object a line), None for no lines.
 
-    What a client has a say in is escaped."""
+    Text of clients is escaped."""
 
     def __init__(self, form: str | None) -> None:
         self._line = {"combined": _combined, "json": _json}.get(form or "")

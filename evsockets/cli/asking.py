@@ -1,4 +1,4 @@
-"""One peer asked: who it is, what is said to it, and what it has answered. Knows no output."""
+"""One peer of `fetch`: its address, the request, and its answer, without output."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is said to every peer: `send`, then what `picker` takes is read (None: all up to the end), and is
-    kept if `keep`. `starttls` is the protocol in which TLS is asked for before that, or in place of it where
-    nothing is to be sent or picked."""
+    """The request to every peer: `send` is sent, then a frame of `picker` is read (None: all up to the end),
+    and kept if `keep`. `starttls` is the protocol in which TLS is started before that, or instead of it if
+    there is nothing to send or pick."""
 
     send: bytes = b""
     picker: FramePicker | None = None
@@ -30,8 +30,8 @@ class Plan:
 
 @dataclass(slots=True)
 class Answer:
-    """What a peer has said. `secured` and `written` are how many seconds the conversation took until TLS had
-    been asked for, and until what was to be sent had left (None: nothing was)."""
+    """A peer's answer. `secured` and `written` are the seconds from the beginning of the conversation until
+    TLS was started, and until the request was sent (None: there was none)."""
 
     secured: float = 0.0
     written: float | None = None
@@ -42,10 +42,10 @@ class Answer:
 
 @dataclass(slots=True)
 class Ask:
-    """One peer, the `number`th. `label` is what it is called, `problem` why it cannot be asked.
+    """One peer, the `number`th. `label` is its name in output, `problem` the reason if it cannot be asked.
 
-    `start` is when its (last) life began, in seconds since the run did. `answer` is what came of a
-    conversation in this process, even of one that failed.
+    `start` is the beginning of its (last) attempt, in seconds since that of the run. `answer` is the answer
+    received in this process, also of a failed conversation.
     """
 
     number: int
@@ -60,7 +60,7 @@ class Ask:
 
 
 async def ask(talk: Conversation, plan: Plan) -> Answer:
-    """Say the plan to the peer, whose Ask is the user context; return what it says."""
+    """Send the request of `plan` to the peer, whose Ask is the user context; returns its answer."""
     mine = talk.user_context
     assert isinstance(mine, Ask)
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a certificate says, for people and for programs."""
+"""The contents of a certificate, for people and for programs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cryptography import x509
 
 
 def describe(der: bytes) -> dict[str, Any]:
-    """Return what the X.509 certificate `der` says, verified or not.
+    """Return the contents of the X.509 certificate `der`, verified or not.
 
     `subject` and `issuer` are distinguished names (RFC 4514), `names` the host names and addresses it is for
     (RFC 5280 4.2.1.6; empty without any), `not_after` the end of its validity in UTC (ISO 8601), `days_left`
     the whole days until then, negative once that has passed, and `sha256` its fingerprint, in hexadecimal.
 
-    ValueError for what is no certificate.
+    ValueError for a malformed certificate.
     """
     try:
         found = x509.load_der_x509_certificate(der)

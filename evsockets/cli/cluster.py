@@ -1,4 +1,4 @@
-"""`--dask SCHEDULER`: the cluster whose workers ask."""
+"""`--dask SCHEDULER`: the cluster whose workers send the requests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _PATIENCE = 10
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[Client | None]:
-    """The client of the scheduler at `address`, closed at the end; None without one. A CommandError says that
-    there is none, or what is missing here."""
+    """The client of the scheduler at `address`, closed at the end; None without an address. CommandError if
+    the scheduler does not answer, or a package is missing."""
     if address is None:
         yield None
         return

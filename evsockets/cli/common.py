@@ -1,4 +1,4 @@
-"""What every command shares: engines, and errors that name their cure."""
+"""The base of every command: engines, and errors that name the remedy."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class CommandError(Exception):
 
 
 def notice(line: str) -> None:
-    """Print a line on standard error. What cannot be written there (a full disk, a pipe that nobody reads) is
-    lost, and what there is to do goes on."""
+    """Print a line on standard error. A line that cannot be written (a full disk, a closed pipe) is lost, and
+    the command goes on."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def naming_engines() -> Iterator[None]:
-    """Turn what is wrong with the engine asked for into a CommandError that names those that can be used."""
+    """Turn errors of the chosen engine into a CommandError that names the usable ones."""
     try:
         yield
         return
@@ -45,7 +45,7 @@ def naming_engines() -> Iterator[None]:
 def make_executor(
     engine: str | None, configuration: Configuration | None = None, **more: Any
 ) -> RequestExecutor:
-    """Return an executor on the engine asked for; a CommandError names those that can be used."""
+    """Return an executor on the chosen engine; a CommandError names the usable ones."""
     with naming_engines():
         return RequestExecutor(engine, configuration=configuration, **more)
 
@@ -70,8 +70,8 @@ def raise_descriptor_limit() -> int:
 
 
 def terminal_width(stream: TextIO) -> int:
-    """Return the columns of the terminal that `stream` goes to: those of COLUMNS if that is set, 80 when
-    nobody knows."""
+    """Return the columns of the terminal that `stream` goes to: those of COLUMNS if that is set, 80 if
+    unknown."""
     told = os.environ.get("COLUMNS", "")
     if told.isascii() and told.isdigit() and int(told) > 0:
         return int(told)

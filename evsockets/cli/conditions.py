@@ -1,4 +1,4 @@
-"""What a request asks under conditions (RFC 9110, section 13) and of which part (section 14)."""
+"""Conditional requests (RFC 9110, section 13) and range requests (section 14)."""
 
 from __future__ import annotations
 
@@ -57,11 +57,10 @@ def parse_date(text: str | None) -> float | None:
 
 
 def refusal(request: Request, tag: str | None, modified: float | None) -> HTTPStatus | None:
-    """Return the status that the conditions of a GET or HEAD ask for instead of the answer, or None.
+    """Return the status to answer instead of the file, by the conditions of a GET or HEAD, or None.
 
-    412: what is here is not what the client means; 304: the client has it already. `tag` and `modified`
-    (a Unix timestamp) are those of what would be answered, None if it has none. In the order of RFC 9110,
-    13.2.2.
+    412: a precondition failed; 304: the client has the current file. `tag` and `modified` (a Unix timestamp)
+    are those of the file, None if it has none. The order is that of RFC 9110, 13.2.2.
     """
     headers = request.headers
     wanted = headers.get("if-match")
@@ -90,8 +89,8 @@ def _names(wanted: str, tag: str | None, *, weak: bool) -> bool:
 
 
 def range_applies(request: Request, tag: str, modified: float) -> bool:
-    """Whether the Range header counts: If-Range is absent, or names the file as it is now, and surely: a file
-    may change twice in the second of its date (RFC 9110, 8.8.2.2 and 13.1.5)."""
+    """Whether the Range header applies: If-Range is absent, or matches the present file. A date matches only
+    if it is a strong validator, since a file may change twice in a second (RFC 9110, 8.8.2.2 and 13.1.5)."""
     condition = request.headers.get("if-range")
     if condition is None or condition == tag:
         return True
@@ -99,10 +98,10 @@ def range_applies(request: Request, tag: str, modified: float) -> bool:
 
 
 def parse_range(text: str | None, size: int) -> tuple[int, int] | None:
-    """Return the `(start, stop)` that a Range header asks of `size` bytes; None for everything.
+    """Return the `(start, stop)` of a Range header for `size` bytes; None for everything.
 
     Other units than bytes and several ranges at once are ignored (RFC 9110, 14.2). HttpError 416 for one
-    that is malformed or has no byte in it.
+    that is malformed or lies outside.
     """
     unit, equals, ranges = ("", "", "") if text is None else text.partition("=")
     if not equals or unit.strip(" \t").lower() != "bytes" or "," in ranges:

@@ -1,4 +1,4 @@
-"""`evsockets demo`: local servers of every temper, all asked at once, and what that proves."""
+"""`evsockets demo`: requests to fast, slow, silent and closed local servers, all at once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def register(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "demo",
-        help="start local servers (fast, slow, TLS, silent), ask all at once, and show what that proves",
+        help="start local servers (fast, slow, TLS, silent), and send requests to all of them at once",
         description="Needs no network, no set-up and no dependency; takes two seconds.",
         epilog="example: evsockets demo --engine selectors --timeline demo.svg",
     )

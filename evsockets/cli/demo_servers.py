@@ -1,4 +1,4 @@
-"""The demo's own servers: one executor in a thread of its own, on loopback, gone when the demo ends."""
+"""The demo's servers: one executor in a thread of its own, on loopback, closed when the demo ends."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _PIECES = 8
 
 
 class DemoServers:
-    """Local servers, each with its own temper; a context manager.
+    """Local servers, each with its own behaviour; a context manager.
 
-    `addresses` maps "fast", "slow", "silent", "TLS" (only with trustme installed) and "closed" to where
-    they are. `ca_file` is the throw-away certificate authority's PEM file, None without TLS; `left_out`
-    names what is missing, and why. `pace` is how many seconds the slow server takes for an answer.
+    `addresses` maps "fast", "slow", "silent", "TLS" (only with trustme installed) and "closed" to their
+    addresses. `ca_file` is the PEM file of a temporary certificate authority, None without TLS; `left_out`
+    names missing servers, and why. `pace` is the seconds that the slow server takes for an answer.
     """
 
     def __init__(self, pace: float) -> None:

@@ -1,4 +1,4 @@
-"""`evsockets echo ADDRESS`: sends back what it gets, at once or after a delay."""
+"""`evsockets echo ADDRESS`: sends received bytes back, at once or after a delay."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def register(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "echo",
-        help="send back what comes in, on a stream or datagram address",
+        help="send received bytes back, on a stream or datagram address",
         description="Listens on tcp://, tls:// (with --certificate), unix://, udp://, udg:// or fd://.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("address", metavar="ADDRESS", help="where to listen; port 0 takes a free one")
     parser.add_argument(
-        "--delay", type=delay, default=0.0, metavar="SECONDS", help="hold every answer back so long"
+        "--delay", type=delay, default=0.0, metavar="SECONDS", help="delay every answer by this time"
     )
     parser.add_argument(
         "--io-timeout", type=seconds, default=60.0, metavar="SECONDS", help="end silent clients (default 60)"
@@ -139,7 +139,7 @@ class _Echo:
 
 
 class DelayBars:
-    """A bar on standard error for every answer held back `held` seconds: with rich, on a terminal.
+    """A bar on standard error for every answer that is delayed by `held` seconds: with rich, on a terminal.
 
     A context manager; silent elsewhere.
     """
@@ -164,7 +164,7 @@ class DelayBars:
         return None if self._progress is None else self._progress.add_task(text, total=self._held)
 
     def move(self, bar: Any, left: float) -> None:
-        """Show that `left` seconds are left; the bar goes when none are."""
+        """Show that `left` seconds are left; at 0 the bar is removed."""
         if self._progress is None:
             return
         if left <= 0:
@@ -174,7 +174,7 @@ class DelayBars:
             self._progress.refresh()
 
     def end(self, bar: Any) -> None:
-        """Take a bar away; harmless if it has gone."""
+        """Remove a bar; no effect if it is removed already."""
         if self._progress is not None and bar in self._progress.task_ids:
             self._progress.remove_task(bar)
             self._progress.refresh()

@@ -1,4 +1,4 @@
-"""`evsockets engines`: which engines can be used here, and what the others need."""
+"""`evsockets engines`: the engines that can be used here, and what the others need."""
 
 from __future__ import annotations
 

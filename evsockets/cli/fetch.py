@@ -1,4 +1,4 @@
-"""`evsockets fetch ADDRESS...`: ask many peers at once, and say what became of each."""
+"""`evsockets fetch ADDRESS...`: requests to many peers at once, and a table of the results."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ unix://@name, udg:///path or a URL; tcp://10.0.0.0/24:22,80,8000-8010 is many.
   evsockets fetch --from hosts.txt --http / --jsonl | jq .status
 
 Exit status: 0 all complete, 1 some failed, 2 wrong command line; 130 Ctrl-C and
-143 SIGTERM (what has come is printed), 141 nobody reads the output any more.
+143 SIGTERM (results so far are printed), 141 the output's reader has closed it.
 """
 
 
-#: What those who know curl and nmap may write.
+#: Options of curl and nmap, and what to write instead.
 _HABITS = {
     "-L": "--location",
     "-f": "--fail",
@@ -57,8 +57,8 @@ _HABITS = {
     "-H": "--header",
     "-s": "--quiet",
     "-o": "--data >FILE",
-    "-d": "a program with evsockets.http: this asks by GET",
-    "-X": "a program with evsockets.http: this asks by GET",
+    "-d": "a program with evsockets.http: this sends only GET",
+    "-X": "a program with evsockets.http: this sends only GET",
     "-m": "--request-timeout",
     "-p": "ports in the address, as in tcp://host:22,80",
     "-p-": "ports in the address, as in tcp://host:1-65535",
@@ -73,7 +73,7 @@ def register(commands: Any) -> None:
     parser: Parser = commands.add_parser(
         "fetch",
         add_help=False,
-        help="ask many addresses at once and print a table of what became of each",
+        help="send a request to many addresses at once, and print a table of the results",
         usage="evsockets fetch [options] ADDRESS...",
         epilog=_EPILOG,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26),
@@ -89,23 +89,23 @@ def register(commands: Any) -> None:
 
 
 def _add_what(parser: argparse.ArgumentParser) -> None:
-    """Whom to ask, and what."""
-    add = parser.add_argument_group("whom to ask").add_argument
+    """The targets, and the request."""
+    add = parser.add_argument_group("targets").add_argument
     add(
         "--from",
         dest="files",
         action="append",
         default=[],
         metavar="FILE",
-        help="one a line; -: standard input",
+        help="read addresses from FILE, one a line; -: stdin",
     )
-    add("--max-targets", type=count, default=65536, metavar="N", help="one may stand for (default 65536)")
-    what = parser.add_argument_group("what to say")
+    add("--max-targets", type=count, default=65536, metavar="N", help="at most N an address (default 65536)")
+    what = parser.add_argument_group("request")
     send, until = what.add_mutually_exclusive_group(), what.add_mutually_exclusive_group()
     add = send.add_argument
     add("--send", type=sent, metavar="TEXT", help=r"bytes, with \r \n \t \0 \\ \xHH; -: standard input")
-    add("--http", type=path_of_http, metavar="PATH", help="GET this where the address is no URL with a path")
-    add("--connect-only", action="store_true", help="say and read nothing")
+    add("--http", type=path_of_http, metavar="PATH", help="GET this path, unless the URL has one")
+    add("--connect-only", action="store_true", help="only connect: send and read nothing")
     add = until.add_argument
     add("--until", type=escaped_bytes, metavar="MARKER", help="read up to these bytes (default: to the end)")
     add("--length", type=count, metavar="N", help="read exactly N bytes")
@@ -114,51 +114,51 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "--starttls",
         type=protocol,
         metavar="NAME",
-        help="ask for TLS by smtp, imap, pop3, ftp, xmpp, postgres",
+        help="start TLS in smtp, imap, pop3, ftp, xmpp, postgres",
     )
     add("--header", type=field, action="append", default=[], metavar="FIELD", help="'Name: value' for HTTP")
     add("--location", action="store_true", help="follow redirects")
-    add("--fail", action="store_true", help="a status of 400 or more is a failure")
+    add("--fail", action="store_true", help="count a status of 400 or more as a failure")
 
 
 def _add_how(parser: argparse.ArgumentParser, hidden: str) -> None:
-    """How."""
-    group = parser.add_argument_group("how")
+    """The connections."""
+    group = parser.add_argument_group("connections")
     add = group.add_argument
     add_engine_option(group)
     add("--limit", type=count, metavar="N", help="at most N at a time (default 1000)")
-    add("--dask", metavar="URL", help="have the workers of this scheduler's cluster ask")
+    add("--dask", metavar="URL", help="run on the Dask cluster of this scheduler")
     add(
         "--retries", type=whole, default=0, metavar="N", help="to connect; --backoff S before the first (0.1)"
     )
     add("--backoff", type=delay, default=0.1, metavar="S", help=hidden)
     add("--connection-timeout", type=seconds, default=60.0, metavar="S", help="until connected; default 60")
-    add("--io-timeout", type=seconds, default=60.0, metavar="S", help="without a byte moving; default 60")
-    add("--request-timeout", type=seconds, metavar="S", help="for all of it; default none")
-    add("--ca", metavar="FILE", help="PEM file with the authorities to trust")
-    add("--insecure", action="store_true", help="trust any certificate")
-    add("--proxy", metavar="URL", help="go through socks5://host:port or http://host:port")
-    add("--server-name", metavar="NAME", help="the name that the certificate has to be for")
+    add("--io-timeout", type=seconds, default=60.0, metavar="S", help="without a byte moved; default 60")
+    add("--request-timeout", type=seconds, metavar="S", help="for a whole request; default none")
+    add("--ca", metavar="FILE", help="PEM file with the trusted authorities")
+    add("--insecure", action="store_true", help="accept any certificate")
+    add("--proxy", metavar="URL", help="connect by socks5://host:port or http://host:port")
+    add("--server-name", metavar="NAME", help="name to send (SNI) and to verify")
 
 
 def _add_output(parser: argparse.ArgumentParser, hidden: str) -> None:
-    """What to print."""
+    """The output."""
     group = parser.add_argument_group("output")
     form = group.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one document at the end")
-    form.add_argument("--jsonl", action="store_true", help="one a line, as results come")
-    form.add_argument("--csv", action="store_true", help="the same as comma-separated values")
+    form.add_argument("--json", action="store_true", help="one JSON document at the end")
+    form.add_argument("--jsonl", action="store_true", help="one JSON result a line, as results come")
+    form.add_argument("--csv", action="store_true", help="comma-separated values, as results come")
     add = group.add_argument
-    add("--only", choices=("complete", "failed"), metavar="KIND", help="complete or failed ones")
-    add("--data", action="store_true", help="what was received, and the table to standard error")
-    add("--certificates", action="store_true", help="names, issuer, days left, fingerprint")
+    add("--only", choices=("complete", "failed"), metavar="KIND", help="print only these: complete or failed")
+    add("--data", action="store_true", help="print received bytes; the table goes to stderr")
+    add("--certificates", action="store_true", help="print names, issuer, days left, fingerprint")
     add("--quiet", action="store_true", help="no table, no progress (--no-progress: that alone)")
     add("--no-progress", action="store_true", help=hidden)
     add("--timeline", metavar="FILE", help=HELP)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask all; 0 if all succeeded, 1 if any failed, 128 and its number if a signal ended it."""
+    """Send all requests; returns 0 if all succeeded, 1 if any failed, 128 + N after signal N."""
     if not (arguments.addresses or arguments.files):
         arguments.parser.error("give an ADDRESS, or --from FILE")
     if arguments.http is not None:

@@ -1,4 +1,4 @@
-"""What `serve` answers to a request: a file or a part of it, a directory's page, or why not."""
+"""The answers of `serve`: a file or a part of it, a directory's page, or an error."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _NO_GUESSING = ("X-Content-Type-Options", "nosniff")
 
 @dataclass(slots=True)
 class Reply:
-    """An answer: `content` fits into memory and has been read; `body` is a large file's, to be sent after the
-    head, and to be closed."""
+    """An answer: `content` is a small body in memory; `body` is that of a large file, to be sent after the
+    head, and closed."""
 
     status: HTTPStatus
     headers: list[tuple[str, str]]
@@ -42,7 +42,7 @@ class Reply:
 
 class FileAnswers:
     """Answers from a directory. `spa`: a path without a file, and without an extension, gets the start page,
-    whose script knows what to show. `cors`: which origin's scripts may read the answers ("*": any)."""
+    whose script handles the path. `cors`: the origin whose scripts may read the answers ("*": any)."""
 
     def __init__(self, directory: Directory, *, spa: bool = False, cors: str | None = None) -> None:
         self._directory = directory
@@ -56,7 +56,7 @@ class FileAnswers:
                 self._cors.append(("Vary", "Origin"))
 
     def reply(self, request: Request) -> Reply:
-        """The answer to a request. HttpError if it gets none; see `refusal`."""
+        """The answer to a request. HttpError for an error, which `refusal` answers."""
         if request.method not in ("GET", "HEAD"):
             if request.method == "OPTIONS" and self._cors:
                 return self._preflight()
@@ -85,7 +85,7 @@ class FileAnswers:
         return made
 
     def refusal(self, request: Request | None, error: HttpError) -> Reply:
-        """The answer to a request that gets no file."""
+        """The answer with an error's status."""
         status = HTTPStatus(error.status)
         target = request.target if request is not None and status is HTTPStatus.NOT_FOUND else None
         page = error_page(status, error.reason, target)

@@ -1,4 +1,4 @@
-"""The bytes of a file on their way to a client of `serve`."""
+"""The bytes of a file, sent to a client of `serve`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CHUNK = 64 * 1024
 
 
 class FileBody:
-    """The bytes of an open file, as chunks or as an operation; closes the file when told to.
+    """The bytes of an open file, as chunks or as an operation; `close` closes the file.
 
-    A file that turns out shorter is a SendError: the promised length cannot be kept any more, and only
-    a closed connection tells the client so. `sent` tells how many bytes have been sent, or read to be.
+    A file that has become shorter gives a SendError: the announced length cannot be sent any more, and only
+    closing the connection shows that to the client. `sent` is the number of bytes sent, or read for sending.
     """
 
     def __init__(self, file: OpenFile) -> None:
@@ -33,14 +33,14 @@ class FileBody:
 
     @property
     def sent(self) -> int:
-        """How many of the bytes are on their way, or were."""
+        """The number of bytes sent, or read for sending."""
         position = self._position if self._sending is None else self._sending.position
         return position - self._start
 
     def writing(
         self, head: bytes, plain: bool, then: Operation | None, done: Callable[[], object]
     ) -> Operation:
-        """Return what sends `head` and the bytes, and then calls `done`; `plain`: there is no TLS."""
+        """Return an operation that sends `head` and the bytes, then calls `done`; `plain`: without TLS."""
         if plain and can_send_files():
             sending = SendFileOperation(self._descriptor, self._position, self._stop, then, done)
             self._sending = sending
@@ -73,7 +73,7 @@ class FileBody:
         return chunk
 
     def close(self) -> None:
-        """Close the file; harmless when done before."""
+        """Close the file; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

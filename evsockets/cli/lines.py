@@ -1,4 +1,4 @@
-"""The lines of a file, a pipe or standard input, as they come."""
+"""The lines of a file, a pipe or standard input, as they arrive."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ _CHUNK = 65536
 
 
 class Lines:
-    """Numbered lines of `path` ("-": standard input), read no further than they are asked for.
+    """Numbered lines of `path` ("-": standard input), read only as they are taken.
 
-    `ended`: all has been read. `size` is the file's in bytes, None where there is no telling; `taken` counts
-    the bytes of the lines taken. Of a line longer than `LONGEST` the beginning is what is given.
-    A CommandError says that it cannot be read.
+    `ended`: all has been read. `size` is that of the file in bytes, None if unknown; `taken` counts the bytes
+    of the lines taken. A line longer than `LONGEST` is cut. CommandError if the file cannot be read.
     """
 
     def __init__(self, path: str) -> None:

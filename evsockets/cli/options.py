@@ -1,4 +1,4 @@
-"""The values of options, from their text to what the library takes; what is wrong is said in one line."""
+"""The values of options, converted from text for the library; errors are reported in one line."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _PLAIN_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", "
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and where it is explained. `habits` maps options of other programs to
-    what is written here instead."""
+    """Reports an error in one line, with a pointer to the help. `habits` maps options of other programs to
+    those to write instead."""
 
     habits: Mapping[str, str] = {}
 
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {one_line(message)} (see '{self.prog} --help')\n")
 
     def refuse(self, words: list[str]) -> NoReturn:
-        """`error` about words that mean nothing, with the option that was probably meant."""
+        """`error` about unknown words, with the option that was probably meant."""
         word = words[0].partition("=")[0]
         habit = self.habits.get(word)
         close = difflib.get_close_matches(word, self._option_string_actions, 1)
@@ -111,7 +111,7 @@ def sent(text: str) -> bytes | str:
 
 
 def protocol(text: str) -> str:
-    """Return a protocol in which TLS can be asked for. For argparse."""
+    """Return a protocol with STARTTLS. For argparse."""
     from .starttls import PROTOCOLS  # here: its XML parser is for those who need it
 
     if text not in PROTOCOLS:
@@ -149,12 +149,12 @@ def add_engine_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="what waits for the sockets (see 'evsockets engines')",
+        help="the engine for readiness (see 'evsockets engines')",
     )
 
 
 def parsed(text: str, *, server: bool = False) -> Address:
-    """Return the parsed address; a CommandError says what is wrong with it."""
+    """Return the parsed address; CommandError if it is malformed."""
     try:
         return parse_address(text, server=server)
     except AddressError as error:

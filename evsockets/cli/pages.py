@@ -1,4 +1,4 @@
-"""The HTML that `serve` makes itself: what a directory holds, and why there is no answer."""
+"""The HTML pages of `serve`: listings of directories, and errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Item(NamedTuple):
 
 
 def listing(names: list[bytes], items: list[Item], query: str) -> bytes:
-    """Return the page of the directory that `names` lead to. `query` may say `sort` (name, size, modified)
+    """Return the page of the directory with the path `names`. `query` may set `sort` (name, size, modified)
     and `order` (asc, desc); directories come first."""
     column, descending = _order(query)
     if column == "size":
@@ -94,8 +94,7 @@ def listing(names: list[bytes], items: list[Item], query: str) -> bytes:
 
 
 def error_page(status: HTTPStatus, why: str, path: str | None) -> bytes:
-    """Return the page that says why there is no answer; for one that was looked for in vain (`path`, as it
-    was asked for), with a way back."""
+    """Return the page of an error; if a file was not found (`path`, as requested), with a link back."""
     title = f"{status.value} {status.phrase}"
     ways = ""
     if path is not None and path.startswith("/"):
@@ -108,7 +107,7 @@ def error_page(status: HTTPStatus, why: str, path: str | None) -> bytes:
 
 
 def page_head(title: str) -> str:
-    """Return how a page with this title (as HTML) begins, up to its body."""
+    """Return the beginning of a page with this title (as HTML), up to its body."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -1,4 +1,4 @@
-"""What `serve` reads of a client: the head of a request within its time, and what follows the last one."""
+"""The pickers of `serve`: the head of a request within its time, and the bytes after the last one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..http.heads import MAX_HEAD, head_size, parse_request
 class TimedHeadPicker(FramePicker):
     """Takes one request head, up to and with its empty line; each head of each client has a picker.
 
-    Empty lines before it are dropped. Of a head that is not whole after `seconds` (None: any time), or has
-    `MAX_HEAD` bytes and no end, the frame is what has come so far: it is to be answered, so it must not be
-    an error here. The time counts from the first byte, and is looked at when more of them come.
+    Empty lines before it are dropped. If a head is not complete after `seconds` (None: no limit), or has
+    `MAX_HEAD` bytes without an end, the frame is its received part, not an error, since `serve` has to answer
+    it. The time counts from the first byte, and is checked when more bytes arrive.
     """
 
     __slots__ = ("_due",)
@@ -40,10 +40,10 @@ def parse_head(head: bytes) -> Request:
 
 
 class RestPicker(FramePicker):
-    """Throws away what a client still sends; one picker for each client.
+    """Drops the bytes that a client still sends; one picker for each client.
 
-    Its frame, an `EmptyFrame`, comes with the end of the stream, or when it is enough: after `most` bytes,
-    or the first bytes later than `seconds` from the first call on.
+    It gives an `EmptyFrame` at the end of the stream, after `most` bytes, or with the first bytes later than
+    `seconds` after the first call.
     """
 
     __slots__ = ("_due", "_left", "_seconds")

@@ -1,4 +1,4 @@
-"""`evsockets serve DIRECTORY`: its files and listings over HTTP/1.1."""
+"""`evsockets serve DIRECTORY`: a directory's files and listings over HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -43,29 +43,29 @@ def register(commands: Any) -> None:
         type=delay,
         default=60.0,
         metavar="SECONDS",
-        help="keep idle clients so long (default 60)",
+        help="close a connection after this time between two requests (default 60)",
     )
     parser.add_argument(
         "--request-timeout",
         type=delay,
         default=30.0,
         metavar="SECONDS",
-        help="a request's head has to be whole so long after its first byte, and what comes after a refused "
-        "one has to end so soon (default 30)",
+        help="time for a request's head, from its first byte on, and for the rest of a refused request "
+        "(default 30)",
     )
     parser.add_argument(
         "--log",
         nargs="?",
         const="combined",
         choices=("combined", "json"),
-        help="print a line for every answer on standard error, as web servers do (the seconds it took at the "
-        "end), or as JSON",
+        help="print a line for each answer to standard error, in the format of web servers (with the seconds "
+        "it took at the end), or as JSON",
     )
-    parser.add_argument("--hidden", action="store_true", help="show names that begin with a dot, too")
+    parser.add_argument("--hidden", action="store_true", help="serve names that begin with a dot, too")
     parser.add_argument(
         "--spa",
         action="store_true",
-        help="answer a path that is not there, and has no extension, with /index.html",
+        help="answer a path that does not exist, and has no extension, with /index.html",
     )
     parser.add_argument(
         "--cors",

@@ -1,4 +1,4 @@
-"""What the serving commands share: the listener, its banner, workers, and the end by SIGTERM or SIGINT."""
+"""The base of the serving commands: the listener, its banner, workers, and the end by SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every serving command understands."""
+    """Add the options of every serving command."""
     add_engine_option(parser)
     parser.add_argument(
         "--certificate",
         metavar="FILE",
-        help="PEM file with the certificate chain for TLS; SIGHUP has it read again",
+        help="PEM file with the certificate chain for TLS; SIGHUP reads it again",
     )
     parser.add_argument(
         "--key", metavar="FILE", help="PEM file with the private key, if not in --certificate"
@@ -50,13 +50,13 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         type=delay,
         default=5.0,
         metavar="SECONDS",
-        help="how long SIGTERM and SIGINT let running answers go on (default 5); a second one ends at once",
+        help="time for answers in progress after SIGTERM or SIGINT (default 5); a second one ends at once",
     )
     parser.add_argument(
         "--workers",
         type=count,
         metavar="N",
-        help="serve by N processes, each with a --limit of its own; SIGHUP replaces them without a gap",
+        help="serve with N processes, each with its own --limit; SIGHUP replaces them without a gap",
     )
 
 

@@ -1,4 +1,4 @@
-"""Asking a server for TLS in the words of its protocol, before the handshake (STARTTLS)."""
+"""Starting TLS in the protocol of a server, before the handshake (STARTTLS)."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
 async def begin_tls(
     talk: Conversation, protocol: str, server_name: str | None, context: ssl.SSLContext | None
 ) -> None:
-    """Greet the server in `protocol`, one of PROTOCOLS, ask it for TLS, and shake hands.
+    """Greet the server in `protocol`, one of PROTOCOLS, request TLS, and do the handshake.
 
-    `server_name` is sent and verified, and is the domain an XMPP server is asked for; None takes the
-    address's host. `context` takes the place of the socket's TLS settings. What was said before TLS does not
-    count any more: of SMTP, FTP and XMPP the client greets anew.
+    `server_name` is sent and verified, and is the domain of an XMPP stream; None takes the address's host.
+    `context` replaces the socket's TLS settings. Information from before TLS is discarded: with SMTP, FTP and
+    XMPP the client greets again.
 
-    TlsHandshakeError if the server refuses or does not speak the protocol, in its own words, if more than its
-    answer has come before the handshake (which somebody between could have put there), or if that fails; what
-    reading and writing raises besides. ValueError for an unknown protocol.
+    TlsHandshakeError, with the server's text, if the server refuses or does not speak the protocol, if bytes
+    after its answer arrive before the handshake (an attacker could have injected them), or if the handshake
+    fails; also the errors of reading and writing. ValueError for an unknown protocol.
     """
     ask = _ASKING.get(protocol)
     if ask is None:

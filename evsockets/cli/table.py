@@ -1,4 +1,4 @@
-"""Tables: with rich where it is installed and somebody is looking, in plain text elsewhere."""
+"""Tables: with rich if it is installed and the output is a terminal, else in plain text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def print_table(
     wrap: bool = False,
     stream: TextIO | None = None,
 ) -> None:
-    """Print `rows` of text under `columns`; what is not printable in a cell is escaped.
+    """Print `rows` of text under `columns`; non-printable characters in cells are escaped.
 
     The first `left` columns are aligned to the left, the others to the right. `tones` ("good", "bad",
     "off" or "", one for each row) colour the second column on a terminal with rich installed (NO_COLOR: not

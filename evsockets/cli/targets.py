@@ -1,4 +1,4 @@
-"""Whom `fetch` asks: the words of the command line and of files, lazily, and where redirects lead."""
+"""The targets of `fetch`: from the command line and from files, lazily, and those of redirects."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SECOND = re.compile(r"\s\S+://")
 class Targets:
     """An Ask for each address of `words`, then of the lines of `files` ("-": standard input).
 
-    `web`: whether HTTP is spoken to URLs, and to others if there is a `path` to be asked of those who bring
-    none. `most`: a word that stands for more addresses is refused. A wrong word is a CommandError here, a
-    wrong line an Ask with a problem. `again` are Asks to come first.
+    `web`: whether to send HTTP requests to URLs, and to other addresses if there is a default `path`. `most`:
+    a word that stands for more addresses is refused. A wrong word raises a CommandError, a wrong line gives
+    an Ask with a problem. `again` are Asks that come first.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Targets:
 
     @property
     def ended(self) -> bool:
-        """Whether there are no more. It waits for what a pipe has to say."""
+        """Whether there are no more. Waits for the next line of a pipe."""
         if self.again:
             return False
         ask = self._next(wait=True)
@@ -54,7 +54,7 @@ class Targets:
         self.again.append(self._made(address, label))
 
     def estimate(self) -> float | None:
-        """How many there are, as far as that can be told; None where it cannot."""
+        """The estimated number of targets; None if unknown."""
         size = sum(file.size or 0 for file in self._files)
         taken = sum(file.taken for file in self._files)
         if any(file.size is None and not file.ended for file in self._files):
@@ -65,8 +65,8 @@ class Targets:
         return self._named + lines * size / taken if lines > 0 else None
 
     def pull(self) -> Iterator[Ask]:
-        """Each, until there is none, or none for now: a pipe that has nothing to say does not keep those
-        under way from going on."""
+        """Each target, until there are no more, or a pipe has none at present, so that it does not delay
+        targets in progress."""
         while (ask := self.again.popleft() if self.again else self._next(wait=False)) is not None:
             yield ask
 

@@ -1,4 +1,4 @@
-"""`--timeline FILE`: what each request did when, as a picture or a trace."""
+"""`--timeline FILE`: the phases of each request, as a picture or a trace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .common import CommandError
 if TYPE_CHECKING:
     from ..core.channel import Channel
 
-HELP = "when each did what: .svg, or .json for Perfetto"
+HELP = "draw the phases of each: .svg, or .json for Perfetto"
 
 
 class RequestsTimeline(Timeline):

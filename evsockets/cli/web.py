@@ -1,4 +1,4 @@
-"""HTTP as `fetch` asks for it: one GET, its answer decoded, and where a redirect leads."""
+"""HTTP of `fetch`: one GET, its decoded answer, and the target of a redirect."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def authority(address: str) -> tuple[str, str]:
 
 
 def url_of(ask: Ask) -> str:
-    """Return the URL that is asked for."""
+    """Return the URL of a request."""
     scheme, host = authority(ask.address)
     return f"{scheme}://{host}{ask.path}"
 
 
 async def get(talk: Conversation, mine: Ask, plan: Plan) -> None:
-    """GET the path of `mine`, which has the answer then. FrameError for one that is none, or whose body
-    cannot be decoded."""
+    """GET the path of `mine`, and set its answer. FrameError for a malformed answer, or a body that cannot be
+    decoded."""
     from ..http import request
 
     own = () if mine.bare else plan.headers
@@ -72,8 +72,8 @@ def header(answer: Answer, wanted: str) -> str | None:
 
 
 def decoded(body: bytes, coding: str) -> bytes:
-    """Return a body without its content coding (RFC 9110, 8.4.1); one that is not known stays. FrameError for
-    a body that is broken, or has more than `MOST_BYTES` bytes."""
+    """Return a body without its content coding (RFC 9110, 8.4.1), unchanged if the coding is unknown.
+    FrameError for a malformed body, or more than `MOST_BYTES` bytes."""
     if coding.strip().lower() not in ("gzip", "x-gzip", "deflate") or not body:
         return body
     parts, size = [], 0
@@ -94,8 +94,7 @@ def decoded(body: bytes, coding: str) -> bytes:
 
 
 def followed(ask: Ask, answer: Answer) -> Ask | None:
-    """Return the Ask that an answer leads to; None if it leads nowhere. ValueError where it cannot be
-    followed."""
+    """Return the Ask of an answer's redirect; None without one. ValueError if it cannot be followed."""
     place = header(answer, "location") if answer.status in _REDIRECTS else None
     if place is None:
         return None

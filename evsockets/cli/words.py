@@ -1,4 +1,4 @@
-"""What one word of `fetch` stands for: an address, a URL, or a block of hosts with a list of ports."""
+"""The words of `fetch`: each is an address, a URL, or a block of hosts with a list of ports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOST_RANGE = re.compile(r"[0-9]+(?:-[0-9]+)?(?:\.[0-9]+(?:-[0-9]+)?){3}")
 
 @dataclass(slots=True)
 class Word:
-    """One word, taken apart. `url` is what it was if it was a URL, `path` what is to be asked there."""
+    """One parsed word. `url` is the URL if the word was one, `path` the path to request."""
 
     scheme: str
     hosts: str | IPv4Network | IPv6Network
@@ -33,7 +33,7 @@ class Word:
 
     @property
     def count(self) -> int:
-        """How many addresses it stands for."""
+        """The number of addresses it stands for."""
         hosts = 1 if isinstance(self.hosts, str) else self.hosts.num_addresses
         return hosts * (sum(map(len, self.ports)) if self.ports else 1)
 
@@ -51,8 +51,8 @@ class Word:
 
 
 def parse_word(text: str, most: int) -> Word:
-    """Take a word apart. ValueError (AddressError for an address) says what is wrong with it, and what to
-    write; it also refuses one that stands for more than `most` addresses."""
+    """Parse a word. ValueError (AddressError for an address), with the remedy, for a wrong one, and for one
+    that stands for more than `most` addresses."""
     scheme, separator, target = text.partition("://")
     if not separator:
         raise ValueError(
@@ -138,7 +138,7 @@ def _url(text: str, scheme: str, port: int, target: str) -> Word:
 
 
 def path_of(text: str) -> str:
-    """Return the target of a request for a path, with a slash in front. ValueError for what cannot be."""
+    """Return the target of a request for a path, with a leading slash. ValueError for an invalid path."""
     path = text if text.startswith("/") else f"/{text}"
     if not path.isascii() or not path.isprintable() or " " in path:
         raise ValueError(f"{text!r} is no path; write blanks and the like percent-encoded")

@@ -27,11 +27,11 @@ def is_accepted(channel: Channel) -> bool:
 
 @dataclass
 class DrainReport:
-    """How a drained run ended: every socket that had started or been accepted, once. Servers are not counted.
+    """The end of a drained run: counts every socket that had started or been accepted, once; no servers.
 
     `finished`: sockets whose operations ended by themselves. `closed_idle`: idle connections closed at
-    once. `aborted`: `(socket, why)` for each one ended at the deadline, or with the run if that was stopped
-    or broken off before; of a worker of `serve` the socket is text.
+    once. `aborted`: `(socket, why)` for each one ended at the deadline, or by an earlier end of the run
+    (stopped, or an exception); for a worker of `serve` the socket is text.
     """
 
     finished: int = 0

@@ -80,12 +80,12 @@ class Stepper:
 
 
 class Operation(Stepper):
-    """What a socket does now.
+    """The base of all operations: what a socket does at present.
 
-    One of your own: set `interest` (READ, WRITE, both, or 0 to wait for nothing), and override `start` and
-    `step`. Each returns itself while it is not done, the next operation when it is, or None to end the
-    request. `channel` offers `recv()`, `send(data)`, `inbox`, `socket`, `metadata` and `emit(event)`. One
-    object may serve many sockets if it keeps no progress of its own.
+    A subclass of your own sets `interest` (READ, WRITE, both, or 0 to wait for neither), and overrides
+    `start` and `step`. Each returns itself while it is not done, the next operation when it is, or None to
+    end the request. `channel` has `recv()`, `send(data)`, `inbox`, `socket`, `metadata` and `emit(event)`.
+    One object may serve many sockets if it keeps no progress in itself.
     """
 
     __slots__ = ()
@@ -101,7 +101,7 @@ class Operation(Stepper):
     _takes_nothing: bool = False
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
-        """Called when the descriptor is ready for `mask`; must survive being called for nothing."""
+        """Called when the descriptor is ready for `mask`; a call may be spurious, with nothing ready."""
         raise NotImplementedError(f"{type(self).__name__} has no step(channel, mask)")
 
 

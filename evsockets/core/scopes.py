@@ -78,7 +78,7 @@ def expire(channel: Channel, now: float) -> None:
 
 
 class Scope:
-    """One `with talk.timeout(seconds)` block. `expired`: its time has passed while something was awaited."""
+    """One `with talk.timeout(seconds)` block. `expired`: whether its time has passed during an await."""
 
     __slots__ = ("expired", "limit", "running", "seconds", "when")
 

@@ -1,4 +1,4 @@
-"""Where in its life a socket is, every move there is, and the seconds spent in each stage of its opening."""
+"""The phases of a socket, the legal moves between them, and the seconds spent in each stage of opening."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 
 class Phase(enum.Enum):
-    """Where in its life a socket is."""
+    """The phases of a socket's life."""
 
     WAITING = "waiting"
     OPENING = "opening"
@@ -19,7 +19,7 @@ class Phase(enum.Enum):
     __hash__ = object.__hash__
 
 
-#: The only moves there are; the life-cycle diagram in the documentation is made from this table.
+#: The legal moves; the life-cycle diagram in the documentation is made from this table.
 MOVES: dict[Phase, dict[Phase, str]] = {
     Phase.WAITING: {Phase.OPENING: "INITIALIZE", Phase.COMPLETE: "run aborted before the start"},
     Phase.OPENING: {Phase.CONNECTED: "CONNECTED", Phase.CLOSING: "failed, cancelled or timed out"},
@@ -28,40 +28,40 @@ MOVES: dict[Phase, dict[Phase, str]] = {
     Phase.COMPLETE: {},
 }
 
-#: Every state a channel may be in while the engine is asked: (phase, activity, operation, outbox), and what
-#: that is. The operation is the "first" one, "current" (started), "next" (not started) or "-" (none). The
-#: outbox is "-" (none), "rest" (refused by the kernel), "source" (an iterable being pulled), or both;
-#: "corked" bytes leave in the next turn, and "posted" ones after all the others. What comes next may be that
-#: a conversation goes on. The table in the documentation is made from this one.
+#: Every state of a channel while the engine polls: (phase, activity, operation, outbox), with its meaning.
+#: The operation is the "first" one, "current" (started), "next" (not started) or "-" (none). The outbox is
+#: "-" (none), "rest" (not accepted by the kernel), "source" (an iterable not yet exhausted), or both;
+#: "corked" bytes are sent in the next turn, and "posted" ones after all others. The next operation may be a
+#: conversation that goes on. The table in the documentation is made from this one.
 AT_REST: dict[tuple[str, str, str, str], str] = {
     ("waiting", "-", "first", "-"): "not admitted yet",
     ("opening", "opener", "first", "-"): "resolving, connecting, handshaking or about to listen",
-    ("opening", "opener", "-", "-"): "the same, and nothing to do afterwards",
+    ("opening", "opener", "-", "-"): "the same, without an operation afterwards",
     ("connected", "operation", "current", "-"): "reads, accepts, is delayed, or shakes hands",
-    ("connected", "operation", "current", "rest"): "writes, or does both and has bytes to send",
+    ("connected", "operation", "current", "rest"): "writes, or reads and writes with bytes to send",
     ("connected", "operation", "current", "source"): "writes an iterable, its share of this turn used up",
-    ("connected", "operation", "current", "rest+source"): "writes an iterable as the peer takes it",
-    ("connected", "operation", "current", "posted"): "the same as without, beside posted bytes",
-    ("connected", "operation", "current", "rest+posted"): "does both, and bytes are posted meanwhile",
-    ("connected", "operation", "current", "source+posted"): "writes an iterable, bytes are posted",
-    ("connected", "operation", "current", "rest+source+posted"): "the same as the peer takes it",
-    ("connected", "sending", "current", "rest"): "an operation that waits, held up by bytes to send",
-    ("connected", "sending", "next", "rest"): "what comes next is held up by bytes to send",
-    ("connected", "sending", "-", "rest"): "the end of the request is held up by bytes to send",
-    ("connected", "sending", "current", "rest+posted"): "an operation that waits, bytes posted meanwhile",
-    ("connected", "sending", "next", "rest+posted"): "what comes next is held up, bytes posted meanwhile",
-    ("connected", "sending", "next", "posted"): "what comes next is held up by bytes behind posted ones",
-    ("connected", "sending", "-", "posted"): "the end of the request is held up by posted bytes",
-    ("connected", "sending", "-", "rest+posted"): "the same, and bytes written before them",
-    ("connected", "yielded", "next", "-"): "its share of the turn used up",
-    ("connected", "yielded", "next", "corked"): "the same, with answers that leave at the end of the chunk",
+    ("connected", "operation", "current", "rest+source"): "writes an iterable as fast as the peer receives",
+    ("connected", "operation", "current", "posted"): "reads, accepts or is delayed, with posted bytes",
+    ("connected", "operation", "current", "rest+posted"): "reads and writes, with posted bytes",
+    ("connected", "operation", "current", "source+posted"): "writes an iterable, with posted bytes",
+    ("connected", "operation", "current", "rest+source+posted"): "the same, with bytes to send",
+    ("connected", "sending", "current", "rest"): "the current operation waits for bytes to be sent",
+    ("connected", "sending", "next", "rest"): "the next operation waits for bytes to be sent",
+    ("connected", "sending", "-", "rest"): "the end of the request waits for bytes to be sent",
+    ("connected", "sending", "current", "rest+posted"): "the current operation waits, with posted bytes",
+    ("connected", "sending", "next", "rest+posted"): "the next operation waits, with posted bytes",
+    ("connected", "sending", "next", "posted"): "the next operation waits for bytes behind posted ones",
+    ("connected", "sending", "-", "posted"): "the end of the request waits for posted bytes",
+    ("connected", "sending", "-", "rest+posted"): "the end waits for written and posted bytes",
+    ("connected", "yielded", "next", "-"): "has used up its share of the turn",
+    ("connected", "yielded", "next", "corked"): "the same, with answers to send at the end of the chunk",
     ("connected", "yielded", "next", "posted"): "the same, with posted bytes",
     ("connected", "yielded", "next", "corked+posted"): "the same, with both",
-    ("connected", "yielded", "-", "-"): "forgotten while idle: let go in the next turn",
-    ("connected", "yielded", "-", "corked"): "its share used up, and nothing comes next",
+    ("connected", "yielded", "-", "-"): "forgotten while idle: ends in the next turn",
+    ("connected", "yielded", "-", "corked"): "has used up its share, with no next operation",
     ("connected", "idle", "-", "-"): "kept alive",
-    ("connected", "lingering", "-", "-"): "closing once the peer has everything",
-    ("complete", "-", "-", "-"): "FINALIZE has been",
+    ("connected", "lingering", "-", "-"): "closes when the peer has acknowledged everything",
+    ("complete", "-", "-", "-"): "FINALIZE has been given",
 }
 
 

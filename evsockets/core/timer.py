@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Timer(Timed):
-    """What `RequestExecutor.call_later` returns.
+    """A timer, made by `RequestExecutor.call_later`.
 
-    `due`: when the callback is to be called, in seconds on the clock of `time.monotonic`.
+    `due`: the time of the call, in seconds on the clock of `time.monotonic`.
     """
 
     __slots__ = ("__weakref__", "_args", "_callback", "_loop", "due")
@@ -29,8 +29,8 @@ class Timer(Timed):
         self._armed = INFINITY
 
     def cancel(self) -> None:
-        """Do not call the callback. Called, or cancelled, already: nothing. RuntimeError from another thread
-        while executing."""
+        """Do not call the callback; no effect after its call or a first `cancel`. RuntimeError from another
+        thread while executing."""
         self._loop.check_thread()
         if self._callback is not None:
             self._end()

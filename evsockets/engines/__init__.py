@@ -1,4 +1,4 @@
-"""Engines: the contract, the standard library's one, and how others are found."""
+"""Engines: the contract, the standard library's engine, and the discovery of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking an engine: whatever goes wrong inside one reaches the user as an EngineError, its cause kept."""
+"""Calls of an engine: any failure inside one reaches the user as an EngineError, with its cause."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .base import Engine
 
 
 def watch(engine: Engine, fd: int, interest: int, token: Any) -> None:
-    """`engine.watch`. OSError if the descriptor cannot be watched; all else it raises is an EngineError."""
+    """`engine.watch`. OSError if the descriptor cannot be watched; EngineError for any other exception."""
     try:
         engine.watch(fd, interest, token)
     except Exception as error:
@@ -20,10 +20,10 @@ def watch(engine: Engine, fd: int, interest: int, token: Any) -> None:
 
 
 def failure(engine: Engine, verb: str, error: Exception) -> Exception:
-    """What to raise for `error`, which left a verb of `engine`: an EngineError with it as cause.
+    """The exception to raise for `error` from a method of `engine`: an EngineError with it as cause.
 
-    `error` itself if it is an EngineError already, or not the engine's: raised by a signal handler, or by
-    others where the engine lets others run (see `Engine`).
+    It is `error` itself if that is an EngineError already, or not the engine's: raised by a signal handler,
+    or by other code that runs inside the engine (see `Engine.runs_others`).
     """
     if isinstance(error, EngineError) or getattr(engine, "runs_others", False) or _by_signal_handler(error):
         return error

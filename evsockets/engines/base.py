@@ -1,30 +1,30 @@
-"""The engine contract: which descriptors are ready, and nothing else.
+"""The engine contract: an engine reports which descriptors are ready, and nothing else.
 
-An engine is three verbs and a name. Time comes in as `timeout`, wake-ups are an ordinary descriptor,
-TLS and out-of-band data are the core's. Promises every engine keeps, each with a test of the same
-number in `evsockets.testing.EngineContract`:
+An engine has three methods and a name. Time is the argument `timeout`, wake-ups are an ordinary
+descriptor, and the core handles TLS and out-of-band data. Promises that every engine keeps, each with a
+test of the same number in `evsockets.testing.EngineContract`:
 
-1. Level-triggered: what is still ready is reported again.
-2. A token comes at most once per poll; its mask lies within the interest.
-3. An error or a hang-up is reported as everything that was asked for.
+1. Level-triggered: a descriptor that is still ready is reported again.
+2. A token is reported at most once per poll; its mask lies within the interest.
+3. An error or a hang-up is reported as the whole interest.
 4. `watch` replaces both interest and token.
-5. Forgetting an unknown or already closed descriptor is silent.
-6. After forgetting, a number that is used again reports only its new token.
+5. An interest of 0 for an unknown or already closed descriptor raises nothing.
+6. A descriptor number that is used again after an interest of 0 reports only its new token.
 7. `poll(0)` never blocks; `poll(None)` does; `poll(t)` may return early and empty, but must not spin.
 8. With nothing watched, `poll(t)` still sleeps.
-9. A signal handler that raises gets out of `poll`; one that does not loses nothing. Wherever in `watch` or
-   `poll` it raised, the same call can be made again.
-10. A bad descriptor raises OSError and changes nothing; a negative one whatever the interest.
-11. `close` twice is fine; afterwards the other verbs raise RuntimeError.
+9. An exception of a signal handler leaves `poll`; after any signal no readiness is lost. Wherever in `watch`
+   or `poll` a handler raised, the same call can be made again.
+10. A bad descriptor raises OSError and changes nothing; a negative one with any interest.
+11. A second `close` has no effect; after `close` the other methods raise RuntimeError.
 12. Tokens are opaque: never called, hashed or compared.
-13. Every ready descriptor is seen within as many polls as there are ready ones.
-14. More descriptors than select(2) takes, where the system allows.
+13. Every ready descriptor is reported within as many polls as there are ready ones.
+14. It watches more descriptors than select(2) can, if the system allows.
 15. Two engines in one process do not disturb each other.
-16. What the system refuses to watch (no memory, a limit reached) is never silent: an OSError of `watch`, or
-    a WatchError of the poll that follows, by which it is forgotten; the others are not disturbed.
-17. A token that is forgotten or replaced is let go by the end of the poll that follows.
-18. A wait that the system refuses gets out of `poll` as an OSError or EngineError; afterwards the engine
-    can be used.
+16. A descriptor that the system refuses to watch (no memory, a limit reached) is reported, by an OSError of
+    `watch`, or by a WatchError of the next poll, which no longer watches it; others are not disturbed.
+17. A token that is no longer watched, or was replaced, is released by the end of the next poll.
+18. If the system refuses to wait, `poll` raises an OSError or EngineError; afterwards the engine can be
+    used.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _Self = TypeVar("_Self", bound="Engine")
 
 
 class WatchError(OSError):
-    """`poll` raises it where the system refuses to watch what `watch` had taken: `tokens` says whose.
+    """Raised by `poll` if the system refuses descriptors that `watch` had accepted; `tokens` are theirs.
 
-    They are forgotten. It is for engines that tell the system of a watch only when they wait.
+    They are no longer watched. For engines that pass a watch to the system only when they wait.
     """
 
     def __init__(self, number: int, reason: str, tokens: Sequence[Any]) -> None:
@@ -61,7 +61,7 @@ class WatchError(OSError):
 
     @classmethod
     def about(cls, fd: int, tokens: Sequence[Any]) -> WatchError:
-        """For a library that does not say why: the system's answer for `fd` when it is asked again."""
+        """The error for `fd`, if a library gives no reason: it is found by asking the system again."""
         number = errno.ENOSPC
         try:
             with original("select", "epoll")() as asked:
@@ -74,24 +74,24 @@ class WatchError(OSError):
 
 
 class Engine(ABC):
-    """Says which descriptors are ready. Not thread-safe: one thread makes all calls.
+    """Reports which descriptors are ready. Not thread-safe: one thread makes all calls.
 
-    A subclass must have `watch`, `poll` and `close`. It need not call `Engine.__init__`. If it carries
-    `run_blocking(function, done)`, the core gives it blocking calls (name look-ups) instead of using
-    threads: the engine must return at once, run `function()` without blocking `poll` and then call
-    `done(outcome)` once, from any thread, with the result or the exception. If it carries `clock`, a
-    callable returning seconds, the core reads the time from it. Where `notices_signals` is true the core
-    does not have signals wake it while it waits.
+    A subclass must have `watch`, `poll` and `close`. It need not call `Engine.__init__`. With a method
+    `run_blocking(function, done)` the core gives it blocking calls (resolving names) instead of using
+    threads: it must return at once, run `function()` without blocking `poll` and then call `done(outcome)`
+    once, from any thread, with the result or the exception. With `clock`, a callable that returns seconds,
+    the core reads the time from it. With `notices_signals` true the core sets no wake-up descriptor for
+    signals while the engine waits.
 
-    What leaves `poll` ends the run as the cause of an EngineError, but for EngineErrors themselves, what a
-    signal handler raised, and WatchError. Where `runs_others` is true, code that is not the engine's runs
-    inside `poll` (greenlets): only EngineErrors are then the engine's, everything else is passed on as it is.
+    An exception of `poll` ends the run as the cause of an EngineError, but for an EngineError itself, an
+    exception of a signal handler, and WatchError. With `runs_others` true other code runs inside `poll`
+    (greenlets): then only an EngineError is the engine's, and any other exception is passed on unchanged.
     """
 
     name: str = "custom"
-    """The name users choose it by, without a variant."""
+    """The name by which users select the engine, without a variant."""
     contract: ClassVar[int] = CONTRACT
-    """The contract version it was written for."""
+    """The version of the contract that the engine was written for."""
 
     @classmethod
     def available(cls) -> str | None:
@@ -100,32 +100,32 @@ class Engine(ABC):
 
     @classmethod
     def variants(cls) -> Sequence[str]:
-        """What may follow the name, as in `name:variant`; the class takes one as its only argument."""
+        """The variants of `name:variant`; the class takes one as its only argument."""
         return ()
 
     @abstractmethod
     def watch(self, fd: int, interest: int, token: Any) -> None:
-        """Make it so: report `token` whenever `fd` is ready for `interest` (READ, WRITE, both; 0 forgets).
+        """Report `token` whenever `fd` is ready for `interest` (READ, WRITE, or both; 0 stops watching it).
 
-        A bad descriptor is an OSError, a closed engine a RuntimeError. A descriptor must be forgotten
-        before it is closed.
+        OSError for a bad descriptor, RuntimeError if the engine is closed. Before a descriptor is closed it
+        must be watched no more.
         """
 
     @abstractmethod
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
-        """Return `(token, mask)` for what is ready, after waiting up to `timeout` seconds for the first.
+        """Return `(token, mask)` of ready descriptors, after waiting up to `timeout` seconds for the first.
 
-        `timeout` is 0 to 86 400, or None to wait until something is ready. An empty list may come early.
+        `timeout` is 0 to 86 400, or None for no limit. The list may be empty before the time has passed.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Give back everything the engine holds; the watched descriptors stay open."""
+        """Release everything the engine holds; the watched descriptors stay open."""
 
     def fileno(self) -> int:
         """A descriptor that is readable whenever `poll(0)` would return something.
 
-        It counts watches made since the last poll. UnsupportedOperationError where there is none.
+        Watches made since the last poll count, too. UnsupportedOperationError if there is none.
         """
         raise UnsupportedOperationError(f"the engine {self.name!r} has no descriptor of its own")
 

@@ -1,7 +1,7 @@
-"""From names to engines: what is installed, what can be used, and which one to take.
+"""Engines by name: the installed ones, the usable ones, and the choice of one.
 
-Engines are found by the entry point group `evsockets.engines` and loaded only when asked for. The
-standard library's engine is there without any installed metadata.
+Engines are found by the entry point group `evsockets.engines` and loaded only on use. The standard
+library's engine needs no installed metadata.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .base import CONTRACT, Engine
 from .stdlib import SelectorsEngine
 
 GROUP = "evsockets.engines"
-"""The entry point group engines are announced in."""
+"""The entry point group of engines."""
 PREFERRED = ("libev", "selectors")
-"""What is tried, in order, when nothing is asked for."""
+"""The engines tried, in order, if none is named."""
 
 _BUILT_IN: dict[str, type[Engine]] = {"selectors": SelectorsEngine}
 _ANNOUNCED: dict[str, EntryPoint] = {}  # besides the installed ones
@@ -35,10 +35,10 @@ class _Unusable(Exception):
 
 
 def available_engines(refresh: bool = False) -> dict[str, str | None]:
-    """Return every known `name` and `name:variant`, with None if usable, else why not and what to do.
+    """Return every known `name` and `name:variant`, with None if usable, else the reason and the remedy.
 
-    Loads every installed engine. A broken one gets its reason and harms no other. What is installed is read
-    once per process; `refresh` reads it again, for what was installed since.
+    Loads every installed engine; one that fails to load does not affect others. The installed engines are
+    read once per process; `refresh` reads them again.
     """
     global _installed
     if refresh:
@@ -60,9 +60,9 @@ def available_engines(refresh: bool = False) -> dict[str, str | None]:
 def create_engine(name: str | None = None, *, preferred: Sequence[str] = PREFERRED) -> Engine:
     """Return a new engine.
 
-    `name` is a name or `name:variant`. With None it is taken from the environment's `EVSOCKETS_ENGINE`;
-    else it is gevent's if gevent has monkey-patched `socket`; else the first usable one of `preferred`.
-    EngineUnavailableError lists every candidate tried, why it failed, and what to install.
+    `name` is a name or `name:variant`; None: that of the environment variable `EVSOCKETS_ENGINE`, else
+    gevent's if gevent has monkey-patched `socket`, else the first usable one of `preferred`. Raises
+    EngineUnavailableError, with every candidate, the reason and what to install.
     """
     if name is not None and not isinstance(name, str):
         raise TypeError(f"an engine's name must be a str, not {name!r}")
@@ -92,9 +92,9 @@ def _candidates(name: str | None, preferred: Sequence[str]) -> tuple[Sequence[st
 
 
 def announce(target: str) -> str:
-    """Have `target`, a `package.module:Class`, known in this process as an installed engine would be.
+    """Register `target`, a `package.module:Class`, in this process as if it were installed.
 
-    Returns the name it is known by: the class's own. For suites that test an engine before it is installed;
+    Returns its name, which is the class's `name`. For suites that test an engine before it is installed;
     ImportError or AttributeError if there is no such class.
     """
     entry = EntryPoint("", target, GROUP)

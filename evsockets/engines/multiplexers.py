@@ -1,4 +1,4 @@
-"""The system calls under the `selectors` engine, made alike: descriptors and poll(2)'s bits only."""
+"""The system calls of the `selectors` engine with one interface: descriptors and poll(2)'s bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `selectors` engine: what the standard library's `select` module offers, taken directly.
+"""The `selectors` engine, directly on the functions of the standard library's `select` module.
 
 `selectors` itself is left out on purpose: its `modify` compares the data it holds (tokens are opaque
 here) and its bookkeeping costs more than the system call. The `select` functions are the originals
@@ -32,8 +32,8 @@ def _closed(timeout: float | None) -> Events:
 class SelectorsEngine(Engine):
     """Readiness straight from epoll, kqueue, poll or select.
 
-    `variant` names one of them; None takes the best this system has. ValueError for an unknown one.
-    `binding` tells which it is.
+    `variant` names one of them; None takes the best of this system. ValueError for an unknown one.
+    `binding` is the name of the one in use.
     """
 
     name = "selectors"

@@ -1,4 +1,4 @@
-"""Wraps any engine and tells what it is asked and what it answers."""
+"""A wrapper of any engine that writes a line for each call and its result."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def _to_stderr(line: str) -> None:
 
 
 class TracingEngine(Engine):
-    """Does what `engine` does and calls `write(line)` for each call made to it.
+    """Passes each call on to `engine`, and calls `write(line)` with the call and its result.
 
     Lines have no line end; by default they go to standard error. `engine` and its `name` stay readable,
-    and so does anything else the wrapped engine carries.
+    and so does any other attribute of the wrapped engine.
     """
 
     def __init__(self, engine: Engine, write: Callable[[str], object] = _to_stderr) -> None:

@@ -1,4 +1,4 @@
-"""A regular expression as an automaton: each byte is looked at once, whatever comes."""
+"""A regular expression as an automaton, which reads each byte once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a frame is, and what a frame picker promises."""
+"""Frames, and the contract of frame pickers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Frame:
-    """One piece of received data: `data` (bytes) and the `remote_address` it came from.
+    """One piece of received data: `data` (bytes), and the `remote_address` of its sender.
 
     `bytes(frame)` is the data, `len(frame)` its length (an empty frame is therefore false). Frames of the
     same class with equal data and address are equal.
@@ -48,7 +48,7 @@ class Frame:
 
 
 class PartialFrame(Frame):
-    """What had arrived of a frame that never became whole; `frame` is the wrapped one."""
+    """The received part of a frame that was never complete; `frame` is the wrapped one."""
 
     __slots__ = ("frame",)
 
@@ -67,7 +67,7 @@ class EmptyFrame(Frame):
 
 
 class AcceptedFrame(Frame):
-    """What a server reads: a new client. `client_socket` is its socket, `data` its address as text."""
+    """A new client of a server: `client_socket` is its socket, `data` its address as text."""
 
     __slots__ = ("client_socket",)
 
@@ -81,7 +81,7 @@ class AcceptedFrame(Frame):
 
 
 FrameT_co = TypeVar("FrameT_co", bound=Frame, covariant=True, default=Frame)
-"""The class of the frames that a picker finds, and with it what is read."""
+"""The class of the frames that a picker finds, and so of those that are read."""
 
 
 class _Root:
@@ -91,19 +91,19 @@ class _Root:
 
 
 class FramePicker(_Root, Generic[FrameT_co]):
-    """Finds frames in received bytes. `FramePicker[MyFrame]` finds frames of a class of their own.
+    """Finds frames in received bytes; `FramePicker[MyFrame]` finds frames of the class MyFrame.
 
-    `pick` is called whenever bytes have arrived, and once more with `ended` true when no more will come.
-    It must not keep anything between calls if the picker is to serve several frames or sockets.
+    `pick` is called whenever bytes have arrived, and once more with `ended` true at the end of the stream.
+    It must keep no state between calls if one picker is to serve several frames or sockets.
     """
 
     __slots__ = ()
 
     def pick(self, inbox: Inbox, ended: bool) -> FrameT_co | None:
-        """Take one whole frame out of `inbox`, or return None to ask for more.
+        """Take one whole frame out of `inbox`, or return None for more bytes.
 
-        Bytes beyond the frame must stay in the inbox. With `ended` true None means that what is there
-        makes no frame. Raises `FrameError` if it never can.
+        Bytes after the frame must stay in the inbox. With `ended` true None means that the bytes form no
+        frame. Raises `FrameError` if they never can.
         """
         raise NotImplementedError(f"{type(self).__name__} has no pick(inbox, ended)")
 

@@ -12,7 +12,7 @@ from .inbox import Inbox, RemoteAddress
 
 
 class FrameBatch(Frame, Generic[FrameT_co]):
-    """Frames that were picked at once: `frames`, a tuple; `data`, all of them joined when it is asked for.
+    """Frames that were picked together: `frames`, a tuple; `data`, their data joined (on first use).
 
     `bytes`, `len` and `repr` are as of one frame with that data; batches of equal frames from one address are
     equal.
@@ -57,9 +57,9 @@ class FrameBatch(Frame, Generic[FrameT_co]):
 class BatchFramePicker(FramePicker[FrameBatch[FrameT_co]]):
     """Gives all whole frames of `picker` that have arrived, at least one and at most `most`, as a FrameBatch.
 
-    A frame that takes no byte ends the batch. One that is broken (FrameError) is an error if it comes first;
-    else those before it are the batch, and it is met again by the next read.
-    Raises TypeError for what is no picker, TypeError or ValueError for a `most` that is no number from 1 on.
+    A frame of no bytes ends the batch. A malformed frame raises its FrameError if it is the first; else the
+    frames before it are the batch, and the next read raises.
+    Raises TypeError unless given a picker, TypeError or ValueError unless `most` is an int from 1 on.
     """
 
     __slots__ = ("most", "picker")
@@ -75,7 +75,7 @@ class BatchFramePicker(FramePicker[FrameBatch[FrameT_co]]):
         self.most = most
 
     def pick(self, inbox: Inbox, ended: bool) -> FrameBatch[FrameT_co] | None:
-        """The frames that are whole, or None without any. FrameError if the first one is broken."""
+        """The frames that are whole, or None without any. FrameError if the first one is malformed."""
         picker, most = self.picker, self.most
         frames: list[FrameT_co] = []
         while True:

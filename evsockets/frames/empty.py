@@ -1,4 +1,4 @@
-"""Notices that something is there, and takes nothing."""
+"""An empty frame when bytes have arrived, which stay."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .inbox import Inbox
 
 
 class EmptyFramePicker(FramePicker):
-    """Gives an empty frame as soon as a byte or the end is there; the bytes stay for the next picker."""
+    """Gives an empty frame when bytes or the end have arrived; the bytes stay for the next picker."""
 
     __slots__ = ()
 

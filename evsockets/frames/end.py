@@ -8,9 +8,9 @@ from .limit import DEFAULT_MAX_LENGTH, checked_length, over_limit
 
 
 class EndOfStreamFramePicker(FramePicker):
-    """Gives all bytes up to the end of the stream as one frame, an empty one if none came.
+    """Gives all bytes up to the end of the stream as one frame, which may be empty.
 
-    More than `max_length` bytes (None: no limit) are a `FrameError`.
+    More than `max_length` bytes (None: no limit) raise a `FrameError`.
     """
 
     __slots__ = ("max_length",)
@@ -19,7 +19,7 @@ class EndOfStreamFramePicker(FramePicker):
         self.max_length = None if max_length is None else checked_length("max_length", max_length)
 
     def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
-        """Everything once `ended`; None before. FrameError over the limit, as soon as it is passed."""
+        """All bytes once `ended`, None before. FrameError as soon as the limit is exceeded."""
         limit = self.max_length
         if limit is not None and len(inbox) > limit:
             raise over_limit(self, inbox, limit)

@@ -10,7 +10,7 @@ from .limit import checked_length
 class FixedLengthFramePicker(FramePicker):
     """Gives frames of exactly `length` bytes; 0 gives an empty frame at once, without waiting for bytes.
 
-    Raises TypeError if the length is no int, ValueError if it is negative.
+    Raises TypeError if the length is not an int, ValueError if it is negative.
     """
 
     __slots__ = ("length",)

@@ -1,11 +1,11 @@
-"""The received bytes of one socket that no picker has taken yet."""
+"""The received bytes of one socket that no frame has taken yet."""
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
 RemoteAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
-"""An address as `socket` gives it: (host, port), the IPv6 4-tuple, a path, or None if there is none."""
+"""An address in the form of the module `socket`: (host, port), the IPv6 4-tuple, a path, or None."""
 
 _FAR = 1024
 """A marker found this near to where the search began is cheaper to find again than to remember."""
@@ -23,10 +23,10 @@ _LARGEST_WINDOW = 65536
 class Inbox:
     """Received bytes, oldest first.
 
-    A frame picker looks with `len`, `find` and `peek`, and takes with `take` and `drop`. Positions count
-    from the oldest byte still here. However the bytes arrived cut, the inbox shows one run of them; it
-    remembers how far each marker was searched for, so a picker may ask again from the start at every
-    chunk. `remote_address` is the sender's address, for the frames.
+    A frame picker inspects them with `len`, `find` and `peek`, and removes them with `take` and `drop`.
+    Positions count from the oldest byte present. The bytes are one sequence, however they arrived. The inbox
+    remembers how far it was searched for each marker, so a picker may search from the start at every chunk.
+    `remote_address` is the sender's address, copied to frames.
     """
 
     # What is left is _chunk[_offset:]; _chunk is empty exactly if the inbox is. It is the received object
@@ -70,15 +70,15 @@ class Inbox:
     def find(self, marker: bytes | bytearray | memoryview, start: int = 0) -> int:
         """The position of the first `marker` at or after `start`, or -1.
 
-        Asking again with the same arguments after more has arrived goes on where the last search ended.
-        A negative `start` is a ValueError.
+        A call with the same arguments after more bytes have arrived goes on where the last search ended.
+        ValueError for a negative `start`.
         """
         return self._find(bytes(memoryview(marker)), start, False)
 
     def peek(self, n: int, start: int = 0) -> bytes:
-        """The oldest `n` bytes from position `start` on, or all if there are fewer; they stay here.
+        """The oldest `n` bytes from position `start` on, or all if there are fewer; they stay in the inbox.
 
-        Negative: ValueError."""
+        ValueError for a negative number."""
         if n < 0 or start < 0:
             raise ValueError(f"cannot look at {n} bytes from {start} on")
         chunk = self._chunk
@@ -89,7 +89,7 @@ class Inbox:
             return bytes(view[offset : offset + n])
 
     def take(self, n: int) -> bytes:
-        """The oldest `n` bytes, or all if there are fewer; they are gone from here. Negative: ValueError."""
+        """Remove and return the oldest `n` bytes, or all if there are fewer. ValueError if negative."""
         chunk = self._chunk
         if n < 0 or not isinstance(chunk, bytes):
             data = self.peek(n)
@@ -131,7 +131,7 @@ class Inbox:
         return data[offset:] if offset else data
 
     def drop(self, n: int) -> None:
-        """Forget the oldest `n` bytes, or all if there are fewer. Negative: ValueError."""
+        """Remove the oldest `n` bytes, or all if there are fewer. ValueError if negative."""
         if n < 0:
             raise ValueError(f"cannot drop {n} bytes")
         offset = self._offset + n

@@ -12,8 +12,8 @@ from .limit import DEFAULT_MAX_LENGTH, checked_length, over_limit
 class LengthPrefixedFramePicker(FramePicker):
     """Gives frames that follow their length, an unsigned integer of `size` bytes in `byteorder`.
 
-    The length counts what follows the prefix. `include_prefix` leaves the prefix in the frame's data. A
-    length over `max_length` (None: no limit) is a `FrameError` as soon as the prefix is there.
+    The length counts the bytes after the prefix. `include_prefix` keeps the prefix in the frame's data. A
+    length over `max_length` (None: no limit) raises a `FrameError` as soon as the prefix has arrived.
     Raises TypeError or ValueError for a size below 1 or an unknown byte order.
     """
 

@@ -1,4 +1,4 @@
-"""How long a frame may be, and what a broken one is told as: what the pickers share."""
+"""The limit of a frame's length, and the errors of malformed frames, for all pickers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .base import Frame, FramePicker, PartialFrame
 from .inbox import Inbox
 
 DEFAULT_MAX_LENGTH = 16 * 1024 * 1024
-"""The largest frame, in bytes, unless the picker is told otherwise."""
+"""The default `max_length` of pickers, in bytes."""
 
 
 def checked_length(name: str, value: int) -> int:

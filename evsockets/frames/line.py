@@ -11,10 +11,10 @@ from .limit import checked_limit, over_limit
 
 
 class LineFramePicker(FramePicker):
-    """Gives lines: up to LF, a CR before which belongs to the end. `keep_end` leaves the end in the frame.
+    """Gives lines, which end with LF or CR LF. `keep_end` keeps the end in the frame.
 
-    A line of more than `max_length` bytes (None: no limit), its end not counted, is a `FrameError`; so is,
-    at the end of the stream, a line without an LF.
+    A line of more than `max_length` bytes (None: no limit) without its end raises a `FrameError`, and so does
+    a line without LF at the end of the stream.
     """
 
     __slots__ = ("_limit", "keep_end", "max_length")

@@ -13,8 +13,8 @@ class MarkerFramePicker(FramePicker):
     """Gives frames from a `start` marker to the first `end` marker after it, both included.
 
     Bytes before the start marker are dropped; without one (None or empty) a frame begins at once. With
-    `case_sensitive` false ASCII letters match in either case, and the frame keeps its own. A frame over
-    `max_length` bytes (None: no limit), markers counted, is a `FrameError`.
+    `case_sensitive` false ASCII letters of markers match in either case; the frame is not changed. A frame
+    over `max_length` bytes (None: no limit), markers included, raises a `FrameError`.
     Raises ValueError for an empty end marker, TypeError for markers that are not bytes-like.
     """
 

@@ -16,8 +16,8 @@ _MOST_DIGITS = 19
 class NetstringFramePicker(FramePicker):
     """Gives the bytes of netstrings: of `5:hello,` the frame `hello`.
 
-    A length of more than `max_length` bytes (None: no limit) is a `FrameError` as soon as it is there. So is
-    what is no netstring: no digits, a zero before others, something else than a comma at the end.
+    A length over `max_length` bytes (None: no limit) raises a `FrameError` as soon as it has arrived. So does
+    a malformed netstring: no digits, a leading zero, or another byte than the comma at the end.
     """
 
     __slots__ = ("_digits", "max_length")
@@ -27,7 +27,7 @@ class NetstringFramePicker(FramePicker):
         self._digits = _MOST_DIGITS if max_length is None else min(len(str(max_length)), _MOST_DIGITS)
 
     def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
-        """The next frame, or None while it is not complete. FrameError for what is none."""
+        """The next frame, or None while it is not complete. FrameError if it is malformed."""
         head = inbox.peek(self._digits + 1)
         digits, colon, _ = head.partition(b":")
         if digits and not digits.isdigit():

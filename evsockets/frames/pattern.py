@@ -1,5 +1,5 @@
-"""What a regular expression says before it is used: how long its matches are, and whether the bytes after one
-decide about it."""
+"""Properties of a regular expression: the lengths of its matches, and whether a match depends on the bytes
+after it."""
 
 from __future__ import annotations
 

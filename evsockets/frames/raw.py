@@ -1,4 +1,4 @@
-"""Whatever has arrived is the frame."""
+"""A frame of the bytes that have arrived."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ class RawFramePicker(FramePicker):
 
 
 RAW: FramePicker[Any] = RawFramePicker()
-"""The picker where none is named."""
+"""The default picker."""

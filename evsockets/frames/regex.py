@@ -18,20 +18,20 @@ _FIRST_WINDOW = 256
 
 
 class RegexFramePicker(FramePicker):
-    """Gives frames that end where `pattern`, a compiled bytes pattern, ends; what comes before it belongs to
-    the frame.
+    """Gives frames that end with a match of `pattern`, a compiled bytes pattern; bytes before the match
+    belong to the frame.
 
-    The frame is as short as can be: it ends with the first byte that makes a match, as if the bytes came one
-    by one. So `x+` ends at the first x, and a greedy pattern is no other than a lazy one. Lookahead waits for
-    the bytes it needs, and leaves them. `^` is the beginning of the frame; what came before it is not seen.
-    More than `max_length` bytes (None: no limit) without a match are a `FrameError`.
+    The frame is the shortest possible: it ends with the first byte that completes a match, as if the bytes
+    arrived one by one. So `x+` ends at the first x, and a greedy pattern equals a lazy one. Lookahead waits
+    for the bytes it needs, and leaves them. `^` is the beginning of the frame; earlier bytes are not seen.
+    More than `max_length` bytes (None: no limit) without a match raise a `FrameError`.
 
-    Each byte is searched once. Where a match may be of any length (`*`, `+`) that is done in Python, byte by
-    byte: `{0,40}` for `*` is faster. Only what has no longest match and no automaton (with a group again, or
-    with what is around a match) is searched anew for each chunk, `max_length` bytes at most.
+    Each byte is searched once. For a match of unbounded length (`*`, `+`) Python code does this byte by byte:
+    `{0,40}` for `*` is faster. Only an unbounded pattern without an automaton (with a backreference or a
+    look-around) is searched anew for each chunk, `max_length` bytes at most.
 
-    Raises TypeError for what is no compiled bytes pattern, ValueError for one that matches without a byte,
-    and for one that depends on what comes after its match: `$`, `\\Z`, `\\b` and `(?!...)` at its end.
+    Raises TypeError unless given a compiled bytes pattern, ValueError for one that matches without a byte,
+    and for one whose match depends on the bytes after it: `$`, `\\Z`, `\\b` and `(?!...)` at its end.
     """
 
     __slots__ = ("_automaton", "_least", "_limit", "_reach", "max_length", "pattern")

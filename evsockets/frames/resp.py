@@ -26,7 +26,7 @@ _SHORTEST = 3
 
 
 class RespFrame(Frame):
-    """One RESP value: `data` are its bytes, `value` is what they mean (see `RespFramePicker`)."""
+    """One RESP value: `data` are its bytes, `value` the Python object (see `RespFramePicker`)."""
 
     __slots__ = ("value",)
 
@@ -55,15 +55,15 @@ class RespFramePicker(FramePicker[RespFrame]):
     """Gives whole values of RESP2 and RESP3, nested ones too, as frames with a `value`:
 
     - strings of any kind are bytes (a verbatim one without its `txt:`), numbers int and float, nulls None;
-    - an array or push is a list, a map a dict, a set a set. Where a key or member is itself one of these, or
-      more than 1,024 of them are numbers (whose places in a table a peer could choose), a map is a list of
-      pairs and a set a list;
-    - an error is an exception with its text, given and not raised: `isinstance(frame.value, Exception)`;
-    - attributes belong to the frame of what they are about, and are left out of its value.
+    - an array or push is a list, a map a dict, a set a set. If a key or member is itself one of these, or
+      more than 1,024 of them are numbers (whose hashes a peer could make collide), a map is a list of pairs
+      and a set a list;
+    - an error is an exception with its text, as a value and not raised: `isinstance(frame.value, Exception)`;
+    - attributes are part of the data of the value they precede, and not of its `value`.
 
-    A push is told by its first byte: `frame.data[:1] == b">"`. A value of more than `max_length` bytes (None:
-    no limit) is a `FrameError` as soon as that is known; so is one nested deeper than `max_depth`, and what
-    is no RESP.
+    A push has the first byte `>`: `frame.data[:1] == b">"`. A value of more than `max_length` bytes (None: no
+    limit) raises a `FrameError` as soon as that is known; so does one nested deeper than `max_depth`, and a
+    malformed one.
     """
 
     __slots__ = ("_limit", "max_depth", "max_length")
@@ -74,7 +74,7 @@ class RespFramePicker(FramePicker[RespFrame]):
         self.max_depth = checked_length("max_depth", max_depth)
 
     def pick(self, inbox: Inbox, ended: bool) -> RespFrame | None:
-        """The next value, or None while it is not complete. FrameError for what is none."""
+        """The next value, or None while it is not complete. FrameError if it is malformed."""
         if not inbox._chunk:
             return None
         reading = inbox._recall(self, None) or _Reading()

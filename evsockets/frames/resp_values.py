@@ -1,4 +1,4 @@
-"""What the pieces of RESP mean in Python."""
+"""The Python values of RESP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import NetworkSocketError
 
 
 class RespError(NetworkSocketError):
-    """An error that a RESP peer sent, as its text: `frame.value`, or somewhere in it. It is not raised."""
+    """An error that a RESP peer sent, with its text: `frame.value`, or a part of it. It is not raised."""
 
 
 class Malformed(ValueError):

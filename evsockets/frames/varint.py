@@ -16,9 +16,9 @@ class VarintPrefixedFramePicker(FramePicker):
     """Gives frames that follow their length, a varint (LEB128): seven bits a byte, the lowest first, the
     highest bit set in every byte but the last.
 
-    The length counts what follows the prefix. `include_prefix` leaves the prefix in the frame's data. A
-    length over `max_length` (None: no limit) is a `FrameError` as soon as the prefix is there; so is a
-    prefix of more than 64 bits.
+    The length counts the bytes after the prefix. `include_prefix` keeps the prefix in the frame's data. A
+    length over `max_length` (None: no limit) raises a `FrameError` as soon as the prefix has arrived; so does
+    a prefix of more than 64 bits.
     """
 
     __slots__ = ("include_prefix", "max_length")

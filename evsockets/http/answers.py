@@ -1,4 +1,4 @@
-"""Responses as they are sent: which fields are added, and whether the connection goes on."""
+"""Responses to be sent: the fields that are added, and whether the connection is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies on their way in and out: the chunked coding (RFC 9112, 7.1), and pieces of a known length."""
+"""Received bodies: the chunked coding (RFC 9112, 7.1), and pieces of a known length."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PRELUDE = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Chunked:
-    """Takes the chunked coding off one body, judged by llhttp.
+    """Decodes the chunked coding of one body, parsed by llhttp.
 
-    llhttp does not tell where a body ends, so it is fed in pieces that cannot go past the end: lines, and
-    chunks of the size that their line says. Trailer fields are judged, and dropped.
+    llhttp does not report where a body ends, so it gets pieces that cannot extend past the end: lines, and
+    chunks of the size in their line. Trailer fields are parsed, and dropped.
     """
 
     __slots__ = ("_line", "_overhead", "_parser", "_wanted", "ended", "pieces", "size")
@@ -50,7 +50,7 @@ class Chunked:
 
     def decode(self, data: bytes) -> int:
         """Decode the next bytes into `pieces`; how many of them belong to the body, all unless it `ended`.
-        HttpError for what is not the chunked coding."""
+        HttpError for a malformed coding."""
         position, size = 0, len(data)
         view = memoryview(data)
         try:
@@ -83,7 +83,7 @@ class Chunked:
 
 
 class ChunkedPicker(FramePicker):
-    """Gives the data of one chunked body in pieces, as they come, then an EmptyFrame; one for each body."""
+    """Gives the data of one chunked body in pieces, as they arrive, then an EmptyFrame; one for each body."""
 
     __slots__ = ("_chunked",)
 
@@ -102,7 +102,7 @@ class ChunkedPicker(FramePicker):
 
 
 class LengthPicker(FramePicker):
-    """Gives the next `left` bytes in pieces, as they come, then an EmptyFrame; one for each body."""
+    """Gives the next `left` bytes in pieces, as they arrive, then an EmptyFrame; one for each body."""
 
     __slots__ = ("left",)
 
@@ -118,7 +118,7 @@ class LengthPicker(FramePicker):
 
 
 class UntilEndPicker(FramePicker):
-    """Gives what comes in pieces, and an EmptyFrame at the end of the stream."""
+    """Gives the bytes that arrive in pieces, and an EmptyFrame at the end of the stream."""
 
     __slots__ = ()
 
@@ -129,12 +129,12 @@ class UntilEndPicker(FramePicker):
 
 
 def body_picker(framing: int) -> FramePicker:
-    """What reads one body of this framing, in pieces, the last of them empty."""
+    """The picker of one body of this framing, in pieces, the last of them empty."""
     if framing == CHUNKED:
         return ChunkedPicker()
     return UntilEndPicker() if framing == UNTIL_END else LengthPicker(framing)
 
 
 def too_large(limit: int) -> HttpError:
-    """What is raised of a body over `limit` bytes."""
+    """The error of a body over `limit` bytes."""
     return HttpError(413, f"the body is over {limit} bytes")

@@ -37,18 +37,18 @@ async def request(
 ) -> Response:
     """Send a request, and return its response with `status`, `headers` and `body`.
 
-    `target` is a path with its query ("/a?b"), "*" for OPTIONS, or what else a request line may have; it
-    goes as it is. Host is added from the socket's address, Content-Length or (for an iterable `body`, pulled
-    as the peer takes it) Transfer-Encoding as the body needs it. With the header `Expect: 100-continue` the
-    body waits for the server's word, a second at the most. `into` gets the pieces of the response's body as
-    they come, which then is empty and unbounded.
+    `target` is a path with its query ("/a?b"), "*" for OPTIONS, or another form of RFC 9112, 3.2; it is sent
+    unchanged. Host is added from the socket's address, and Content-Length or Transfer-Encoding (for an
+    iterable `body`, iterated as fast as the peer receives) as the body needs. With the header `Expect:
+    100-continue` the body waits for 100 (Continue), for a second at most. `into` is called with each piece of
+    the response's body, which then is empty and has no limit.
 
-    The connection is ready for the next request if the response's `keep_alive` says so. After 101, and after
-    2xx to CONNECT, it is the new protocol's. A response that comes before the request has left, and ends it
-    (413), is returned.
+    If the response's `keep_alive` is true, the connection can take another request. After 101, and after 2xx
+    to CONNECT, it belongs to the new protocol. A response that arrives before the whole request was sent, and
+    ends it (413), is returned.
 
-    ValueError for what makes no request; HttpError for a response that is none, or over `max_head` or
-    `max_body` bytes; DisconnectedError if none comes; SocketTimeoutError after `io_timeout`.
+    ValueError for an invalid request; HttpError for a malformed response, or one over `max_head` or
+    `max_body` bytes; DisconnectedError if none arrives; SocketTimeoutError after `io_timeout`.
     """
     if TOKEN.fullmatch(method) is None:
         raise ValueError(f"{method!r} is no method: letters make one, such as GET")

@@ -1,4 +1,4 @@
-"""What is raised of a message that is none, or too large."""
+"""The error of a message that is malformed or too large."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..errors import FrameError
 
 
 class HttpError(FrameError):
-    """A peer's message that cannot be taken: malformed, too large, or of a kind that is not spoken here.
+    """A peer's message is malformed, too large, or not supported.
 
-    `status` is what a server answers (400, 413, 431, 501, 505); `reason` says why, without the address and
-    phase that the message of an error has; `headers` belong into the answer.
+    `status` is that of a server's answer (400, 413, 431, 501, 505); `reason` is the message of the error
+    without its address and phase; `headers` are fields for the answer.
     """
 
     def __init__(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:

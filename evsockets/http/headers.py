@@ -1,4 +1,4 @@
-"""Header fields: as they came, looked up without regard to case, and as bytes to be sent."""
+"""Header fields: received ones, with case-insensitive names, and fields as bytes to be sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .._generic import overload
 from .error import HttpError
 
 HeaderSource: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
-"""Header fields to be sent: a mapping, or pairs of name and value, as `Headers.pairs` has them."""
+"""Header fields to be sent: a mapping, or pairs of name and value such as `Headers.pairs`."""
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 T = TypeVar("T")
@@ -20,10 +20,10 @@ _HOST = re.compile(r"(?:[\w\-.~%!$&'()*+,;=]*|\[[\w\-.~%:]+\])(?::[0-9]*)?", re.
 
 
 class Headers(Mapping[str, str]):
-    """The header fields of a message; `pairs` are they in their order, each a name and a value.
+    """The header fields of a message; `pairs` has them in order, each a name and a value.
 
-    As a mapping it takes names in any case, and gives them in lower case; a name that came several times has
-    its values joined by ", " (RFC 9110, 5.3). Set-Cookie alone must not be joined: see `get_all`.
+    As a mapping its names are case-insensitive, and lower case in iteration; the values of a repeated name
+    are joined by ", " (RFC 9110, 5.3). Set-Cookie must not be joined: see `get_all`.
     """
 
     __slots__ = ("_values", "pairs")
@@ -53,7 +53,7 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: T) -> str | T: ...
 
     def get(self, name: str, default: object = None) -> object:
-        """The value of `name`, or `default`. What Mapping has asks, and catches the error."""
+        """The value of `name`, or `default`; faster than Mapping's, which catches a KeyError."""
         return self._values.get(name.lower(), default)
 
     def __contains__(self, name: object) -> bool:
@@ -66,7 +66,7 @@ class Headers(Mapping[str, str]):
         return len(self._values)
 
     def get_all(self, name: str) -> list[str]:
-        """Every value that came under `name`, in order; an empty list if there is none."""
+        """Every value of `name`, in order; an empty list if there is none."""
         lower = name.lower()
         return [value for one, value in self.pairs if one.lower() == lower]
 
@@ -90,8 +90,8 @@ class Headers(Mapping[str, str]):
 
 
 def listed(headers: HeaderSource) -> list[tuple[str, str]]:
-    """The fields of `headers`, each checked. ValueError for what is no field (RFC 9110, 5.5), which might
-    begin a message of its own; TypeError for what is no text."""
+    """The fields of `headers`, each checked. ValueError for a malformed field (RFC 9110, 5.5), which could
+    inject a message; TypeError unless text."""
     fields = list(headers.items() if isinstance(headers, Mapping) else headers)
     for name, value in fields:
         if not isinstance(name, str) or not isinstance(value, str):
@@ -109,7 +109,7 @@ def names(fields: Iterable[tuple[str, str]]) -> set[str]:
 
 
 def closes(fields: Iterable[tuple[str, str]]) -> bool:
-    """Whether one of `fields` says that the connection ends (RFC 9112, 9.6)."""
+    """Whether one of `fields` is `Connection: close` (RFC 9112, 9.6)."""
     return any(name.lower() == "connection" and "close" in value.lower() for name, value in fields)
 
 

@@ -1,4 +1,4 @@
-"""Heads of messages, judged by llhttp (the package httptools), and by what RFC 9112 asks beyond it."""
+"""Heads of messages, parsed by llhttp (the package httptools), with further checks of RFC 9112."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class HeadPicker(FramePicker):
 
 def head_size(inbox: Inbox, picker: FramePicker, limit: int) -> int:
     """The size of the head that begins `inbox`, 0 if it is not whole yet, more than `limit` if it is too
-    large. What was searched is remembered in the inbox, for `picker`."""
+    large. The inbox remembers how far it was searched, for `picker`."""
     start = 0
     chunk, offset = inbox._chunk, inbox._offset
     if not chunk:
@@ -95,7 +95,7 @@ RequestT = TypeVar("RequestT", bound=Request)
 
 
 def parse_request(head: bytes, kind: type[RequestT]) -> RequestT:
-    """The request, without its body, that the bytes of `head` say, as a `kind`. HttpError if it is none."""
+    """The request in the bytes of `head`, without its body, as a `kind`. HttpError if it is malformed."""
     judge = _Judge()
     parser = httptools.HttpRequestParser(judge)
     if not head.isascii():  # as browsers do; obs-text belongs into no target (RFC 9112, 3.2)
@@ -114,7 +114,7 @@ def parse_request(head: bytes, kind: type[RequestT]) -> RequestT:
 
 
 def parse_response(head: bytes, method: str) -> Response:
-    """The response to a request of `method`, without its body. HttpError if it is none."""
+    """The response to a request of `method`, without its body. HttpError if it is malformed."""
     judge = _Judge()
     parser = httptools.HttpResponseParser(judge)
     _feed(judge, parser, head)

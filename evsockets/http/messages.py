@@ -12,7 +12,7 @@ from .headers import Headers, HeaderSource
 
 
 class Message(Frame):
-    """What requests and responses share: `headers`, `version` (such as (1, 1)), and the body."""
+    """The base of requests and responses: `headers`, `version` (such as (1, 1)), and the body."""
 
     __slots__ = ("_framing", "headers", "version")
 
@@ -53,7 +53,7 @@ class Message(Frame):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the sender lets the connection live on (RFC 9112, 9.3)."""
+        """Whether the sender keeps the connection open (RFC 9112, 9.3)."""
         options = self.headers.options("connection")
         if "close" in options or self._framing == UNTIL_END:
             return False
@@ -69,7 +69,7 @@ def _again(kind: type[Message], values: dict[str, Any]) -> Message:
 
 
 class Request(Message):
-    """A request: `method`, `target` as it stands in the request line, `version`, `headers`, `body`."""
+    """A request: `method`, `target` as in the request line, `version`, `headers`, `body`."""
 
     __slots__ = ("method", "target")
 
@@ -81,12 +81,12 @@ class Request(Message):
 
     @property
     def has_body(self) -> bool:
-        """Whether bytes follow the head that belong to the request, or none is known to (RFC 9112, 6.3)."""
+        """Whether the request has a body (RFC 9112, 6.3); False if its length is 0."""
         return self._framing != 0
 
     def response(self, status: int, headers: HeaderSource = (), body: bytes = b"") -> bytes:
-        """The whole response as bytes, to be written by a handler; see `ServerRequest.answer` for what is
-        added and raised."""
+        """The whole response as bytes, to be written by a handler. Fields are added, and errors raised, as by
+        `ServerRequest.answer`."""
         answer = Answer(self.method, self.version, status, headers, body, keep=self.keep_alive)
         return answer.head + answer.body.content
 
@@ -105,7 +105,7 @@ class Response(Message):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the connection is ready for the next request (RFC 9112, 9.3)."""
+        """Whether the connection can take another request (RFC 9112, 9.3)."""
         return not self._is_last and super().keep_alive
 
     def _first(self) -> tuple[object, ...]:

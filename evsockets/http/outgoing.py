@@ -1,4 +1,4 @@
-"""A body to be sent: bytes, or pulled piece by piece; its length told, or chunked (RFC 9112, 6)."""
+"""A body to be sent: bytes, or an iterable; with a Content-Length, or chunked (RFC 9112, 6)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from ..typing import Buffer
 
 Body: TypeAlias = "Buffer | Iterable[Buffer] | AsyncIterable[Buffer]"
-"""A body to be sent: bytes-like, or an iterable of them, asynchronous or not, pulled as the peer takes it."""
+"""A body to be sent: bytes-like, or an iterable (or asynchronous iterable) of bytes-like."""
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Outgoing:
-    """The body of a message with the given `fields`: its `content`, or the `pieces` to be pulled.
+    """The body of a message with the given `fields`: its `content`, or an iterator of `pieces`.
 
-    `length` is what the fields tell (None: nothing). Pieces go `chunked` if that is set, else as they are.
+    `length` is the Content-Length of the fields (None: none). Pieces are sent `chunked` if that is set.
     """
 
     __slots__ = ("chunked", "content", "length", "pieces")
@@ -53,12 +53,12 @@ class Outgoing:
             self.pieces = body
 
     def check_length(self) -> None:
-        """ValueError if a length was told that is not that of the content."""
+        """ValueError if the Content-Length is not that of the content."""
         if self.length is not None and self.pieces is None and self.length != len(self.content):
             raise ValueError(f"Content-Length is {self.length}, and the body has {len(self.content)} bytes")
 
     async def send(self, talk: Conversation, head: bytes) -> None:
-        """Write the head and the body. RuntimeError if the pieces are not as long as was told."""
+        """Write the head and the body. RuntimeError if the pieces do not add up to the Content-Length."""
         if self.pieces is None:
             await talk.write(head + self.content)
         elif isinstance(self.pieces, AsyncIterable):

@@ -1,4 +1,4 @@
-"""Whole messages as frames: for handlers, which are told once for each."""
+"""Whole messages as frames, for handlers: each gives one READ."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ class _MessagePicker(FramePicker[MessageT]):
 class RequestPicker(_MessagePicker[Request]):
     """Gives whole requests: each frame is a `Request`, whose `response` makes the bytes of an answer.
 
-    HttpError for what is none (its `status` says what to answer), for a head over `max_head` bytes (431) and
-    a body over `max_body` (413). A client that expects 100 (Continue) is not told it: it sends its body by
-    and by, or is served by `requests`.
+    HttpError for a malformed request (its `status` is for the answer), for a head over `max_head` bytes (431)
+    and a body over `max_body` (413). No 100 (Continue) is sent: a client that expects it sends its body after
+    a pause (RFC 9110, 10.1.1); `requests` sends it.
     """
 
     __slots__ = ()
@@ -115,9 +115,9 @@ class RequestPicker(_MessagePicker[Request]):
 
 
 class ResponsePicker(_MessagePicker[Response]):
-    """Gives whole responses to requests of `method`: each frame is a `Response`, those of 1xx, too.
+    """Gives whole responses to requests of `method`: each frame is a `Response`, also for 1xx.
 
-    HttpError for what is none, or larger than `max_head` and `max_body` (bytes) allow.
+    HttpError for a malformed response, or one over `max_head` or `max_body` bytes.
     """
 
     __slots__ = ("method",)

@@ -1,4 +1,4 @@
-"""Serving HTTP/1.1 in a conversation: one request after the other, each answered before the next is read."""
+"""HTTP/1.1 of a server in a conversation: each request is answered before the next is read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Pieces(AsyncIterator[bytes]):
 
 
 class ServerRequest(Request):
-    """A request that `requests` gave, to be answered by `answer`."""
+    """A request from `requests`, to be answered with `answer`."""
 
     __slots__ = ("_answer", "_expects", "_picker", "_talk")
 
@@ -61,19 +61,19 @@ class ServerRequest(Request):
     _answer: Answer | None
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """`async for piece in request.pieces()`: the body as it comes, with `requests(talk, stream=True)`.
+        """`async for piece in request.pieces()`: the body as it arrives, with `requests(talk, stream=True)`.
 
-        A client that expects 100 (Continue) is told that with the first one (RFC 9110, 10.1.1)."""
+        The first use sends 100 (Continue) to a client that expects it (RFC 9110, 10.1.1)."""
         return Pieces(self)
 
     async def answer(self, status: int, headers: HeaderSource = (), body: Body = b"") -> None:
-        """Send the response; returns when the kernel has taken it.
+        """Send the response; returns when the kernel has accepted it.
 
         `headers` is a mapping or pairs; Date, Connection, and Content-Length or (for an iterable `body`)
-        Transfer-Encoding are added. An iterable, asynchronous or not, is pulled as the peer takes it; for
-        HTTP/1.0 it ends with the connection. HEAD gets the headers alone. ValueError for what is no header,
-        for a body where none may be (204, 304), and a Content-Length that is not the body's; RuntimeError
-        for a second answer, and for an iterable that is not as long as its Content-Length."""
+        Transfer-Encoding are added. An iterable, asynchronous or not, is iterated as fast as the peer
+        receives; for HTTP/1.0 its end closes the connection. HEAD gets only the headers. ValueError for an
+        invalid field, a body with 204 or 304, and a Content-Length that is not the body's; RuntimeError for a
+        second answer, and for an iterable that is not as long as its Content-Length."""
         if self._answer is not None:
             raise RuntimeError(f"{self!r} is answered already")
         talk = self._talk
@@ -234,16 +234,16 @@ def requests(
     stream: bool = False,
 ) -> Requests:
     """`async for request in requests(talk)`: each request of the client, a `ServerRequest` with `method`,
-    `target`, `headers` and `body`, to be answered by `await request.answer(status, headers, body)`.
+    `target`, `headers` and `body`, to be answered with `await request.answer(status, headers, body)`.
 
-    It ends when the client has ended, when it (or the answer) asked for the connection's close, when it says
-    nothing for `io_timeout`, and when a drain is on and no next request has begun. Pipelined requests come
-    one after the other.
+    The iteration ends when the client closes, when the request or its answer has `Connection: close`, after
+    `io_timeout` without a byte, and during a drain if no next request has begun. Pipelined requests are
+    handled one after the other.
 
-    `timeout`: seconds (None: no bound) from a request's first byte to the end of its head, and as long again
-    for its body. `max_head` and `max_body`: bytes. What is malformed, too large, too slow or not spoken here
-    is answered (400, 408, 413, 417, 431, 501, 505; RFC 9110, 15.5), and ends the connection. `stream`:
-    bodies are not read beforehand, `pieces` gives them, and `max_body` and `timeout` do not bound them.
+    `timeout`: seconds (None: no limit) from a request's first byte to the end of its head, and again for its
+    body. `max_head` and `max_body`: bytes. A request that is malformed, too large, too slow or not supported
+    is answered (400, 408, 413, 417, 431, 501, 505; RFC 9110, 15.5), and the connection closed. `stream`:
+    bodies are not read beforehand but by `pieces`, and `max_body` and `timeout` do not apply to them.
     """
     return Requests(talk, max_head, max_body, timeout, stream)
 

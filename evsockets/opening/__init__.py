@@ -1,1 +1,1 @@
-"""The way to CONNECTED: begin, resolve, connect or listen; and the pool of connections left open."""
+"""The opening of a socket, up to CONNECTED: begin, resolve, connect or listen; and the connection pool."""

@@ -1,1 +1,1 @@
-"""What a socket can do, one class a file."""
+"""The operations of sockets, one class a file."""

@@ -1,4 +1,4 @@
-"""Hold a conversation: a coroutine says what the socket does, one thing after the other."""
+"""Run a conversation: a coroutine that awaits the socket's operations one after the other."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ P = ParamSpec("P")
 class ConversationOperation(Operation):
     """Runs `function(talk, *args, **kwargs)`, where `talk` is the `Conversation` of the socket.
 
-    `function`: a callable that returns a coroutine, mostly an `async def`. What the coroutine returns is
-    `metadata.result`; then the request ends as without a next operation. TypeError for what is not callable,
-    a coroutine instead of its function, and async generator functions; where it starts, if `function` returns
-    something else. One object may serve many sockets.
+    `function`: a callable that returns a coroutine, mostly an `async def`. The coroutine's return value is
+    `metadata.result`; then the request ends as without a next operation. TypeError unless callable, for a
+    coroutine instead of its function, for an async generator function, and at the start if `function` returns
+    no coroutine. One object may serve many sockets.
     """
 
     __slots__ = ("args", "function", "kwargs")

@@ -1,4 +1,4 @@
-"""Serve datagrams on the server's own socket, without a life for each."""
+"""Serve datagrams on the server's own socket, without a socket for each."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _ANSWER_AGAIN = 0.005
 
 
 class DatagramOperation(Operation, Generic[FrameT_co]):
-    """A `udp://` or `udg://` server added with it gets each datagram as a READ on the server's own socket.
+    """The operation of a `udp://` or `udg://` server that gets each datagram as a READ on its own socket.
 
-    `picker` (default: RawFramePicker, all of it) looks at each datagram alone. A write that the handler names
-    answers the sender; whatever else it names, the server goes on. An error about one datagram is an
-    EXCEPTION, after which the server goes on, too. TypeError for what is no picker, and elsewhere than on
-    such a server.
+    `picker` (default: RawFramePicker, the whole datagram) gets each datagram separately. A write that the
+    handler names goes to the sender; after any other next operation, or none, the server goes on. An error
+    about one datagram gives EXCEPTION, and the server goes on. TypeError unless given a picker, and on any
+    other socket.
     """
 
     __slots__ = ("picker",)
@@ -93,7 +93,7 @@ class ServeDatagrams(Accept):
 
     @property
     def picker(self) -> FramePicker:
-        """What looks at each datagram."""
+        """The picker of the frame in each datagram."""
         return self._operation.picker
 
     def step(self, channel: Channel, mask: int) -> Operation | None:

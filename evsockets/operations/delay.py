@@ -1,4 +1,4 @@
-"""Hold an operation back while a predicate is true."""
+"""Delay an operation while a predicate is true."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class DelayedOperation(Operation):
-    """Holds `operation` back while `pending(socket, executor, *args)` is true.
+    """Delays `operation` while `pending(socket, executor, *args)` is true.
 
-    Asked when it becomes current, then at most once per turn in which another socket had an event or a
-    timer or thread-safe callback ran, and every `interval` seconds if given (ValueError unless positive).
+    The predicate is called when the operation becomes current, then at most once in each turn in which
+    another socket had an event or a timer or thread-safe callback ran, and every `interval` seconds if given
+    (ValueError unless positive).
     """
 
     __slots__ = ("args", "interval", "operation", "pending")

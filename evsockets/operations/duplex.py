@@ -30,11 +30,11 @@ _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 class ReadWriteOperation(Operation):
-    """Reads and writes at once: each direction first in, first out.
+    """Reads and writes at the same time, with a queue (first in, first out) for each direction.
 
-    `read_first`: which one goes first whenever both can. `operations`: reads and writes to begin with
-    (TypeError for others). Every socket it serves begins with what was queued before any did; `schedule`
-    afterwards is for the socket that came first. Queued writes leave joined, up to 64 KiB a send.
+    `read_first`: the direction that goes first if both are ready. `operations`: the first reads and writes
+    (TypeError for others). Every socket it serves begins with the operations queued before the first one
+    began; a later `schedule` is for the first socket. Queued writes are joined, up to 64 KiB a send.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""The bytes of an open file, which the kernel takes from there itself (sendfile)."""
+"""Send the bytes of an open file with sendfile(2)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _COPIED = 64 * 1024
 
 
 def can_send_files() -> bool:
-    """Whether `SendFileOperation` can be used: on Linux, where SIGPIPE is ignored, as in Python it is by
-    default. sendfile raises it when the peer has gone, and no flag keeps it from that."""
+    """Whether `SendFileOperation` can be used: on Linux, if SIGPIPE is ignored, as it is in Python by
+    default. sendfile(2) causes SIGPIPE when the peer has closed, and has no flag against it."""
     return sys.platform == "linux" and signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
 
 
@@ -32,9 +32,9 @@ class SendFileOperation(Operation):
     """Sends the bytes of `descriptor`, an open regular file, from `start` to before `stop`, over a connection
     without TLS.
 
-    `done()` is called once, when all is sent or the socket ends; `position` tells how far it came. The
-    descriptor is the caller's. A file that turns out shorter is a SendError. It tells no WRITE, and serves
-    one socket.
+    `done()` is called once, when all is sent or the socket ends; `position` is the offset reached. The caller
+    closes the descriptor. A file that is shorter than `stop` gives a SendError. There is no WRITE event. One
+    object serves one socket.
     """
 
     __slots__ = ("_done", "descriptor", "position", "stop", "then")

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class TlsHandshakeOperation(Operation):
-    """STARTTLS on an open connection; the side is the socket's kind (accepted: server).
+    """STARTTLS on an open connection: an accepted socket takes the server's side, others the client's.
 
-    `next_operation` starts when it is done. `context`: an ssl.SSLContext instead of the stream
-    context's settings. `server_hostname`: the name to verify. `allow_leftover`: a client that has
-    received bytes before the handshake fails (command injection) unless this is true. A second
-    handshake, or a failing one, is a TlsHandshakeError.
+    `next_operation` starts after the handshake. `context`: an ssl.SSLContext instead of the stream
+    context's settings. `server_hostname`: the name to verify. `allow_leftover`: accept bytes that a client
+    received before the handshake, which fail it by default, as an attacker could have injected them. A
+    failed or a second handshake gives a TlsHandshakeError.
     """
 
     __slots__ = ("allow_leftover", "context", "next_operation", "server_hostname")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class NullOperation(Operation):
-    """Nothing to do: ends a plain socket; a kept-alive one idles."""
+    """Does nothing: the request ends, or a kept-alive socket idles."""
 
     __slots__ = ()
 

@@ -45,9 +45,9 @@ _QUIET, _MOST = NO_SIGNAL, SEND_SIZE
 
 
 class ReadOperation(Operation, Generic[FrameT_co]):
-    """READ fires once, when `picker` (default: RawFramePicker, whatever comes first) has its frame.
+    """Reads one frame of `picker` (default: RawFramePicker, the first bytes that arrive) and gives one READ.
 
-    Bytes beyond the frame stay and are offered to the next picker before anything is read.
+    Bytes after the frame stay, and the next picker gets them before more is received.
     """
 
     __slots__ = ("_ask_at_once", "picker")

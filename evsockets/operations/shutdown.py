@@ -1,4 +1,4 @@
-"""End our direction, and leave the other open."""
+"""End the sending direction (half-close)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ShutdownWriteOperation(Operation):
-    """Ends our direction (TLS: close_notify); the other stays open. `then`: what comes next."""
+    """Ends the sending direction (with TLS: close_notify); receiving goes on. `then`: the next operation."""
 
     __slots__ = ("then",)
 

@@ -1,4 +1,4 @@
-"""Write bytes, or whatever an iterable gives as the peer accepts it."""
+"""Write bytes, or the items of an iterable as fast as the peer receives."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def as_bytes(chunk: Any) -> bytes:
 
 
 class WriteOperation(Operation):
-    """WRITE fires once, before the first byte; its handler may set `data`.
+    """Writes `data`; WRITE is given once, before the first byte is sent, and its handler may set `data`.
 
-    `data`: bytes-like, or any iterable of bytes-like, pulled as the peer accepts. `out_of_band`: send
-    one out-of-band byte (TCP). `then`: what comes next unless a handler says otherwise.
+    `data`: bytes-like, or any iterable of bytes-like, iterated as fast as the peer receives. `out_of_band`:
+    send one out-of-band byte (TCP urgent data). `then`: the next operation, unless a handler sets another.
     """
 
     __slots__ = ("_data", "_then", "out_of_band")
@@ -74,7 +74,7 @@ class WriteOperation(Operation):
 
     @property
     def then(self) -> Operation | None:
-        """What comes next unless a handler says otherwise. TypeError for what is no operation."""
+        """The next operation, unless a handler sets another. TypeError unless an operation or None."""
         return self._then
 
     @then.setter
@@ -85,7 +85,7 @@ class WriteOperation(Operation):
 
     @property
     def data(self) -> Data | None:
-        """What is (to be) written; None for nothing."""
+        """The data to write; None for nothing."""
         data: Data | None = self._data
         return data
 

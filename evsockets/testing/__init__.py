@@ -1,6 +1,6 @@
-"""What authors of engines and pickers, and users' own test suites, need.
+"""Test suites for authors of engines and pickers, and tools for tests of users.
 
-Names are loaded when first used, so that what needs pytest or hypothesis asks for them only then.
+Names are loaded on first use, so that pytest or hypothesis are needed only for the names that use them.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ CONVERSATIONS: dict[str, Conversation] = {}
 
 
 def run(name: str, engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
-    """Hold the conversation on `engine`; what happened to each of its sockets, in order."""
+    """Run the conversation on `engine`; returns the events of each of its sockets, in order."""
     with RequestExecutor(engine) as executor, Stage(executor) as stage:
         CONVERSATIONS[name](stage)
         executor.execute_request()

@@ -1,4 +1,4 @@
-"""Whole executors on an engine, as tests: with the contract they say that an engine can be used.
+"""Tests of whole executors on an engine, which complete the engine contract.
 
 class TestMine(EngineContract, EngineEndToEnd):
     def make_engine(self):
@@ -46,10 +46,10 @@ def _echo(stage: Stage, started: Callable[[str], object]) -> None:
 
 
 class EngineEndToEnd:
-    """Subclass it, give `make_engine`, and pytest runs executors with real sockets on your engine."""
+    """A pytest class: subclass it and define `make_engine` to run executors and sockets on an engine."""
 
     engine_name: str | None = None
-    """What scorecards and `--engines` call the engine; None: its own name."""
+    """The engine's name in results and for `--engines`; None: its own name."""
 
     def make_engine(self) -> Engine:
         """Return a new engine; called several times in one test."""

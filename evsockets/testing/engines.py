@@ -4,8 +4,8 @@
         def make_engine(self):
             return MyEngine()
 
-Run it with pytest. `pytest.skip` inside `make_engine` skips what cannot run here. Timing tests hold
-lower bounds on every sample and compare a wait only with itself, so a slow machine fails none.
+Run it with pytest. Call `pytest.skip` in `make_engine` if the engine cannot run here. Timing tests assert
+lower bounds on every sample, and upper ones only relative to the same wait, so a slow machine fails none.
 """
 
 from __future__ import annotations
@@ -155,11 +155,11 @@ def refuse_or_skip(call: str, number: int, **where: int) -> None:
 
 
 class EngineContract:
-    """Subclass it, give `make_engine`, and pytest runs every promise against your engine."""
+    """A pytest class: subclass it and define `make_engine` to test every promise on an engine."""
 
     engine: Engine
     engine_name: str | None = None
-    """What scorecards and `--engines` call the engine; None: its own name."""
+    """The engine's name in results and for `--engines`; None: its own name."""
 
     def make_engine(self) -> Engine:
         """Return a new engine; called several times in one test."""

@@ -29,7 +29,7 @@ _ENOUGH = 0.5
 
 
 class PickerExample(NamedTuple):
-    """What a picker makes of a stream: the `frames` in it, and the bytes `left` in the inbox after them."""
+    """A `stream`, the `frames` that a picker finds in it, and the bytes `left` in the inbox after them."""
 
     stream: bytes
     frames: Sequence[bytes]
@@ -37,46 +37,46 @@ class PickerExample(NamedTuple):
 
 
 class LargeStream(NamedTuple):
-    """A picker without a limit in the way, and a stream for it: one frame, of about the size asked for."""
+    """A picker with a sufficient limit, and a stream of one frame of about the requested size."""
 
     picker: FramePicker
     stream: bytes
 
 
 class PickerContract:
-    """A pytest class: subclass it (its name beginning with Test), and give `make_picker` and `examples`.
+    """A pytest class: subclass it (its name beginning with Test), and define `make_picker` and `examples`.
 
-    `make_limited` and `make_large` add the promises on memory and on work. A picker that gives frames
-    without taking bytes (as `EmptyFramePicker`) or whose frames are as the bytes come (`RawFramePicker`)
-    is not for this suite: its frames depend on the cut by design. One that gives batches (`FrameBatch`) is
-    judged by the single frames in them: how many come together depends on the cut.
+    `make_limited` and `make_large` add the tests of memory and work. The suite is not for a picker that gives
+    frames without taking bytes (as `EmptyFramePicker`) or the bytes as they arrive (`RawFramePicker`), whose
+    frames depend on how the bytes are divided. Of batches (`FrameBatch`) only the single frames are compared,
+    since their number in a batch depends on that, too.
     """
 
     ends_stream = False
     """True for a picker whose frame comes only at the end of the stream."""
 
     large_size = 64 * 1024 * 1024
-    """The size, in bytes, of the largest frame that proves linear work: sizes double up to it, and end
-    before it when a frame costs so much that its growth is clear."""
+    """The size, in bytes, of the largest frame in the test of linear work: sizes double up to it, or until
+    a frame costs so much that the growth is clear."""
 
     def make_picker(self) -> FramePicker:
-        """A fresh picker, as configured for the examples."""
+        """Return a new picker, configured for the examples."""
         raise NotImplementedError("a subclass of PickerContract gives make_picker(self)")
 
     def examples(self) -> Iterable[PickerExample]:
-        """Streams and what becomes of them; for a good suite also frames back to back and unfinished ones.
+        """Return streams and their frames; for a good suite also adjacent and unfinished frames.
 
-        Plain tuples `(stream, frames)` and `(stream, frames, left)` are fine."""
+        Plain tuples `(stream, frames)` and `(stream, frames, left)` may be used."""
         raise NotImplementedError("a subclass of PickerContract gives examples(self)")
 
     def make_limited(self, limit: int) -> tuple[FramePicker, bytes] | None:
-        """A picker limited to `limit` bytes, and a piece of data whose endless repetition must exceed it.
+        """Return a picker limited to `limit` bytes, and bytes whose endless repetition must exceed that.
 
         None (the default) for a picker whose frames cannot grow."""
         return None
 
     def make_large(self, size: int) -> LargeStream | None:
-        """One frame of about `size` bytes; None (the default) skips the promise on work."""
+        """Return one frame of about `size` bytes; None (the default) skips the test of work."""
         return None
 
     def _examples(self) -> list[PickerExample]:

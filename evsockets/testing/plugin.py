@@ -1,4 +1,4 @@
-"""A pytest plugin: `--engines` picks the engines to test on, a scorecard by engine closes the run.
+"""A pytest plugin: `--engines` selects the engines to test on, and a table of results by engine ends the run.
 
 Switched on with `pytest -p evsockets.testing.plugin`, or by `pytest_plugins = ["evsockets.testing.plugin"]`
 in the topmost conftest. A test that asks for the fixture `engine` (a name) or `executor` runs once on each
@@ -60,7 +60,7 @@ def _announced(word: str) -> str:
 
 
 def demanded(config: pytest.Config) -> list[str]:
-    """The engines asked for by `--engines` or the environment; none if nobody asked."""
+    """The engines named by `--engines` or the environment; empty without either."""
     return config.stash[_wanted]
 
 

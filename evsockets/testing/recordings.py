@@ -1,7 +1,7 @@
-"""Recorded peers, and traces of what an executor made of them: the same on every engine.
+"""Recorded peers, and traces of the executor's events: the same on every engine.
 
-A recording is what the other side of a connection did, step by step; a thread plays it over loopback. A
-trace holds every event of every named socket with what can be compared.
+A recording has the steps of the other side of a connection; a thread plays it over loopback. A trace holds
+every event of every named socket with its comparable attributes.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Stage:
         return "tcp://127.0.0.1:%d" % player.listener.getsockname()[1]
 
     def refusing(self, scheme: str) -> str:
-        """A "tcp" or "udp" address that refuses, and that nobody else gets for the stage's time."""
+        """A "tcp" or "udp" address that refuses, reserved until the end of the stage."""
         kind = socket.SOCK_STREAM if scheme == "tcp" else socket.SOCK_DGRAM
         holder = socket.socket(socket.AF_INET, kind)
         self._holders.append(holder)

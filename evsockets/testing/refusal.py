@@ -1,7 +1,7 @@
-"""Has the kernel refuse system calls: real failures, for one thread alone, without privileges (Linux).
+"""Makes the kernel refuse system calls of one thread: real failures, without privileges (Linux).
 
-A seccomp filter (see seccomp(2)) holds for the thread that installs it, to its end. So what is to meet the
-failure runs in a thread of its own, and everything it needs of the engine is made there.
+A seccomp filter (see seccomp(2)) applies to the thread that installs it, until the thread ends. So the code
+under test runs in a thread of its own, and makes its engine there.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2  # linux/prctl.h
 
 
 class CannotRefuse(Exception):
-    """This system takes no such filter."""
+    """The system does not allow such a filter."""
 
 
 def elsewhere(function: Callable[[], Result]) -> Result:
-    """Call `function` in a thread of its own; what it returns or raises."""
+    """Call `function` in a thread of its own; returns or raises what it did."""
     results: list[Result] = []
     errors: list[BaseException] = []
 
@@ -50,8 +50,9 @@ def elsewhere(function: Callable[[], Result]) -> Result:
 def refuse(call: str, number: int, *, argument: int = 0, equals: int | None = None, above: int = 0) -> None:
     """From now on `call` (a name of `_CALLS`) fails with errno `number` in this thread.
 
-    With `equals`, only where its argument with index `argument` is that; with `above`, where it is a positive
-    int beyond that. A call this machine has not is never made. CannotRefuse where filters are not to be had.
+    With `equals`, only if its argument with index `argument` has that value; with `above`, if it is a
+    positive int above that. A call that this machine lacks is ignored. CannotRefuse if the system allows no
+    filter.
     """
     if not sys.platform.startswith("linux") or platform.machine() not in _CALLS:
         raise CannotRefuse(f"no system calls to refuse on {sys.platform} {platform.machine()}")

@@ -1,7 +1,7 @@
-"""An engine that plays readiness from a list, and the clock it moves.
+"""An engine that reports readiness from a script, and its clock.
 
-With them an hour's time-out takes a microsecond and is exact. The clock moves only by the time-outs the
-engine was asked to wait, and the core reads it from `engine.clock`:
+With them a time-out of an hour takes a microsecond and is exact. The clock advances only by the time-outs
+of polls, and the core reads it from `engine.clock`:
 
     engine = ScriptedEngine()
     engine.play((sock.fileno(), READ), after=1.5)       # ready when 1.5 s of waiting have passed
@@ -24,7 +24,7 @@ Readiness = tuple[int, int]
 
 
 class ManualClock:
-    """Calling it gives the time in seconds; only `advance` moves it."""
+    """A clock: a call returns the time in seconds, which only `advance` changes."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         self.now = now
@@ -33,24 +33,24 @@ class ManualClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` (not negative) pass."""
+        """Advance by `seconds` (not negative)."""
         if not seconds >= 0:
             raise ValueError(f"time does not go back: {seconds!r}")
         self.now += seconds
 
 
 class ScriptedEngine(Engine):
-    """Reports what the script says, when it says so.
+    """An engine that reports the readiness of its script, at the script's times.
 
-    `script` holds steps, each an iterable of `(descriptor, mask)`; `play` and `call` append more. One
-    step is played per poll. Readiness nobody watches is left out. With the script at its end a poll lets
-    its time-out pass; waiting forever is then an EngineError, for the core would never wake up.
+    `script` has steps, each an iterable of `(descriptor, mask)`; `play` and `call` append more. Each poll
+    plays one step. Descriptors that are not watched are left out. After the last step a poll advances the
+    clock by its time-out; without a time-out it raises an EngineError, since the core would never wake up.
 
     With `look=True` real descriptors count as well: each poll asks the kernel (without waiting) and
-    lets time pass only if nothing is really ready.
+    advances the clock only if none is ready.
 
-    `polls` lists the time-outs asked for, `calls` each `(descriptor, interest)` given to `watch`, and
-    `watched` holds what is watched now.
+    `polls` lists the time-outs of polls, `calls` each `(descriptor, interest)` given to `watch`, and
+    `watched` the present watches.
     """
 
     name = "scripted"
@@ -74,11 +74,11 @@ class ScriptedEngine(Engine):
             self.play(*step)
 
     def play(self, *ready: Readiness, after: float = 0.0) -> None:
-        """Append a step: `ready` is reported when `after` seconds have been waited since the step before."""
+        """Append a step: `ready` is reported `after` seconds of waiting after the step before."""
         self.call(lambda: ready, after=after)
 
     def call(self, function: Callable[[], Iterable[Readiness] | None], after: float = 0.0) -> None:
-        """Append a step that runs `function()`; what it returns, if anything, is what is ready."""
+        """Append a step that calls `function()`, which may return the readiness to report."""
         if not after >= 0:
             raise ValueError(f"after must not be negative: {after!r}")
         self._steps.append((after, function))
@@ -99,7 +99,7 @@ class ScriptedEngine(Engine):
             self.watched[fd] = interest, token
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
-        """See `Engine.poll`; moves the clock instead of waiting."""
+        """See `Engine.poll`; advances the clock instead of waiting."""
         self._check_open()
         self.polls.append(timeout)
         batch = self._batch(self._really_ready()) if self._look else []

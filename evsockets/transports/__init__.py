@@ -1,1 +1,1 @@
-"""Movers of bytes: non-blocking transports over one socket each, and how those sockets are made."""
+"""Non-blocking transports, each over one socket, and the making of those sockets."""

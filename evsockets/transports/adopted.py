@@ -1,4 +1,4 @@
-"""Sockets opened outside the library: what kind they are, and taking them over."""
+"""Adopting sockets that were opened outside the library, and checks of their kind."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _PROTOCOLS = {
 def adopt(sock: Any, *, server: bool = False) -> _socket.socket:
     """Take over an open socket object, which is detached; return it non-blocking.
 
-    A client's must be connected, a server's listening or, for datagrams, bound. The descriptor is judged,
-    whatever the object says of it. Raises TypeError naming the cure for everything else, TLS sockets above
-    all, and OSError for a closed one; `sock` then stays as it was.
+    A client's must be connected, a server's listening or, for datagrams, bound. The descriptor is checked,
+    not the object's class. Raises TypeError, saying what to do instead, for any other socket, TLS sockets
+    above all, and OSError for a closed one; `sock` is then unchanged.
     """
     if hasattr(sock, "do_handshake"):  # ssl's, gevent's and pyOpenSSL's
         raise TypeError(

@@ -1,4 +1,4 @@
-"""What every transport that has a descriptor of its own shares."""
+"""The base of every transport that has a descriptor of its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import _socket
 
 
 class Transport:
-    """One non-blocking socket, and what a channel asks of whatever it moves bytes through.
+    """One non-blocking socket, and the attributes of a transport that a channel reads.
 
-    `pending` is true while received bytes lie where the kernel announces none; `unflushed` is the number of
-    bytes to be sent that have not reached the kernel; `wants` is the direction to wait for where that is not
-    the call's own, else 0: without TLS none of these ever happens. `shared` is true where the descriptor is
-    another transport's, `at_end` once a transport of datagrams has no more of them. `failure` is why nothing
-    can be sent any more (`BrokenTransport`); `acknowledges` is true where the kernel tells how many bytes the
-    peer's kernel has yet to acknowledge.
+    `pending` is true while received bytes are buffered outside the kernel; `unflushed` is the number of bytes
+    to be sent that have not reached the kernel; `wants` is the direction to wait for if it is not the call's
+    own, else 0. Without TLS these are always false or 0. `shared` is true if the descriptor is another
+    transport's, `at_end` when a transport of datagrams has no more of them. `failure` is the error after
+    which nothing can be sent (`BrokenTransport`); `acknowledges` is true if the kernel reports how many bytes
+    the peer's kernel has not acknowledged.
     """
 
     __slots__ = ("sock",)
@@ -45,12 +45,12 @@ class Transport:
         return False
 
     def close(self) -> None:
-        """Close in an orderly way without waiting for anything. Never raises; again does nothing."""
+        """Close in an orderly way, without waiting. Never raises; a second call does nothing."""
         try:
             self.sock.close()
         except OSError:  # the descriptor is gone all the same
             pass
 
     def abort(self) -> None:
-        """Close the descriptor and nothing else. Never raises; again does nothing."""
+        """Close only the descriptor. Never raises; a second call does nothing."""
         Transport.close(self)

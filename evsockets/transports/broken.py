@@ -1,4 +1,4 @@
-"""A connection over which nothing can be sent any more, and what it had received before."""
+"""A connection on which sending has failed, and the bytes it had received before."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ _LOOKS = 64
 
 
 class BrokenTransport(Transport):
-    """Receive what had arrived over `transport` when it failed while `phase`; then raise `failure`.
+    """Receive the bytes that had arrived over `transport` when it failed while `phase`; then raise `failure`.
 
-    `failure` is the error of the send, an OSError, until the peer's own word turns up among what had arrived:
-    a TLS alert. `has_more` is true while there is something to receive. `met`: who uses the connection has
-    been told.
+    `failure` is the error of the send, an OSError, unless a TLS alert of the peer is found among the received
+    bytes. `has_more` is true while there are bytes to receive. `met`: the failure has been raised once.
     """
 
     __slots__ = ("_ahead", "_dropped", "_inner", "_left", "_plain", "_unread", "failure", "met", "phase")

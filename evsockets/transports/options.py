@@ -1,4 +1,4 @@
-"""What a StreamContext asks of a socket, put into socket options."""
+"""The settings of a StreamContext as socket options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plain stream's bytes go through: its descriptor, in C where that was built, else its socket."""
+"""Receiving and sending of a plain stream: by its descriptor in the compiled build, else by its socket."""
 
 from __future__ import annotations
 

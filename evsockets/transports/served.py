@@ -1,4 +1,4 @@
-"""A datagram as a server receives it, or answers with it, and which of the server's addresses was asked."""
+"""A datagram that a server receives or sends, and which of the server's addresses it was sent to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How TLS over a connected stream socket begins and ends: the handshake, close_notify and the close."""
+"""The beginning and the end of TLS over a connected stream socket: handshake, close_notify and close."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a TLS handshake agreed on."""
+"""The results of a TLS handshake."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
-    """What was agreed: protocol `version`, `cipher` name, `alpn_protocol` or None; and who the peer is.
+    """The results of a TLS handshake: protocol `version`, `cipher` name, `alpn_protocol` or None.
 
-    `peer_certificate` is as `ssl.SSLSocket.getpeercert()` gives it ({} if it was not verified),
-    `peer_certificate_der` the certificate itself, verified or not; None if the peer sent none."""
+    `peer_certificate` has the form of `ssl.SSLSocket.getpeercert()` ({} if it was not verified),
+    `peer_certificate_der` is the certificate in DER, verified or not; None if the peer sent none."""
 
     version: str
     cipher: str
@@ -25,7 +25,7 @@ class TlsInfo:
 
 
 def agreed(tls: ssl.SSLObject) -> TlsInfo:
-    """Return what the finished handshake of `tls` agreed on."""
+    """Return the results of the finished handshake of `tls`."""
     cipher = tls.cipher()
     return TlsInfo(
         tls.version() or "",

@@ -1,4 +1,4 @@
-"""Datagrams of a client that is connected to nobody: it asks one address, and takes answers from any."""
+"""Datagrams of an unconnected client, which sends to one address and accepts answers from any."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ class _Watch:
 class GeventEngine(Engine):
     """Readiness from the hub of the greenlet that polls (libev or libuv loop).
 
-    It moves along if another thread polls. Call `poll` from any greenlet but the hub (RuntimeError). A
-    greenlet that is killed, or left by a `gevent.Timeout`, while it polls leaves the engine reusable.
+    If another thread polls, the engine uses that thread's hub. `poll` raises RuntimeError in the hub itself.
+    After a greenlet was killed, or left by a `gevent.Timeout`, during a poll the engine can be used again.
     """
 
     name = "gevent"
@@ -208,7 +208,7 @@ class GeventEngine(Engine):
                 self._stopped[watch] = None
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
-        """See `Engine.poll`. Other greenlets run meanwhile, with `poll(0)` too."""
+        """See `Engine.poll`. Other greenlets run meanwhile, also with `poll(0)`."""
         if self._closed:
             raise RuntimeError("this engine is closed")
         hub = self._get_hub()
@@ -387,7 +387,7 @@ class GeventEngine(Engine):
         self._blocking.run(function, done)
 
     def close(self) -> None:
-        """See `Engine.close`. Look-ups under way are given up."""
+        """See `Engine.close`. Pending name resolutions are abandoned."""
         self._closed = True
         if self._waiting is not None and self._hub is not None:
             self._hub.loop.run_callback(self._waiting.switch)

@@ -1,8 +1,8 @@
 """The libev engine: a private libev loop, run for one iteration per poll.
 
-No Python frame runs inside the loop: our pyev collects what fired in C, and the callbacks of other bindings
-(`list.append`, `dict.__setitem__`) are written in C and only note it. So a signal handler that raises is not
-swallowed by a binding; it runs when the loop has returned. A wait that a signal interrupts returns early.
+No Python frame runs inside the loop: evsockets-pyev collects events in C, and the callbacks of other bindings
+(`list.append`, `dict.__setitem__`) are written in C and only record them. So no binding swallows an exception
+of a signal handler, which runs when the loop has returned. A wait that a signal interrupts returns early.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def _check_room() -> None:
 
 
 class LibevEngine(Engine):
-    """Readiness from libev, over evsockets-pyev if that is there, else over gevent's libev core.
+    """Readiness from libev, by evsockets-pyev if it is installed, else by gevent's libev core.
 
-    `variant` names one of libev's back ends; None lets libev choose. `binding` says what it runs on,
-    `backend` which back end. ValueError for a variant that is unknown, that the kernel refuses, or that
-    does not keep the engine contract (io_uring). `passed_over` says why a pyev that is here is not used.
+    `variant` names one of libev's back ends; None lets libev choose. `binding` is the binding in use,
+    `backend` the back end. ValueError for a variant that is unknown, that the kernel refuses, or that
+    does not keep the engine contract (io_uring). `passed_over` says why an installed pyev is not used.
     """
 
     name = "libev"
@@ -52,7 +52,7 @@ class LibevEngine(Engine):
 
     @classmethod
     def variants(cls) -> Sequence[str]:
-        """The back ends this libev was built with."""
+        """The back ends of this libev."""
         found = find_binding()
         return found.variants() if found is not None else ()
 

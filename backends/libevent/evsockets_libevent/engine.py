@@ -1,7 +1,7 @@
 """The libevent engine: a private event base, run for one iteration per poll.
 
-Everything a poll does is compiled (`_loop.pyx`): libevent's callbacks note what fired in C, and the batch is
-made when libevent has returned. So each verb is one call, which a signal handler cannot break off halfway.
+The whole poll is compiled (`_loop.pyx`): libevent's callbacks record events in C, and the batch is made when
+libevent has returned. So each method is one call, which a signal handler cannot interrupt halfway.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ else:
 class LibeventEngine(Engine):
     """Readiness from the system's libevent.
 
-    `variant` names one of libevent's methods; None lets libevent choose. `backend` says which it is,
-    `binding` which version of libevent. ValueError for a variant that is unknown.
+    `variant` names one of libevent's methods; None lets libevent choose. `backend` is the method in use,
+    `binding` the version of libevent. ValueError for an unknown variant.
     """
 
     name = "libevent"
@@ -39,7 +39,7 @@ class LibeventEngine(Engine):
 
     @classmethod
     def variants(cls) -> Sequence[str]:
-        """The methods this libevent has here, the one it would choose first."""
+        """The methods of this libevent, its own choice first."""
         return () if _missing else _loop.variants()
 
     def __init__(self, variant: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""pyev: libev for Python. What it can do is in its classes' docstrings; `Loop` is where to begin."""
+"""pyev: libev for Python. See the docstrings of its classes, `Loop` first."""
 
 from ._core import *  # noqa: F403
 from ._core import __version__ as __version__

@@ -283,8 +283,8 @@ cdef double _NEVER = 1e30  # what libev's manual has a reschedule callback retur
 
 
 class Error(Exception):
-    """What a loop or a watcher cannot do. From `Loop.poll`: `watchers` are those that the system refused and that
-    were stopped, `events` what it collected beside them.
+    """A loop or a watcher cannot do what was called. From `Loop.poll`: `watchers` are those that the system
+    refused and that were stopped, `events` the events collected so far.
     """
 
     watchers = ()
@@ -548,8 +548,8 @@ cdef Loop _the_default = None
 cdef class Loop:
     """Loop(flags=EVFLAG_AUTO, callback=None, data=None, debug=True, io_interval=0.0, timeout_interval=0.0)
 
-    An event loop of its own. `callback(loop)`, if there is one, is called instead of invoking what is pending.
-    With `debug` false an `Exception` of a watcher's callback goes to `sys.unraisablehook` and the loop goes on.
+    An event loop. `callback(loop)`, if given, is called instead of the callbacks of pending watchers. With
+    `debug` false an `Exception` of a watcher's callback goes to `sys.unraisablehook` and the loop goes on.
     """
 
     cdef ev_loop *_ev
@@ -725,9 +725,11 @@ cdef class Loop:
         return active != 0
 
     def start(self, int flags=0):
-        """Handle events: until `stop` or no active watchers, or one iteration (`EVRUN_ONCE`, `EVRUN_NOWAIT`).
+        """Handle events until `stop`, or until no watcher is active, or for one iteration (`EVRUN_ONCE`,
+        `EVRUN_NOWAIT`).
 
-        False if no watcher is active any more. What a callback raises comes out here; what was pending stays so.
+        Returns False if no watcher is active. Raises an exception of a callback; other pending watchers stay
+        pending.
         """
         self._use()
         if flags & ~(<int>_EVRUN_NOWAIT | <int>_EVRUN_ONCE):
@@ -738,10 +740,10 @@ cdef class Loop:
         return bool(self._run(flags, None))
 
     def poll(self, timeout=None):
-        """One iteration of at most `timeout` seconds (None: until something happens): `(data, revents)` of each
-        watcher that fired, instead of its callback. It may return early with nothing, after a signal or where a
-        watcher has just been stopped. Watchers that the system refuses are stopped and come as an `Error`; an Io
-        whose descriptor was closed is stopped without a word.
+        """One iteration of at most `timeout` seconds (None: no limit). Returns a list of `(data, revents)`, one
+        for each watcher that fired, whose callback is not called. The list may be empty before the time has
+        passed, after a signal or if a watcher was just stopped. Raises an `Error` if the system refuses watchers,
+        which are then stopped; an Io whose descriptor was closed is stopped silently.
         """
         cdef double seconds = _DAY if timeout is None else timeout
         cdef double now, until
@@ -783,14 +785,14 @@ cdef class Loop:
         return batch
 
     def stop(self, int how=1):
-        """Have `start` return: the innermost call (`EVBREAK_ONE`), or all (`EVBREAK_ALL`)."""
+        """Make `start` return: the innermost call (`EVBREAK_ONE`), or all (`EVBREAK_ALL`)."""
         self._use()
         if how not in (_EVBREAK_ONE, _EVBREAK_ALL, _EVBREAK_CANCEL):
             raise Error(f"bad how: {how}")
         ev_break(self._ev, how)
 
     def invoke(self):
-        """Invoke what is pending."""
+        """Call the callbacks of pending watchers."""
         self._enter()
         self._core.invoking += 1
         before, self._batch = self._batch, None
@@ -800,30 +802,30 @@ cdef class Loop:
         self._leave()
 
     def reset(self):
-        """After a fork, in the child: have the next iteration make the kernel's part anew."""
+        """In the child of a fork: the next iteration makes a new kernel object (epoll, kqueue)."""
         self._use()
         ev_loop_fork(self._ev)
         self._resets = True
         self._fd = -1
 
     def now(self):
-        """The loop's time: when it last looked at the clock."""
+        """The loop's time in seconds: the clock when the loop last read it."""
         self._use()
         return ev_now(self._ev)
 
     def update(self):
-        """Look at the clock."""
+        """Set the loop's time from the clock."""
         self._use()
         ev_now_update(self._ev)
 
     def suspend(self):
-        """Time stands still for the timers until `resume`."""
+        """Stop the time of timers until `resume`."""
         self._use()
         ev_suspend(self._ev)
         self._suspended += 1
 
     def resume(self):
-        """Go on after `suspend`."""
+        """End a `suspend`."""
         self._use()
         if not self._suspended:
             raise Error("resume() without suspend()")
@@ -831,22 +833,22 @@ cdef class Loop:
         ev_resume(self._ev)
 
     def ref(self):
-        """Take back one `unref`."""
+        """Undo one `unref`."""
         self._use()
         ev_ref(self._ev)
 
     def unref(self):
-        """Have one active watcher not keep `start` from returning."""
+        """Let `start` return although one more watcher is active."""
         self._use()
         ev_unref(self._ev)
 
     def verify(self):
-        """Have libev check its own data; it aborts the process over an inconsistency."""
+        """Check libev's internal data; libev aborts the process if it is inconsistent."""
         self._use()
         ev_verify(self._ev)
 
     def destroy(self):
-        """Stop all watchers and free the loop, now. Nothing but attributes can be used of either after that."""
+        """Stop all watchers and free the loop. Afterwards only attributes of loop and watchers can be used."""
         if self._ev is NULL:
             return
         self._use()
@@ -858,7 +860,7 @@ cdef class Loop:
             _the_default = None
 
     def fileno(self):
-        """The descriptor of the kernel's queue, readable when `start` has something to do; a new one after `reset`.
+        """The descriptor of epoll or kqueue, readable when `start` has work; a new one after `reset`.
 
         io.UnsupportedOperation with back ends that have none.
         """
@@ -889,7 +891,7 @@ cdef class Loop:
 
     @property
     def backend(self):
-        """Which `EVBACKEND_` it is."""
+        """The `EVBACKEND_` in use."""
         self._use()
         return ev_backend(self._ev)
 
@@ -900,25 +902,25 @@ cdef class Loop:
 
     @property
     def depth(self):
-        """How many calls of `start` are under way."""
+        """The number of nested calls of `start`."""
         self._use()
         return ev_depth(self._ev)
 
     @property
     def iteration(self):
-        """How often it has asked the kernel."""
+        """The number of iterations so far."""
         self._use()
         return ev_iteration(self._ev)
 
     @property
     def pending(self):
-        """How many watchers are pending."""
+        """The number of pending watchers."""
         self._use()
         return ev_pending_count(self._ev)
 
     @property
     def callback(self):
-        """Called as `callback(loop)` instead of invoking what is pending; None for no such thing."""
+        """Called as `callback(loop)` instead of the callbacks of pending watchers; may be None."""
         return self._callback
 
     @callback.setter
@@ -927,7 +929,7 @@ cdef class Loop:
 
     @property
     def io_interval(self):
-        """How long libev may let descriptors' events gather. It holds Python's lock for that time."""
+        """Seconds for which libev may collect descriptors' events before callbacks; it holds the GIL meanwhile."""
         return self._io_interval
 
     @io_interval.setter
@@ -938,7 +940,7 @@ cdef class Loop:
 
     @property
     def timeout_interval(self):
-        """How much later timers may be invoked so that several go together."""
+        """Seconds by which timers may be delayed, so that several are called together."""
         return self._timeout_interval
 
     @timeout_interval.setter
@@ -1016,7 +1018,7 @@ def default_loop(unsigned int flags=0, object callback=None, object data=None, b
 
 
 cdef class Watcher:
-    """What all watchers have. `callback(watcher, revents)` is called when it fires."""
+    """The base of all watchers. `callback(watcher, revents)` is called when it fires."""
 
     cdef ev_watcher *_w
     cdef Core *_core  # NULL without a loop
@@ -1109,13 +1111,13 @@ cdef class Watcher:
         return 0
 
     def start(self):
-        """Have it receive events; nothing if it does."""
+        """Make the watcher active; no effect if it is."""
         self._use()
         if not ev_is_active(self._w):
             self._begin()
 
     def stop(self):
-        """Have it receive none, nor what is pending."""
+        """Make the watcher inactive and not pending."""
         self._use()
         self._halt()
 
@@ -1126,28 +1128,28 @@ cdef class Watcher:
             self._callback(self, revents)
 
     def clear(self):
-        """Take back what is pending; its revents, 0 if nothing is."""
+        """Make the watcher not pending; returns its pending revents, or 0."""
         self._use()
         return ev_clear_pending(self._ev(), self._w)
 
     def feed(self, int revents):
-        """As if it had happened."""
+        """Make the watcher pending with `revents`, as if the event had occurred."""
         self._use()
         ev_feed_event(self._ev(), self._w, revents)
 
     @property
     def active(self):
-        """Whether it receives events."""
+        """Whether the watcher is active."""
         return self._core is not NULL and ev_is_active(self._w)
 
     @property
     def pending(self):
-        """Whether it has fired and its callback is still to be called."""
+        """Whether the watcher has fired and its callback has not been called yet."""
         return self._core is not NULL and ev_is_pending(self._w)
 
     @property
     def callback(self):
-        """What is called when it fires."""
+        """The callable that is called when the watcher fires."""
         return self._callback
 
     @callback.setter
@@ -1161,7 +1163,7 @@ cdef class Watcher:
 
     @property
     def data(self):
-        """Whatever you like."""
+        """An object of yours."""
         return self._data
 
     @data.setter
@@ -1187,7 +1189,7 @@ cdef class Watcher:
 cdef class Io(Watcher):
     """Io(fd, events, loop, callback, data=None, priority=0)
 
-    A descriptor, or what has one by `fileno()`, is readable (`EV_READ`), writable (`EV_WRITE`), or either.
+    Fires when a descriptor, or an object with `fileno()`, is readable (`EV_READ`) or writable (`EV_WRITE`).
     """
 
     cdef ev_io _io
@@ -1217,15 +1219,15 @@ cdef class Io(Watcher):
         return number
 
     def set(self, fd, events):
-        """What it watches."""
+        """Set the descriptor and the events."""
         self._settable()
         cdef int mask = self._mask(events)
         ev_io_set(&self._io, self._number(fd), mask)
 
     def watch(self, events, data):
-        """Watch for `events` from now on, active or not, with `data`: `stop`, `set`, `data` and `start` in one call.
+        """Set `events` and `data`, and start: `stop`, `set`, `data` and `start` in one call.
 
-        OSError if the descriptor is closed, and then nothing has changed. It may be another file than before.
+        OSError if the descriptor is closed; then nothing has changed. The descriptor may be another file's now.
         """
         self._use()
         cdef int mask = self._mask(events)
@@ -1291,7 +1293,7 @@ cdef class Io(Watcher):
 cdef class Timer(Watcher):
     """Timer(after, repeat, loop, callback, data=None, priority=0)
 
-    Fires after `after` seconds, and, if `repeat` is not 0, every so many seconds from then on.
+    Fires after `after` seconds and, if `repeat` is not 0, every `repeat` seconds from then on.
     """
 
     cdef ev_timer _timer
@@ -1320,7 +1322,7 @@ cdef class Timer(Watcher):
         ev_timer_stop(self._ev(), &self._timer)
 
     def reset(self):
-        """As if it had just fired: begin to repeat, or stop."""
+        """Act as if the timer had just fired: restart it with `repeat`, or stop it without."""
         self._use()
         ev_timer_again(self._ev(), &self._timer)
 
@@ -1331,7 +1333,7 @@ cdef class Timer(Watcher):
 
     @property
     def repeat(self):
-        """Seconds from one time to the next, 0.0 for once only. Holds from the next time on."""
+        """Seconds between two times, 0.0 for once only. A change takes effect the next time."""
         return self._timer.repeat
 
     @repeat.setter
@@ -1379,7 +1381,7 @@ cdef class Periodic(Watcher):
         ev_periodic_stop(self._ev(), &self._periodic)
 
     def reset(self):
-        """Take changed values into account."""
+        """Apply changed values."""
         self._use()
         ev_periodic_again(self._ev(), &self._periodic)
 
@@ -1433,8 +1435,8 @@ cdef double _reschedule(ev_periodic *w, double now) noexcept:
 cdef class Scheduler(Watcher):
     """Scheduler(scheduler, loop, callback, data=None, priority=0)
 
-    Fires when `scheduler(watcher, now)` says: the wall clock's time, not before `now`. If that raises, the
-    watcher is stopped. It must not change anything of the loop.
+    Fires at the time that `scheduler(watcher, now)` returns, in seconds of the wall clock, not before `now`. If
+    that raises, the watcher is stopped. It must not change the loop or its watchers.
     """
 
     cdef ev_periodic _periodic
@@ -1463,7 +1465,7 @@ cdef class Scheduler(Watcher):
         ev_periodic_stop(self._ev(), &self._periodic)
 
     def reset(self):
-        """Ask `scheduler` again."""
+        """Call `scheduler` again."""
         self._use()
         self._halt()
         self._begin()
@@ -1474,7 +1476,7 @@ cdef class Scheduler(Watcher):
 
     @property
     def scheduler(self):
-        """Called as `scheduler(watcher, now)` for the next time."""
+        """Called as `scheduler(watcher, now)`; returns the next time."""
         return self._scheduler
 
     @scheduler.setter
@@ -1485,7 +1487,7 @@ cdef class Scheduler(Watcher):
 cdef class Signal(Watcher):
     """Signal(signum, loop, callback, data=None, priority=0)
 
-    A signal has come. While it is active libev handles the signal, and Python again after that.
+    Fires on a signal. While the watcher is active libev handles the signal, afterwards Python again.
     """
 
     cdef ev_signal _signal
@@ -1525,8 +1527,8 @@ cdef class Signal(Watcher):
 cdef class Child(Watcher):
     """Child(pid, trace, loop, callback, data=None, priority=0)
 
-    A child process (0: any) has ended, or, with `trace`, was stopped or continued; on the default loop only.
-    While one is active, libev collects every child that ends, also those of `subprocess`.
+    Fires when a child process (0: any) has ended, or, with `trace`, was stopped or continued; on the default
+    loop only. While one is active, libev reaps every child that ends, also those of `subprocess`.
     """
 
     cdef ev_child _child
@@ -1548,7 +1550,7 @@ cdef class Child(Watcher):
         return number
 
     def set(self, pid, trace):
-        """Which process, and what about it."""
+        """Set the process, and whether stops and continues count."""
         self._settable()
         ev_child_set(&self._child, self._check(pid), bool(trace))
 
@@ -1580,7 +1582,7 @@ cdef class Child(Watcher):
 
     @property
     def rstatus(self):
-        """Its status, as `os.waitpid` has it."""
+        """The status of that process, as from `os.waitpid`."""
         return self._child.rstatus
 
     @rstatus.setter
@@ -1589,7 +1591,7 @@ cdef class Child(Watcher):
 
 
 cdef class Statdata:
-    """What stat(2) says of a file; `nlink` is 0 if it is not there."""
+    """The result of stat(2); `nlink` is 0 if the file does not exist."""
 
     cdef readonly unsigned long long dev, rdev, ino, nlink
     cdef readonly long long size
@@ -1615,8 +1617,8 @@ cdef Statdata _statdata(c_stat *found):
 cdef class Stat(Watcher):
     """Stat(path, interval, loop, callback, data=None, priority=0)
 
-    What stat(2) says of a path has changed; the path need not exist. `interval` is how often libev looks where
-    the system does not tell it (0.0: libev's choice).
+    Fires when the result of stat(2) for a path has changed; the path need not exist. `interval` is the seconds
+    between two checks, if the system does not notify libev (0.0: libev's default).
     """
 
     cdef ev_stat _stat
@@ -1640,7 +1642,7 @@ cdef class Stat(Watcher):
         return encoded
 
     def set(self, path, interval):
-        """What to look at."""
+        """Set the path and the interval."""
         self._settable()
         self._path = self._check(path, interval)
         self._given = _os.fspath(path)
@@ -1654,7 +1656,7 @@ cdef class Stat(Watcher):
         ev_stat_stop(self._ev(), &self._stat)
 
     def stat(self):
-        """Look now, and take what is found for known."""
+        """Call stat(2) now, and compare later results with this one."""
         self._use()
         ev_stat_stat(self._ev(), &self._stat)
 
@@ -1665,7 +1667,7 @@ cdef class Stat(Watcher):
 
     @property
     def interval(self):
-        """How often libev looks."""
+        """Seconds between two checks."""
         return self._stat.interval
 
     @property
@@ -1682,7 +1684,7 @@ cdef class Stat(Watcher):
 cdef class Idle(Watcher):
     """Idle(loop, callback, data=None, priority=0)
 
-    Fires in every iteration in which nothing of its priority or above is pending; the loop does not wait.
+    Fires in every iteration in which no watcher of its priority or above is pending; the loop does not wait.
     """
 
     cdef ev_idle _idle
@@ -1748,7 +1750,7 @@ cdef class Check(Watcher):
 cdef class Embed(Watcher):
     """Embed(other, loop, callback=None, data=None, priority=0)
 
-    Another loop has something to do; without a callback that is done at once, with one by `sweep`.
+    Fires when another loop has work. Without a callback that loop runs at once, with one `sweep` runs it.
     """
 
     cdef ev_embed _embed
@@ -1774,7 +1776,7 @@ cdef class Embed(Watcher):
         return 0
 
     def set(self, Loop other):
-        """Which loop."""
+        """Set the other loop."""
         self._settable()
         self._check(other, self.loop)
         self.other = other
@@ -1801,7 +1803,7 @@ cdef class Embed(Watcher):
         inner.embedder = NULL
 
     def sweep(self):
-        """Do what the other loop has to do, without waiting."""
+        """Run one iteration of the other loop, without waiting."""
         self._use()
         self.other._use()
         cdef Loop loop = <Loop>self._core.owner
@@ -1845,7 +1847,7 @@ cdef class Fork(Watcher):
 cdef class Async(Watcher):
     """Async(loop, callback, data=None, priority=0)
 
-    Another thread, or a signal handler, has called `send`.
+    Fires after a call of `send`, by another thread or a signal handler.
     """
 
     cdef ev_async _async
@@ -1865,14 +1867,14 @@ cdef class Async(Watcher):
         ev_async_stop(self._ev(), &self._async)
 
     def send(self):
-        """Have it fire, from any thread; several may fire as one."""
+        """Make the watcher fire, from any thread; several calls may fire it once."""
         if self._core is NULL:
             raise Error("this watcher has no loop (any more)")
         ev_async_send(self._ev(), &self._async)
 
     @property
     def sent(self):
-        """Whether `send` was called and the loop has not noticed yet."""
+        """Whether `send` was called and the watcher has not fired yet."""
         return self._core is not NULL and ev_async_pending(&self._async)
 
 
@@ -1885,7 +1887,7 @@ def supported_backends():
 
 
 def recommended_backends():
-    """Those of them that libev tries by itself."""
+    """The `EVBACKEND_` bits that libev tries by default."""
     return ev_recommended_backends()
 
 
@@ -1895,12 +1897,12 @@ def embeddable_backends():
 
 
 def time():
-    """The time, as libev has it."""
+    """libev's wall-clock time, in seconds."""
     return ev_time()
 
 
 def sleep(interval):
-    """Wait; a signal ends it early."""
+    """Wait `interval` seconds; a signal ends the wait early."""
     cdef double seconds = _seconds(interval, "interval")
     with nogil:
         ev_sleep(seconds)
@@ -1908,7 +1910,7 @@ def sleep(interval):
 
 
 def feed_signal(signum):
-    """As if the signal had come; from any thread."""
+    """Act as if the signal had arrived; from any thread."""
     ev_feed_signal(_signal_number(signum))
 
 

@@ -1,4 +1,4 @@
-"""Two requests over one connection, which is kept between two runs: the socket is forgotten, and added again.
+"""Two requests over one connection, kept open between two runs: the socket is forgotten, and added again.
 
     python keep_alive_connection.py tcp://127.0.0.1:80
 """

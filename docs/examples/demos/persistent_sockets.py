@@ -1,5 +1,5 @@
-"""A server that asks another one over connections which outlive its requests: a persistent socket leaves its
-connection in the pool of the process, and the next one with the same key takes it from there.
+"""A server that forwards requests over pooled connections: a persistent socket returns its connection to the
+pool of the process, and the next one with the same key reuses it.
 
     python persistent_sockets.py tcp://127.0.0.1:8080 tcp://127.0.0.1:80
 """
@@ -48,7 +48,7 @@ class Gateway:
         )
 
     def on_request(self, event: ReadEvent) -> None:
-        answer = WriteOperation()  # held back until its data are there
+        answer = WriteOperation()  # delayed until its data has arrived
         event.next_is(DelayedOperation(answer, lambda socket, executor: answer.data is None))
 
         def on_answer(read: ReadEvent) -> None:

@@ -1,4 +1,4 @@
-"""A web server of two pages and one error, by handlers. What serves files is `evsockets serve`.
+"""A web server of two pages and one error, by handlers. (`evsockets serve` serves files.)
 
     python simple_server.py tcp://127.0.0.1:8080
 """
@@ -53,7 +53,7 @@ def on_exception(event: SocketExceptionEvent) -> None:
     print(event.exception, file=sys.stderr)
 
 
-#: Of all clients: a finished one leaves the bag by this handler.
+#: The handler of all clients, which removes finished ones from the bag.
 CLIENT = RemoveFinishedSocketsEventHandler({EventType.READ: on_read, EventType.EXCEPTION: on_exception})
 
 

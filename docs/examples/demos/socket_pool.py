@@ -28,7 +28,7 @@ PAGE = MarkerFramePicker(None, b"</html>", case_sensitive=False)
 
 
 class Pool:
-    """Counts how many are at work, and what came of them."""
+    """Counts running requests, and their results."""
 
     def __init__(self) -> None:
         self.open = self.most = self.read = self.failed = 0
@@ -66,7 +66,7 @@ def main(address: str, total: str, concurrent: str, ca_file: str) -> None:
                 }
             )
         )
-        # One operation serves all sockets: it keeps nothing.
+        # One operation serves all sockets: it keeps no state.
         operation = TlsHandshakeOperation(WriteOperation(REQUEST))
         for _ in range(int(total)):
             executor.socket_bag.add_socket(

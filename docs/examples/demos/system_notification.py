@@ -1,4 +1,4 @@
-"""Other parts of a program are told of events by signals, and know no socket: blinker sends each event.
+"""Events as blinker signals, for parts of a program that do not handle sockets.
 
     python system_notification.py tcp://127.0.0.1:80
 """
@@ -26,7 +26,7 @@ PAGE = MarkerFramePicker(None, b"</html>", case_sensitive=False)
 
 
 def log(sender: Any, event: Event) -> None:
-    """Of a logger, which may live anywhere."""
+    """A logger, which may be anywhere in the program."""
     print("notified of", event.type.value)
 
 

@@ -1,4 +1,4 @@
-"""An echo of datagrams that each wait a while before they are answered, without holding up the others.
+"""An echo server that answers each datagram after a delay, without delaying the others.
 
     python udp_echo_server.py udp://127.0.0.1:10031 0.5
 """

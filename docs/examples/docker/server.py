@@ -1,4 +1,4 @@
-"""A server for a container: each line comes back turned round. It uses all cores, and SIGTERM drains it.
+"""A server for a container: it sends each line back reversed. It uses all cores, and SIGTERM drains it.
 
     python server.py tcp://0.0.0.0:7000 [WORKERS]
 """
