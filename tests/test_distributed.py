@@ -23,6 +23,7 @@ from evsockets import (
     AddressError,
     Configuration,
     ConnectionFailedError,
+    Frame,
     LineFramePicker,
     Outcome,
     SocketTimeoutError,
@@ -139,15 +140,23 @@ def test_functions_and_results_travel_by_value(client: Any, server: Greeter) -> 
     """What cloudpickle takes: classes and functions that nobody can import."""
     heard: list[str] = []
 
-    class Found:
-        def __init__(self, text: bytes) -> None:
-            self.text = text
+    class Found(Frame):
+        text: bytes
 
-    async def look(talk: Any) -> Found:
-        return Found((await talk.read(LineFramePicker())).data)
+    class Finder(LineFramePicker):
+        __slots__ = ("before",)
 
-    outcome = next(fan_out(client, look, [server.url], on_read=lambda event: heard.append(""), **SELECTORS))
-    assert type(outcome.value) is Found and outcome.value.text == b"hello"
+    async def look(talk: Any, finder: Finder) -> Found:
+        found = Found((await talk.read(finder)).data)
+        found.text = finder.before + found.data
+        return found
+
+    finder = Finder()
+    finder.before = b"they say "
+    settings: Any = {"args": (finder,), "on_read": lambda event: heard.append(""), **SELECTORS}
+    outcome = next(fan_out(client, look, [server.url], **settings))
+    assert type(outcome.value) is Found
+    assert (outcome.value.data, outcome.value.text) == (b"hello", b"they say hello")
     assert heard == []
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from evsockets import Target, WorkerLostError, fan_out, fan_out_async
 from support.certificates import Authority
-from support.errands import blocks, bug, how_often, lingers, makes_tls, pid_or_death
+from support.errands import Tagged, Tagging, blocks, bug, how_often, lingers, makes_tls, pid_or_death, tagged
 from support.greeter import Greeter, greeter, hello
 
 # Python's own, which lives as long as the process: no test has left it.
@@ -72,6 +72,12 @@ def test_one_that_kills_each_process_loses_all(server: Greeter) -> None:
     given = [Target(server.url, (True,))] * 3
     outcomes = list(fan_out(pid_or_death, given, processes=2, engine="selectors"))
     assert [type(outcome.error) for outcome in outcomes] == [WorkerLostError] * 3
+
+
+def test_pickers_and_frames_of_ones_own(server: Greeter) -> None:
+    settings: Any = {"args": (Tagging("mine"),), "processes": 1, "engine": "selectors"}
+    (frame,) = [outcome.value for outcome in fan_out(tagged, [server.url], **settings)]
+    assert type(frame) is Tagged and (frame.data, frame.tag) == (b"hello", "mine")
 
 
 def test_what_ends_everything_is_raised(server: Greeter) -> None:

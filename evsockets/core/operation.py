@@ -75,6 +75,9 @@ class Stepper:
         """Called when `_due` has passed; returns as `step` does."""
         return self
 
+    def __getstate__(self) -> Any:
+        return object.__getstate__(self)  # what Cython gives leaves out the slots of subclasses
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 

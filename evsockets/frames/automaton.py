@@ -24,7 +24,7 @@ def automaton(pattern: re.Pattern[bytes]) -> Automaton | None:
     """The automaton of `pattern`, or None if there is none."""
     try:
         parser: Any = importlib.import_module("re._parser")  # of the standard library, where it has that
-        made = Automaton()
+        made = Automaton(pattern)
         made.final = made.sequence(parser.parse(pattern.pattern, pattern.flags), 0, pattern.flags)
     except (ImportError, _Irregular):
         return None
@@ -52,7 +52,8 @@ class Automaton:
     final: int
     start: Node
 
-    def __init__(self) -> None:
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self.pattern = pattern
         self._steps: list[list[tuple[frozenset[int], int]]] = [[]]
         self._free: list[list[int]] = [[]]
         self._nodes: dict[frozenset[int], Node] = {}
@@ -89,6 +90,9 @@ class Automaton:
                 self._nodes.clear()
             known = self._nodes[key] = Node(key, self.final in key)
         return known
+
+    def __reduce__(self) -> Any:
+        return automaton, (self.pattern,)  # nodes refer to nodes, deeper than can be pickled
 
     # ---- how it is made ------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._generic import Generic, TypeVar
 from .inbox import Inbox, RemoteAddress
@@ -41,6 +41,9 @@ class Frame:
 
     def __hash__(self) -> int:
         return hash((self.data, self.remote_address))
+
+    def __getstate__(self) -> Any:
+        return object.__getstate__(self)  # what Cython gives leaves out the slots of subclasses
 
     def __repr__(self) -> str:
         shown = self.data if len(self.data) <= 40 else self.data[:37] + b"..."
@@ -88,6 +91,9 @@ class _Root:
     """What a compiled class has to have for its first base, to have another one that is not compiled."""
 
     __slots__ = ()
+
+    def __getstate__(self) -> Any:
+        return object.__getstate__(self)  # as of frames
 
 
 class FramePicker(_Root, Generic[FrameT_co]):

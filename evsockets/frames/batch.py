@@ -39,8 +39,10 @@ class FrameBatch(Frame, Generic[FrameT_co]):
     def __len__(self) -> int:
         return sum(map(len, self.frames))
 
-    def __reduce__(self) -> Any:
-        return self.__class__, (self.frames, self.remote_address)
+    def __getstate__(self) -> Any:
+        attributes, slots = super().__getstate__()
+        del slots["data"]  # a slot of the base, and not set
+        return attributes, slots
 
     def __repr__(self) -> str:
         return repr(Frame(self.data, self.remote_address)).replace("Frame", self.__class__.__name__, 1)
@@ -103,9 +105,6 @@ class BatchFramePicker(FramePicker[FrameBatch[FrameT_co]]):
             if not rest or len(frames) == most or len(rest) - inbox._offset == left:
                 break
         return FrameBatch(frames, inbox.remote_address) if frames else None
-
-    def __reduce__(self) -> Any:
-        return self.__class__, (self.picker, self.most)
 
     def __repr__(self) -> str:
         return f"BatchFramePicker({self.picker!r}, most={self.most})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from .base import Frame, FramePicker
 from .inbox import Inbox
@@ -39,9 +38,6 @@ class LineFramePicker(FramePicker):
         if not self.keep_end:
             data = data[:-2] if data.endswith(b"\r\n") else data[:-1]
         return Frame(data, inbox.remote_address)
-
-    def __reduce__(self) -> Any:
-        return self.__class__, (self.max_length, self.keep_end)
 
     def __repr__(self) -> str:
         return f"LineFramePicker(max_length={self.max_length}, keep_end={self.keep_end})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import FrameError
 from .base import Frame, FramePicker
 from .inbox import Inbox
@@ -54,9 +52,6 @@ class NetstringFramePicker(FramePicker):
 
     def _no_length(self, inbox: Inbox, head: bytes) -> FrameError:
         return broken(self, inbox, f"a netstring cannot begin with {head!r}", len(head))
-
-    def __reduce__(self) -> Any:
-        return self.__class__, (self.max_length,)
 
     def __repr__(self) -> str:
         return f"NetstringFramePicker(max_length={self.max_length})"

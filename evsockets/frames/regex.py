@@ -128,8 +128,5 @@ class RegexFramePicker(FramePicker):
                 found, within = match, middle
         return found.end()
 
-    def __reduce__(self) -> Any:
-        return self.__class__, (self.pattern, self.max_length)
-
     def __repr__(self) -> str:
         return f"RegexFramePicker({self.pattern!r}, max_length={self.max_length})"

@@ -35,9 +35,6 @@ class RespFrame(Frame):
         self.value = value
         self.remote_address = remote_address
 
-    def __reduce__(self) -> Any:
-        return self.__class__, (self.data, self.value, self.remote_address)
-
 
 class _Reading:
     """How far one frame has been read. `at` is where the next value begins, `searched` how far its line has
@@ -201,9 +198,6 @@ class RespFramePicker(FramePicker[RespFrame]):
                 return _OPEN
             value = finished(kind, items)
         return value
-
-    def __reduce__(self) -> Any:
-        return self.__class__, (self.max_length, self.max_depth)
 
     def __repr__(self) -> str:
         return f"RespFramePicker(max_length={self.max_length}, max_depth={self.max_depth})"

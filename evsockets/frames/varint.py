@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .base import Frame, FramePicker
 from .inbox import Inbox
 from .limit import DEFAULT_MAX_LENGTH, broken, checked_limit, over_limit
@@ -51,9 +49,6 @@ class VarintPrefixedFramePicker(FramePicker):
         else:
             inbox.drop(size)
         return Frame(inbox.take(length), inbox.remote_address)
-
-    def __reduce__(self) -> Any:
-        return self.__class__, (self.max_length, self.include_prefix)
 
     def __repr__(self) -> str:
         limit, included = self.max_length, self.include_prefix

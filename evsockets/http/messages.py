@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..frames.base import Frame
 from ..frames.inbox import RemoteAddress
 from .answers import Answer
@@ -37,12 +35,6 @@ class Message(Frame):
     def _first(self) -> tuple[object, ...]:
         return ()
 
-    def __reduce__(self) -> Any:
-        kind = type(self)
-        slots = [name for one in kind.__mro__ for name in one.__dict__.get("__slots__", ())]
-        names = {"data", "remote_address", *slots}  # compiled, a frame has no slots
-        return _again, (kind, {name: getattr(self, name) for name in sorted(names)})
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message) or not super().__eq__(other):
             return False
@@ -58,14 +50,6 @@ class Message(Frame):
         if "close" in options or self._framing == UNTIL_END:
             return False
         return self.version >= (1, 1) or "keep-alive" in options
-
-
-def _again(kind: type[Message], values: dict[str, Any]) -> Message:
-    """The message that was pickled or copied."""
-    message = kind.__new__(kind)
-    for name, value in values.items():
-        setattr(message, name, value)
-    return message
 
 
 class Request(Message):

@@ -220,7 +220,7 @@ class EngineEndToEnd:
     def test_a_fork_is_noticed_and_harms_nobody(self) -> None:
         with self.make_engine() as engine, RequestExecutor(engine) as executor, Stage(executor) as stage:
             ask = WriteOperation(b"ask\n", then=ReadOperation(LINE))
-            _echo(stage, lambda address: stage.client("client", address, ask))
+            _echo(stage, lambda address: stage.client("client", address, ask, io_timeout=30))
             executor.start_request()
             executor.turn(0)
             with warnings.catch_warnings():

@@ -136,6 +136,7 @@ class PickerContract:
                     frame: Frame | None = None
                     while len(found) < expected:
                         frame = picker.pick(inbox, False)
+                        assert frame is None or _singly(frame), "a batch without a frame"
                         found += [None] if frame is None else [each.data for each in _singly(frame)]
                     assert found[:expected] == list(example.frames[:expected])
                     if not isinstance(frame, FrameBatch):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +19,7 @@ from evsockets import (
     create_engine,
 )
 from evsockets.engines import TracingEngine
+from evsockets.testing.engines import alarm
 from evsockets.testing.refusal import refuse
 from support.command import run_python
 from support.elsewhere import with_executor
@@ -137,16 +138,11 @@ def test_what_a_signal_handler_raises_is_not_the_engines(engine: str, kind: type
         raise raised
 
     ours, theirs = pair()
-    before = signal.signal(signal.SIGALRM, too_long)
-    try:
-        with theirs, RequestExecutor(engine) as executor:
-            alarm = {"CONNECTED": lambda event: signal.setitimer(signal.ITIMER_REAL, 0.05)}
-            log = add(executor, None, ReadOperation(), socket=ours, on=alarm)
-            with pytest.raises(kind) as caught:
-                executor.execute_request()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with theirs, RequestExecutor(engine) as executor:
+        with pytest.raises(kind) as caught, contextlib.ExitStack() as stack:
+            on = {"CONNECTED": lambda event: stack.enter_context(alarm(too_long, 0.05))}
+            log = add(executor, None, ReadOperation(), socket=ours, on=on)
+            executor.execute_request()
     assert caught.value is raised and log.names == ENDED
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from evsockets import (
     RequestExecutor,
     SocketTimeoutError,
 )
+from evsockets.testing.engines import alarm
 from support.runs import WAYS, run
 from support.service import count_polls
 from support.talks import Talks, talks
@@ -494,13 +494,9 @@ def test_the_limit_holds_among_threads(executor: RequestExecutor, people: Talks)
 
 def test_a_signal_handler_puts(executor: RequestExecutor, people: Talks) -> None:
     mailbox: Mailbox[str] = Mailbox()
-    before = signal.signal(signal.SIGALRM, lambda *_: mailbox.put_threadsafe("signal"))
-    try:
-        log = people.add(take_one, mailbox, [], "taker")
-        executor.call_later(BRIEF, signal.setitimer, signal.ITIMER_REAL, BRIEF)
+    log = people.add(take_one, mailbox, [], "taker")
+    with alarm(lambda *_: mailbox.put_threadsafe("signal"), BRIEF):
         executor.execute_request()
-    finally:
-        signal.signal(signal.SIGALRM, before)
     assert log.metadata.result == "signal"
 
 

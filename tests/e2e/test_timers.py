@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ from evsockets import (
     Timer,
     WriteOperation,
 )
+from evsockets.testing.engines import alarm
 from support.runs import WAYS, run
 from support.service import Service, count_polls, needs_descriptor
 from support.wire import Log, add, pair
@@ -257,13 +259,9 @@ def test_what_one_raises_ends_the_run(engine: str, way: str, error: type[Excepti
 def test_ctrl_c_while_only_a_timer_waits(executor: RequestExecutor) -> None:
     calls: list[str] = []
     executor.call_later(60, calls.append, "never")
-    executor.call_later(BRIEF, lambda: signal.setitimer(signal.ITIMER_REAL, BRIEF))
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            executor.execute_request()
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        executor.call_later(BRIEF, lambda: stack.enter_context(alarm(signal.default_int_handler, BRIEF)))
+        executor.execute_request()
     executor.execute_request()  # it is over at once: the timer is cancelled
     assert calls == []
 
@@ -455,7 +453,8 @@ def test_in_the_child_of_a_fork(executor: RequestExecutor) -> None:
             executor.call_later(0, bug)
         except EngineError:
             os._exit(7)
-        os._exit(8)
+        finally:
+            os._exit(8)
 
     executor.call_later(0, fork)
     executor.execute_request()

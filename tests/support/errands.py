@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evsockets import Frame, LineFramePicker
+from evsockets.frames import Inbox
 from support.greeter import hello
 
 
@@ -27,6 +29,36 @@ def _broken() -> None:
 
 class Sturdy(Exception):
     """It can be both."""
+
+
+class Tagged(Frame):
+    """A user's frame."""
+
+    __slots__ = ("tag",)
+
+
+class Tagging(LineFramePicker):
+    """A user's picker: its frames bear its tag."""
+
+    __slots__ = ("tag",)
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(99)
+        self.tag = tag
+
+    def pick(self, inbox: Inbox, ended: bool) -> Tagged | None:
+        frame = super().pick(inbox, ended)
+        if frame is None:
+            return None
+        tagged = Tagged(frame.data, frame.remote_address)
+        tagged.tag = self.tag
+        return tagged
+
+
+async def tagged(talk: Any, picker: Tagging) -> Frame:
+    """The greeting, by that picker."""
+    frame: Frame = await talk.read(picker)
+    return frame
 
 
 class Opaque:

@@ -36,7 +36,8 @@ def picked(picker: FramePicker, chunks: Iterable[bytes]) -> tuple[list[Frame], b
     try:
         for chunk in chunks:
             inbox._append(chunk)
-            while inbox and (frame := picker.pick(inbox, False)) is not None:
+            while (size := len(inbox)) and (frame := picker.pick(inbox, False)) is not None:
+                assert len(inbox) < size, "a frame without a byte, again and again"
                 frames += frame.frames if isinstance(frame, FrameBatch) else (frame,)
     except FrameError as error:
         failure = error

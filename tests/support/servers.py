@@ -45,11 +45,12 @@ def need(program: str) -> str:
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """A port nobody uses now, below those the system gives away: until the server has bound it, no connection
     or listener of another run gets it."""
-    while True:
+    for _ in range(1000):
         port = random.SystemRandom().randrange(12_000, 32_000)
         with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    pytest.fail("no port is free", pytrace=False)
 
 
 def can_connect(family: int, address: object) -> Callable[[], bool]:

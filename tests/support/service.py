@@ -7,6 +7,7 @@ CONNECTED handler may be read after the run.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
-from support.wire import Log, add, by_name, read_to_end
+from support.wire import PATIENCE, Log, add, by_name, read_to_end
 
 LINE = MarkerFramePicker(None, b"\n")
 #: What a client that asks once and gets its answer is told.
@@ -155,7 +156,9 @@ class Service:
     def listen(self) -> Service:
         """A run that is begun, and its turns until this listens."""
         self.executor.start_request()
+        until = time.monotonic() + PATIENCE
         while self.local is None:
+            assert time.monotonic() < until, "it does not listen"
             self.executor.turn(0.01)
         return self
 

@@ -20,6 +20,7 @@ import pytest
 from evsockets import Configuration, RequestExecutor
 from evsockets.engines import READ, WRITE, available_engines, create_engine
 from evsockets.errors import EngineUnavailableError, UnsupportedOperationError
+from evsockets.testing.engines import alarm
 from evsockets_libevent import LibeventEngine
 from evsockets_libevent import engine as module
 from support.growth import keeps_nothing
@@ -101,15 +102,19 @@ def test_a_child_uses_it_without_disturbing_the_parent(variant: str) -> None:
         for leave in ("close", "forget", "drop"):
             child = os.fork()
             if not child:
-                good = engine.poll(1) == [("token", READ)]
-                if leave == "close":
-                    engine.close()
-                elif leave == "forget":
-                    engine.watch(left.fileno(), 0, None)
-                    good = good and engine.poll(0) == []
-                else:
-                    engine._loop = None  # type: ignore[assignment]
-                os._exit(0 if good else 1)
+                status = 1
+                try:
+                    good = engine.poll(1) == [("token", READ)]
+                    if leave == "close":
+                        engine.close()
+                    elif leave == "forget":
+                        engine.watch(left.fileno(), 0, None)
+                        good = good and engine.poll(0) == []
+                    else:
+                        engine._loop = None  # type: ignore[assignment]
+                    status = 0 if good else 1
+                finally:
+                    os._exit(status)
             assert os.waitpid(child, 0)[1] == 0
             assert engine.poll(1) == [("token", READ)]
 
@@ -140,8 +145,9 @@ def test_another_thread_is_refused_while_one_waits() -> None:
         thread = threading.Thread(target=lambda: batches.append(engine.poll(60)))
         thread.start()
         try:
+            until = time.monotonic() + 20
             with pytest.raises(RuntimeError, match="another thread"):
-                while True:  # until it waits
+                while time.monotonic() < until:  # it waits soon
                     engine.watch(left.fileno(), READ, "token")
             with pytest.raises(RuntimeError, match="another thread"):
                 engine.close()
@@ -153,18 +159,14 @@ def test_another_thread_is_refused_while_one_waits() -> None:
 
 def test_whoever_had_the_wake_up_descriptor_is_told() -> None:
     theirs, told = socket.socketpair()
-    before_handler = signal.signal(signal.SIGALRM, lambda *_: None)
     with theirs, told, LibeventEngine() as engine:
         told.setblocking(False)
         before = signal.set_wakeup_fd(told.fileno())
         try:
-            # Again and again: one that comes just before it waits would interrupt nothing.
-            signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
-            assert engine.poll(60) == []
+            with alarm(lambda *_: None, 0.02):
+                assert engine.poll(60) == []
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
             assert signal.set_wakeup_fd(before) == told.fileno()
-            signal.signal(signal.SIGALRM, before_handler)
         assert set(theirs.recv(100)) == {signal.SIGALRM}
 
 
@@ -191,7 +193,9 @@ def test_events_and_watches_leave_nothing(variant: str) -> None:
                 engine.watch(left.fileno(), READ | WRITE, object())
                 engine.watch(right.fileno(), WRITE, object())
             while count > 0:
-                count -= len(engine.poll(1))
+                batch = engine.poll(20)
+                assert batch
+                count -= len(batch)
             for left, right in pairs:
                 engine.watch(left.fileno(), 0, None)
                 engine.watch(right.fileno(), 0, None)
