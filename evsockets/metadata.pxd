@@ -5,3 +5,5 @@ cdef class SocketMetadata:
     cdef public object _address, _channel, _parsed, _result, user_context
     cdef public bint _keep_alive
     cdef public Settings _settings
+
+    cpdef _apply(self, values, besides=*)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .core import life, speed
+from .core import dispatch, life, remains, speed
 from .core.channel import Channel
-from .core.dispatch import Dispatch
 from .core.operation import Operation
-from .core.remains import Remains
 from .core.states import Phase
 from .errors import UnknownSocketError
 from .event_types import CALLBACKS
 from .metadata import SocketMetadata
 from .operations.datagrams import DatagramOperation
 from .operations.read import ReadOperation
-from .sockets import AcceptedSocket, DatagramClientSocket, Socket
+from .sockets import Socket
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -50,6 +48,9 @@ class SocketBag:
         life is not complete; TypeError for a wrong operation, handler or name; AddressError for a malformed
         address.
         """
+        return self._add(socket, operation, handler, metadata)
+
+    def _add(self, socket: Socket, operation: Operation, handler: Any, keywords: Any) -> SocketMetadata:
         loop = self._loop
         loop.check_thread()
         if loop.closed:
@@ -68,31 +69,32 @@ class SocketBag:
         former = socket._channel
         if former is not None and not former.complete:
             raise ValueError(f"{socket!r} is in a bag already and its life is not complete")
-        if isinstance(socket, AcceptedSocket | DatagramClientSocket) and (
-            socket._listener is None or (former is not None and socket._connection is None)
+        client: Any = socket
+        if socket._leaves_by_itself and (
+            client._listener is None or (former is not None and socket._connection is None)
         ):
             raise ValueError(
                 f"{socket!r} has lived already and holds no connection: an accepted socket cannot be "
                 "opened again"
             )
-        keywords: Any = metadata
-        channel = Channel(loop, socket, operation, Dispatch.of(handler, loop, keywords))
+        channel = Channel(loop, socket, operation, dispatch.of(handler, loop, keywords))
+        metadata = channel.metadata
         try:
             if keywords:
-                channel.metadata._apply(keywords, besides=CALLBACKS)
-            operation._check_place(channel, channel.metadata._parsed)
-            operation._added(channel.metadata)
+                metadata._apply(keywords, CALLBACKS)
+            operation._check_place(channel, metadata._parsed)
+            operation._added(metadata)
         except BaseException:
-            channel.metadata._channel = Remains(channel)  # type: ignore[assignment]  # never to be
+            metadata._channel = remains.of(channel)  # never to be
             raise
         socket._channel = channel
         if former is not None:
             former.loop.members.pop(socket, None)
-        loop.members[socket] = channel.metadata
+        loop.members[socket] = metadata
         if loop.thread_id is not None:  # a run is on, or about to be: a signal handler may add
             loop.admission.enqueue(channel)
         loop.wake_if_hosted()
-        return channel.metadata
+        return metadata
 
     def remove_socket(self, socket: Socket) -> None:
         """Remove a socket; an unknown one is ignored. RuntimeError if it is unfinished while executing."""

@@ -164,6 +164,34 @@ def test_declarations_are_what_the_sources_say(path: Path) -> None:
     assert list(differences(path.read_text(), source.read_text())) == []
 
 
+def whole_modules(path: Path) -> dict[str, Path]:
+    """The modules that a .pxd cimports as a whole, by name, and where what is declared of them stands."""
+    found = {}
+    for package, names in re.findall(r"^from evsockets\.?(\S*) cimport (.+)$", path.read_text(), re.MULTILINE):
+        for name in names.split(", "):
+            declaration = PACKAGE.joinpath(*package.split("."), f"{name}.pxd")
+            if declaration.exists():
+                found[name] = declaration
+    return found
+
+
+@pytest.mark.parametrize("path", DECLARATIONS, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_of_a_module_cimported_as_a_whole_declared_functions_are_called_and_nothing_else(path: Path) -> None:
+    """Anything else is a NameError when it is reached, in the compiled build only."""
+    modules = whole_modules(path)
+    source = path.with_suffix(".py")
+    if not source.exists():
+        return
+    tree = ast.parse(source.read_text())
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            known = declared(modules[node.value.id].read_text())[""].methods
+            name = ast.unparse(node)
+            assert id(node) in called, f"{path.name} cimports the module of {name}, which is handed on"
+            assert node.attr in known, f"{path.name} cimports the module of {name}, which is not declared"
+
+
 DECLARATION = """
 cimport cython
 from evsockets.made_up cimport Base

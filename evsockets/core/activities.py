@@ -102,7 +102,7 @@ class Linger(Stepper):
     @staticmethod
     def is_needed(channel: Channel) -> bool:
         """Whether the session tickets of TLS 1.3 may be still to come, and have not been waited for."""
-        if channel.tls is None or channel.tls.version != "TLSv1.3" or type(channel.stepper) is Linger:
+        if channel.tls.version != "TLSv1.3" or type(channel.stepper) is Linger:
             return False
         return not (channel.bytes_received or channel.ended or channel.socket._leaves_by_itself)
 

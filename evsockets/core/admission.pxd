@@ -1,13 +1,28 @@
+cimport cython
+
+from evsockets.core cimport start
+from evsockets.core.channel cimport Channel
+from evsockets.core.loop cimport Loop
+
+cdef object _OK, _FULL, _FREE
+
+
 cdef class Admission:
-    cdef public object _loop, waiting
+    cdef public Loop _loop
+    cdef public object waiting
     cdef public dict _refused
     cdef public long _waiting_listeners, running, clients
     cdef public bint ask
     cdef public double _ask_at
 
     cpdef double due(self) except? -1
-    cpdef enqueue(self, channel)
-    cpdef dequeue(self, channel)
+    cpdef enqueue(self, Channel channel)
+    cpdef dequeue(self, Channel channel)
+    @cython.locals(loop=Loop, channel=Channel, free=bint, full=bint, skipped=list)
     cpdef admit(self)
-    cpdef _start(self, channel)
-    cpdef ended(self, channel)
+    @cython.locals(loop=Loop)
+    cdef _decide(self, Channel channel, long waiting)
+    @cython.locals(loop=Loop)
+    cdef _start(self, Channel channel)
+    @cython.locals(loop=Loop)
+    cpdef ended(self, Channel channel)

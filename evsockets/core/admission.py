@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 _ASK_AGAIN = 0.1  # seconds between rounds of the limitation solver while nothing runs
+# Read by these names they cost compiled code no look-up.
+_OK, _FULL = LimitationDecision.OK, LimitationDecision.PROCESS_SCHEDULED
+_FREE = NoLimitationSolver
 
 
 class Admission:
@@ -66,14 +69,14 @@ class Admission:
         loop, waiting = self._loop, self.waiting
         self.ask = False
         self._ask_at = loop.now + _ASK_AGAIN
-        free = type(loop.solver) is NoLimitationSolver
+        free = type(loop.solver) is _FREE
         full = False
         skipped: list[Channel] = []
         try:
             for _ in range(len(waiting)):
                 if loop.stopping or not waiting or (full and not self._waiting_listeners):
                     break
-                channel, _none = waiting.popitem(last=False)
+                channel, _none = waiting.popitem(False)
                 if free or channel.socket.is_server:
                     self._start(channel)
                     continue
@@ -83,11 +86,11 @@ class Admission:
                 decision = self._decide(channel, len(waiting) + len(skipped))
                 if loop.stopping:
                     break
-                if decision is LimitationDecision.OK:
+                if decision is _OK:
                     self._start(skipped.pop())
                     continue
                 self._pause_listener(channel)
-                full = decision is LimitationDecision.PROCESS_SCHEDULED
+                full = decision is _FULL
         finally:
             for channel in reversed(skipped):
                 waiting[channel] = None
@@ -113,7 +116,11 @@ class Admission:
             self.clients += 1
             if self._refused:
                 self._unpause_listener(channel)
-        loop.call_for(channel, start.open, channel)
+        loop.current = channel
+        try:
+            start.open(channel)
+        except BaseException as error:
+            loop.handle_error(channel, error)
         if loop.interrupt:
             loop.end_cancelled()
 

@@ -1,6 +1,7 @@
 cimport cython
 
 from evsockets._native cimport Descriptor
+from evsockets.core cimport interest, life, outbox, posted, progress, start, timeouts
 from evsockets.core.deadlines cimport TurnTime
 from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.loop cimport Loop
@@ -10,6 +11,9 @@ from evsockets.frames.inbox cimport Inbox
 from evsockets.metadata cimport SocketMetadata
 
 cdef object _CLOSING, _COMPLETE, _CONNECTED, _OPENING, _WAITING
+cdef object _DONE, _PLAIN_STREAM, _UNTOLD
+cdef dict _MOVES
+cdef int _STARTS, _WRITE
 
 
 cdef class Channel(Token):
@@ -20,7 +24,8 @@ cdef class Channel(Token):
     cdef public Dispatch dispatch
     cdef public SocketMetadata metadata
     cdef public object socket, phase, operation, next, after, conversation, transport, outbox, speeds, tls
-    cdef public object remote, local, pool_key, io_limit, connected_at, steps
+    cdef public object remote, local, pool_key, connected_at, steps
+    cdef public double io_limit
     cdef public bint started, ended, truncated, datagrams, queued, cancelled, forgotten
     cdef public long long bytes_sent, bytes_received
     cdef public long alerts
@@ -29,11 +34,16 @@ cdef class Channel(Token):
     cpdef recv(self, size=*)
     cpdef advance(self, following)
     cdef _chosen(self, following)
-    @cython.locals(loop=Loop)
+    @cython.locals(loop=Loop, operation=Operation)
     cpdef start_next(self, following)
     cpdef wait(self, activity, operation, bint started=*)
     cpdef go_on(self, following)
     @cython.locals(loop=Loop)
     cpdef arm_and_watch(self)
+    cpdef set_transport(self, transport)
     cpdef step_next_turn(self)
+    cpdef cancel(self)
     cpdef mark_active(self)
+    cpdef move(self, phase)
+    cpdef remote_address(self)
+    cpdef local_address(self)

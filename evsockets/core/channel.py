@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # Read by these names they cost compiled code no look-up.
 _WAITING, _OPENING, _CONNECTED, _CLOSING, _COMPLETE = Phase
+_DONE, _UNTOLD, _WRITE, _MOVES, _PLAIN_STREAM = DONE, UNTOLD, WRITE, MOVES, StreamTransport
 # How many operations may start one after the other in a turn, for fairness among sockets.
 _STARTS = 64
 # A received chunk larger than this is not kept alive for the few bytes that are left of it.
@@ -65,7 +66,7 @@ class Channel(Token):
         self.phase = _WAITING
         self.stepper: Stepper | None = None
         self.operation: Operation | None = operation
-        self.next: Any = UNTOLD
+        self.next: Any = _UNTOLD
         self.after: Operation | None = None
         self.conversation: Running | None = None  # the one that is on
         self.transport: Any = None
@@ -165,8 +166,8 @@ class Channel(Token):
 
     def _chosen(self, following: Any) -> Operation | None:
         """What comes next: set from outside, else named by handlers, else what the step returned."""
-        named, self.next = self.next, UNTOLD
-        if following is DONE:
+        named, self.next = self.next, _UNTOLD
+        if following is _DONE:
             following = named
         if self.conversation is not None:
             return self.conversation.follows(self, following)
@@ -191,13 +192,14 @@ class Channel(Token):
             if following is None:
                 life.nothing_next(self)
                 return
-            self.operation = self.stepper = following
+            operation = following
+            self.operation = self.stepper = operation
             self.started = True
-            if self.alerts and not following._takes_nothing:
+            if self.alerts and not operation._takes_nothing:
                 self.alerts = 0
             self.io_start = loop.turn_time
             try:
-                waits: Any = following.start(self)
+                waits: Any = operation.start(self)
             except BaseException as error:
                 if self.conversation is None or not self.conversation.catches(error):
                     raise
@@ -205,7 +207,7 @@ class Channel(Token):
             if waits is self.stepper:  # `replace` may have put another one there
                 if waits is None or waits is YIELDED:  # the socket has ended, or waits for its next turn
                     return
-                if outbox.has_left(self) or waits.interest & WRITE:
+                if self.outbox is None or outbox.has_left(self) or waits.interest & _WRITE:
                     self.arm_and_watch()
                 else:
                     self.wait(SENDING, waits, started=True)
@@ -262,7 +264,7 @@ class Channel(Token):
     def set_transport(self, transport: Any) -> None:
         """Move bytes through `transport` from now on."""
         self.transport = transport
-        self.plain = plain(transport.sock) if type(transport) is StreamTransport else None
+        self.plain = plain(transport.sock) if type(transport) is _PLAIN_STREAM else None
         self.indirect = self.plain is None or self.ended
 
     def refused(self, error: OSError) -> None:
@@ -329,13 +331,17 @@ class Channel(Token):
         return timeouts.earliest(self)[0]
 
     def _late(self, arrived: Iterable[tuple[Any, int]], now: float) -> None:
-        self.loop.call_for(self, timeouts.surfaced, self, arrived, now)
+        self.loop.current = self
+        try:
+            timeouts.surfaced(self, arrived, now)
+        except BaseException as error:
+            self.loop.handle_error(self, error)
 
     # ---- what it is ----------------------------------------------------------------------------------
 
     def move(self, phase: Phase) -> None:
         """Go on to `phase`."""
-        if phase not in MOVES[self.phase]:
+        if phase not in _MOVES[self.phase]:
             raise AssertionError(f"{self.phase} -> {phase} is no move in a socket's life")
         self.phase = phase
 

@@ -1,12 +1,14 @@
 cimport cython
 
+cdef double _NEVER
+
 
 cdef class TurnTime:
     cdef public double when
 
 
 cdef class Timed:
-    cdef public object _armed
+    cdef public double _armed
 
 
 cdef class Deadlines:
@@ -14,7 +16,9 @@ cdef class Deadlines:
     cdef list _heap
     cdef long _armings, _dead
 
-    cpdef arm(self, Timed one, when)
+    cpdef arm(self, Timed one, double when)
     cpdef disarm(self, Timed one)
-    @cython.locals(heap=list, entry=tuple, first=Timed)
+    @cython.locals(entry=tuple, live=list, one=Timed, when=double)
+    cpdef sweep(self)
+    @cython.locals(heap=list, entry=tuple, first=Timed, when=double)
     cpdef double next(self) except? -1

@@ -189,29 +189,6 @@ class Dispatch:
             self._own.append(given if self._snapshot is None else normalise(given))
         self._resolve()
 
-    @staticmethod
-    def of(handler: Any, loop: Loop, keywords: Mapping[str, Any] = NOTHING) -> Dispatch:
-        """The one of the sockets that are added to `loop` with `handler` and the callables for single event
-        types among `keywords`."""
-        key: Any = handler if type(handler) in _METHODS else id(handler)
-        on = None
-        for name in keywords:
-            if name in CALLBACKS:
-                callback = keywords[name]
-                on = on or [key]
-                on.append(name)
-                on.append(callback if type(callback) in _ONLY_ITSELF else id(callback))
-        if on is not None:
-            key = tuple(on)
-        known = loop.dispatches.get(key)
-        dispatch = None if known is None else known()
-        if dispatch is None or (dispatch._snapshot is not None and dispatch._snapshot != handler):
-            dispatch = Dispatch(handler, loop, keywords)
-            # As in `weak`, nothing written in Python runs when it goes.
-            loop.dispatches[key] = weakref.ref(dispatch, partial(loop.dispatches.pop, key))
-            loop.recent_dispatches.append(dispatch)
-        return dispatch
-
     def each(self, callback: Callback) -> Sequence[Callback]:
         """The callables behind one of the callables here."""
         return self._combined.get(id(callback)) or (callback,)
@@ -265,6 +242,29 @@ class Dispatch:
             remember(handler._users, self)
             for inner in handler._inner():
                 self._follow(inner)
+
+
+def of(handler: Any, loop: Loop, keywords: Mapping[str, Any] = NOTHING) -> Dispatch:
+    """The one of the sockets that are added to `loop` with `handler` and the callables for single event
+    types among `keywords`."""
+    key: Any = handler if type(handler) in _METHODS else id(handler)
+    on = None
+    for name in keywords:
+        if name in CALLBACKS:
+            callback = keywords[name]
+            on = on or [key]
+            on.append(name)
+            on.append(callback if type(callback) in _ONLY_ITSELF else id(callback))
+    if on is not None:
+        key = tuple(on)
+    known = loop.dispatches.get(key)
+    dispatch = None if known is None else known()
+    if dispatch is None or (dispatch._snapshot is not None and dispatch._snapshot != handler):
+        dispatch = Dispatch(handler, loop, keywords)
+        # As in `weak`, nothing written in Python runs when it goes.
+        loop.dispatches[key] = weakref.ref(dispatch, partial(loop.dispatches.pop, key))
+        loop.recent_dispatches.append(dispatch)
+    return dispatch
 
 
 def _nothing(event: Any) -> None:

@@ -1,8 +1,10 @@
 cimport cython
 
+from evsockets.core cimport posted, timeouts
 from evsockets.core.channel cimport Channel
 from evsockets.core.operation cimport Stepper
 from evsockets.core.token cimport Token
+from evsockets.engines cimport asking
 
 
 @cython.locals(it=Token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..engines.asking import watch
+from ..engines import asking
 from ..engines.base import READ, WRITE
 from . import outbox, posted, timeouts
 from .activities import YIELDED
@@ -60,7 +60,7 @@ def update(channel: Channel) -> None:
     if interest != channel.watched and not transport.shared:
         channel.watched = interest  # first: what interrupts the call then has the engine forget it
         try:
-            watch(channel.loop.engine, transport.fileno(), interest, channel)
+            asking.watch(channel.loop.engine, transport.fileno(), interest, channel)
         except OSError as error:
             raise stepper._unwatchable(channel, error) from error
     if not indirect:
@@ -82,7 +82,7 @@ def unwatch(token: Any, number: int) -> None:
         return
     again = token.watched == _AGAIN
     try:
-        watch(token.loop.engine, number, 0, token)
+        asking.watch(token.loop.engine, number, 0, token)
     except BaseException:
         token.watched = 0 if again else _AGAIN
         raise

@@ -15,13 +15,12 @@ from ..event_types import EventType
 from ..events import Event, SocketExceptionEvent
 from ..frames.base import Frame, PartialFrame
 from ..frames.inbox import Inbox
-from . import interest, out_of_band, outbox, timeouts, unheard
+from . import interest, out_of_band, outbox, remains, timeouts, unheard
 from .activities import IDLE, SENDING, Linger
 from .dispatch import DEAF
 from .failure import handler_error, place, socket_error
 from .operation import UNTOLD, Operation, Stepper
 from .raised import Unraisable, attempt, drop_frames, noted
-from .remains import Remains
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 # Read by these names they cost compiled code no look-up.
 _WAITING, _, _CONNECTED, _CLOSING, _COMPLETE = Phase
+_DEAF, _IDLE, _UNTOLD = DEAF, IDLE, UNTOLD
 
 
 def nothing_next(channel: Channel) -> None:
@@ -44,13 +44,13 @@ def nothing_next(channel: Channel) -> None:
         end(channel, kept=True)
         return
     # Bytes from before the end raise DATA_ALERT first; one that was idle has none.
-    over = (channel.ended and not channel.inbox) or channel.stepper is IDLE
+    over = (channel.ended and not channel.inbox) or channel.stepper is _IDLE
     activity: Stepper = IDLE
     if over or not channel.metadata._keep_alive or channel.socket.is_server:
         if channel.tls is not None and not outbox.send_close_notify(channel):
             channel.wait(SENDING, None)
             return
-        if not Linger.is_needed(channel):
+        if channel.tls is None or not Linger.is_needed(channel):
             end(channel)
             return
         activity = Linger()
@@ -126,23 +126,34 @@ def end(
         bug = _close_conversation(channel)
     trouble: OSError | None = None
     if phase is _CONNECTED:  # before that it is the library's own, and can be abandoned twice
-        first = attempt(first, _abandon, channel)
+        try:
+            _abandon(channel)
+        except BaseException as error:
+            first = _noted(channel, first, error)
     # What a signal handler's exception broke off is done again. The engine's failures are given up on.
     while channel.stepper is not None or channel.transport is not None:
         try:
             trouble = close_transport(channel, orderly, kept)
         except BaseException as error:
-            first = noted(first, error, f"of {channel.socket!r}")
+            first = _noted(channel, first, error)
     channel.operation = None
     outbox.drop(channel)
     channel.loop.deadlines.disarm(channel)  # last: a handler of the way here may have set a time-out
     if phase is not _CONNECTED:
         channel.socket._drop()  # ended before what it held was taken up
     while channel.phase is phase:
-        first = attempt(first, _tell_end, channel, trouble, kept)
+        try:
+            _tell_end(channel, trouble, kept)
+        except BaseException as error:
+            first = _noted(channel, first, error)
     if bug is not None:
         first = attempt(first, _count_as_told, channel, bug)
     _finalize(channel, first)
+
+
+def _noted(channel: Channel, first: BaseException | None, error: BaseException) -> BaseException:
+    """As `attempt` has it, which costs compiled code a call of Python also where nothing is raised."""
+    return noted(first, error, f"of {channel.socket!r}")
 
 
 def finish(channel: Channel) -> None:
@@ -204,8 +215,11 @@ def _finalize(channel: Channel, first: BaseException | None = None) -> None:
         channel.move(_COMPLETE)
         channel.loop.admission.ended(channel)
         channel.mark_active()  # whether anybody listens or not: a delayed operation may wait for this
-    while channel.dispatch is not DEAF:
-        first = attempt(first, _tell_finalize, channel)
+    while channel.dispatch is not _DEAF:
+        try:
+            _tell_finalize(channel)
+        except BaseException as error:
+            first = _noted(channel, first, error)
     if channel.inbox._chunk:
         channel.inbox = Inbox()
     _release(channel)
@@ -217,7 +231,7 @@ def _tell_finalize(channel: Channel) -> None:
     dispatch = channel.dispatch  # it stays alive while its handlers are told
     handler = dispatch.finalize
     if handler is None:
-        channel.dispatch = DEAF
+        channel.dispatch = _DEAF
         return
     event = Event(EventType.FINALIZE, channel)
     try:
@@ -235,18 +249,19 @@ def _release(channel: Channel) -> None:
     members = channel.loop.members
     if channel.socket._leaves_by_itself and members.get(channel.socket) is channel.metadata:
         del members[channel.socket]
-    channel.next = UNTOLD  # what was named may refer to an event, and so to the channel
-    remains: Any = Remains(channel)
+    channel.next = _UNTOLD  # what was named may refer to an event, and so to the channel
+    left = remains.of(channel)
     if channel.socket._channel is channel:  # and not in a new life
-        channel.socket._channel = remains
-    channel.metadata._channel = remains
+        channel.socket._channel = left
+    channel.metadata._channel = left
     channel.socket._over()  # last: what was interrupted before it is done again
 
 
 def close_transport(channel: Channel, orderly: bool, kept: bool = False) -> OSError | None:
     """Unregister and close, or keep; the OSError of closing, if any. Broken off it can be called again."""
-    if channel.stepper is not None:
-        channel.stepper._abandon(channel)
+    stepper = channel.stepper
+    if stepper is not None:
+        stepper._abandon(channel)
         channel.stepper = None
     outbox.drop(channel)
     transport = channel.transport

@@ -23,8 +23,12 @@ cdef class Loop:
     cdef public TurnTime turn_time
     cdef object __weakref__
 
+    cpdef check_thread(self)
     cpdef bint has_work(self) except -1
     @cython.locals(admission=Admission, when=double)
     cpdef double due(self) except? -1
     @cython.locals(turn_time=TurnTime, now=double)
     cpdef update_time(self)
+    cpdef bint end_cancelled(self) except -1
+    cpdef wake_if_hosted(self)
+    cpdef settings_like(self, base, values)

@@ -64,7 +64,7 @@ class Loop:
         self.keep = keep
         self.maker = maker
         self.solver: LimitationSolver = NoLimitationSolver()
-        self.dispatches: dict[Any, weakref.ref[Dispatch]] = {}  # by the handler, see `Dispatch.of`
+        self.dispatches: dict[Any, weakref.ref[Dispatch]] = {}  # by the handler, see `dispatch.of`
         self.client_settings = Settings.of(configuration, server=False)
         self.server_settings = Settings.of(configuration, server=True)
         self._last_settings: tuple[Settings, dict[str, Any], Settings] | None = None

@@ -4,6 +4,8 @@ from evsockets.core.token cimport Token
 cdef class Stepper:
     cpdef object start(self, channel)
     cpdef object step(self, channel, mask)
+    cpdef _abandon(self, channel)
+    cpdef _due(self, channel)
 
 
 cdef class Operation(Stepper):

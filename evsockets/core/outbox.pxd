@@ -1,3 +1,4 @@
+from evsockets.core cimport posted
 from evsockets.core.channel cimport Channel
 
 
@@ -16,3 +17,8 @@ cpdef bint lets_start(Channel channel, following) except -1
 cpdef bint has_left(Channel channel) except -1
 cpdef bint is_refused(Channel channel) except -1
 cpdef send_failed(Channel channel, error)
+cpdef broken(Channel channel)
+cpdef drop_source(Channel channel)
+cpdef bint send_close_notify(Channel channel) except -1
+cpdef bint flush_transport(Channel channel) except -1
+cpdef bint send_out_of_band(Channel channel, data) except -1

@@ -1,3 +1,5 @@
+cimport cython
+
 from evsockets.core.channel cimport Channel
 from evsockets.core.deadlines cimport TurnTime
 from evsockets.core.loop cimport Loop
@@ -10,3 +12,7 @@ cdef class Remains:
     cdef public long long bytes_received, bytes_sent
     cdef public bint complete
     cdef public double over_at
+
+
+@cython.locals(left=Remains)
+cpdef of(Channel channel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import speed
 
@@ -23,26 +23,12 @@ class Remains:
         "loop", "opened_at", "over_at", "phase", "remote", "speeds", "steps", "tls",
     )  # fmt: skip
 
+    local: SocketAddress
+    over_at: float
+    remote: SocketAddress
+
     connected = False
     adopted = operation = transport = None
-
-    def __init__(self, channel: Channel) -> None:
-        self.address = channel.address  # of an accepted client it is made here
-        self.bytes_received = channel.bytes_received
-        self.bytes_sent = channel.bytes_sent
-        self.complete = channel.complete
-        self.connected_at = channel.connected_at
-        self.io_start = channel.io_start
-        self.kind = type(channel.socket)
-        self.local = channel.local
-        self.loop = channel.loop
-        self.opened_at = channel.opened_at
-        self.over_at = channel.loop.now
-        self.phase = channel.phase
-        self.remote = channel.remote
-        self.speeds = channel.speeds
-        self.steps = channel.steps
-        self.tls = channel.tls
 
     def speed(self, direction: str) -> float:
         """The speed at the end, bytes/s."""
@@ -64,3 +50,25 @@ class Remains:
         """Nothing is left to be named, ended or late."""
 
     name_peer = cancel = settings_changed = nothing
+
+
+def of(channel: Channel) -> Any:
+    """What is left of `channel`."""
+    left: Any = Remains.__new__(Remains)  # where it is compiled, half the price of a call with the channel
+    left.address = channel.metadata.address  # of an accepted client it is made here
+    left.bytes_received = channel.bytes_received
+    left.bytes_sent = channel.bytes_sent
+    left.complete = channel.complete
+    left.connected_at = channel.connected_at
+    left.io_start = channel.io_start
+    left.kind = type(channel.socket)
+    left.local = channel.local
+    left.loop = channel.loop
+    left.opened_at = channel.opened_at
+    left.over_at = channel.loop.now
+    left.phase = channel.phase
+    left.remote = channel.remote
+    left.speeds = channel.speeds
+    left.steps = channel.steps
+    left.tls = channel.tls
+    return left

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .channel import Channel
 
 # Read by these names they cost compiled code no look-up.
-_OPENING, _CONNECTED = Phase.OPENING, Phase.CONNECTED
+_OPENING, _CONNECTED, _NEVER = Phase.OPENING, Phase.CONNECTED, INFINITY
 
 
 def open(channel: Channel, again: bool = False) -> None:
@@ -41,7 +41,7 @@ def open(channel: Channel, again: bool = False) -> None:
     if channel.request_start is None:
         channel.request_start = loop.turn_time
     loop.begin(channel)
-    if channel._armed is INFINITY:
+    if channel._armed == _NEVER:
         timeouts.arm(channel)
 
 
@@ -75,9 +75,9 @@ def opened(channel: Channel, reused: bool = False) -> None:
     handler = None if reused else channel.dispatch.connected
     channel.mark_active()
     if handler is None:
-        channel.connected_at = channel.loop.clock()
+        channel.connected_at = channel.loop.time.read()
     else:
-        now = channel.loop.clock()
+        now = channel.loop.time.read()
         event = _first_event(channel, EventType.CONNECTED)
         # In one line: who got CONNECTED gets DISCONNECTED, wherever a signal handler raises.
         for callback in channel.dispatch.each(handler):

@@ -1,16 +1,22 @@
 cimport cython
 
+from evsockets.core cimport interest, life, progress
 from evsockets.core.channel cimport Channel
 from evsockets.core.deadlines cimport Deadlines, TurnTime
 from evsockets.core.loop cimport Loop
+from evsockets.core.operation cimport Stepper
 from evsockets.settings cimport Settings
 
-cdef object _OPENING, _IO, _REQUEST
+cdef object _OPENING, _CONNECTION, _IDLE, _IO, _REQUEST
+cdef double _NEVER
 cdef dict _ACTS
 
 
-@cython.locals(settings=Settings, start=TurnTime, timed=bint)
+@cython.locals(
+    settings=Settings, start=TurnTime, stepper=Stepper, timed=bint, first=double, within=double
+)
 cpdef tuple first_passing(Channel channel)
+@cython.locals(stepper=Stepper, timed=bint, first=double, when=double)
 cpdef tuple earliest(Channel channel)
 cpdef arm(Channel channel)
 @cython.locals(heap=Deadlines)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 # Read by these names they cost compiled code no look-up.
-_OPENING, _IO, _REQUEST = Phase.OPENING, TimeoutStage.IO, TimeoutStage.REQUEST
+_OPENING, _NEVER = Phase.OPENING, INFINITY
+_CONNECTION, _IDLE = TimeoutStage.CONNECTION, TimeoutStage.IDLE
+_IO, _REQUEST = TimeoutStage.IO, TimeoutStage.REQUEST
 
 # Seconds for which what the engine told is taken for what is so.
 _FRESH = 0.001
@@ -98,17 +100,20 @@ def first_passing(channel: Channel) -> tuple[float, TimeoutStage, bool]:
     """When the first time-out passes if nothing happens, infinity for none; which that is; and whether
     the I/O clock runs."""
     settings, stepper, start = channel.metadata._settings, channel.stepper, channel.io_start
-    first, stage, limit, other, timed = INFINITY, _REQUEST, None, _IO, False
+    first, stage, limit, other, timed = _NEVER, _REQUEST, None, _IO, False
     if settings.request_timeout is not None and channel.request_start is not None:
-        first = channel.request_start.when + settings.request_timeout
+        within: float = settings.request_timeout
+        first = channel.request_start.when + within
     if channel.phase is _OPENING:
-        limit, other, start = settings.connection_timeout, TimeoutStage.CONNECTION, channel.opened_at
+        limit, other, start = settings.connection_timeout, _CONNECTION, channel.opened_at
     elif timed := progress.is_timed(channel):
         limit = settings.io_timeout
     elif stepper is not None and stepper._phase == "idle":
-        limit, other = settings.idle_timeout, TimeoutStage.IDLE
-    if limit is not None and start is not None and start.when + limit < first:
-        first, stage = start.when + limit, other
+        limit, other = settings.idle_timeout, _IDLE
+    if limit is not None and start is not None:
+        within = limit
+        if start.when + within < first:
+            first, stage = start.when + within, other
     return first, stage, timed
 
 

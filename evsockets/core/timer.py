@@ -51,7 +51,7 @@ class Timer(Timed):
             self._loop.call_back(callback, args)
 
     def __repr__(self) -> str:
-        pending = self._armed is not INFINITY
+        pending = self._armed != INFINITY
         return f"<Timer due in {self.due - self._loop.clock():g} s>" if pending else "<Timer over>"
 
 

@@ -35,7 +35,7 @@ class Inbox:
     __slots__ = ("_chunk", "_offset", "_searched", "remote_address")
 
     def __init__(self, data: bytes = b"", remote_address: RemoteAddress = None) -> None:
-        self._chunk: bytes | bytearray = bytes(data)
+        self._chunk: bytes | bytearray = data if type(data) is bytes else bytes(data)
         self._offset = 0
         # What was found out: (marker, start, ignoring case) -> where to go on, a picker -> what it remembers.
         # All counted from _offset, so void when it moves.

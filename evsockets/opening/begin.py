@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 def begin(channel: Channel) -> None:
     """Lead `channel`, whose INITIALIZE has been, to its connection."""
-    connection = None
-    if channel.socket._connection is not None or channel.metadata._keep_alive:
+    connection, metadata = None, channel.metadata
+    if channel.socket._connection is not None or metadata._keep_alive:
         connection = pool.left_open(channel)
     if connection is not None:
         connection.carry(channel)
@@ -40,22 +40,23 @@ def begin(channel: Channel) -> None:
 
 def _opener(channel: Channel) -> Stepper | None:
     """What leads to CONNECTED; None: the transport is usable already."""
-    socket = channel.socket
-    address = channel.metadata._parsed
+    socket, metadata = channel.socket, channel.metadata
+    address = metadata._parsed
     if socket._adopted is not None:
         sock, socket._adopted = socket._adopted, None
         return _adopt(channel, sock, address)
-    if isinstance(socket, DatagramClientSocket):
-        _reply(channel, socket)
-        return None
-    if isinstance(socket, AcceptedSocket):
+    if socket._leaves_by_itself:  # it came to a server
+        if isinstance(socket, DatagramClientSocket):
+            _reply(channel, socket)
+            return None
         raise ConnectionFailedError(f"{socket!r} cannot be opened again")
     if address is None:
         raise ConnectionFailedError("no address: give add_socket() one, or set it in INITIALIZE")
-    proxy = channel.metadata._settings.stream_context.proxy
-    if proxy is not None and not socket.is_server:
+    then: Then = Connect
+    if socket.is_server:
+        then = listen
+    elif (proxy := metadata._settings.stream_context.proxy) is not None:
         return through(channel, address, proxy)
-    then: Then = listen if socket.is_server else Connect
     if address.scheme == "fd":
         return then(channel, address, [(0, None)])
     return Resolve(address, then) if address.fixed is None else then(channel, address, [address.fixed])

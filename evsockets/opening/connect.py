@@ -15,13 +15,13 @@ from ..core.failure import network_error
 from ..core.operation import Stepper
 from ..core.timeouts import arm
 from ..core.token import Token
-from ..engines.asking import watch
+from ..engines import asking
 from ..engines.base import WRITE
 from ..errors import ConnectionFailedError
 from ..operations.handshake import TlsHandshakeOperation
 from ..transports.datagram import DatagramTransport
 from ..transports.listener import open_client_socket
-from ..transports.stream import StreamTransport, is_tcp
+from ..transports.stream import TELLS_ACKNOWLEDGED, StreamTransport
 from ..transports.unconnected import UnconnectedDatagram
 from .resolver import Candidate
 
@@ -35,6 +35,10 @@ _DELAY = 0.25
 _PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _ON_ITS_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EINTR})
+# Read by these names they cost compiled code no look-up.
+_CONNECTED, _IN_PROGRESS, _WRITE = errno.EISCONN, errno.EINPROGRESS, WRITE
+_STREAM, _DATAGRAM = _socket.SOCK_STREAM, _socket.SOCK_DGRAM
+_INET, _INET6, _UNIX = _socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX
 
 
 class Attempting(Stepper):
@@ -86,7 +90,7 @@ class Attempt(Token):
     def _decide(self, number: int) -> None:
         channel, connect = self.channel, self._connect
         self.loop.current = channel
-        trouble = _trouble(channel, self.sock, self.candidate[1], number)
+        trouble = connect._trouble(channel, self.sock, self.candidate[1], number)
         if trouble is None:
             channel.go_on(connect.succeed(channel, self.candidate, self.sock, self))
         else:
@@ -108,7 +112,7 @@ class Connect(Stepper):
     """
 
     __slots__ = (
-        "_address", "_attempts", "_connects", "_doing", "_failures", "_next_at", "_pause", "_sock",
+        "_address", "_attempts", "_connects", "_doing", "_failures", "_kind", "_next_at", "_pause", "_sock",
         "_waiting",
     )  # fmt: skip
 
@@ -116,7 +120,8 @@ class Connect(Stepper):
         self._address = address
         self._doing = "connecting"
         context = channel.metadata._settings.stream_context
-        self._connects = context.connect_datagrams or not address.is_datagram
+        self._kind = _DATAGRAM if address.is_datagram else _STREAM
+        self._connects = self._kind == _STREAM or context.connect_datagrams
         self._waiting = candidates if len(candidates) == 1 else interleave(candidates)[::-1]  # the next last
         self._next_at = -INFINITY
         self._pause = _PAUSE
@@ -126,39 +131,39 @@ class Connect(Stepper):
 
     def start(self, channel: Channel) -> Any:
         """Begin every attempt that is due; returns as `step`."""
-        loop = channel.loop
-        kind = _socket.SOCK_DGRAM if self._address.is_datagram else _socket.SOCK_STREAM
-        context = channel.metadata._settings.stream_context
+        ch = channel
+        loop = ch.loop
+        context = ch.metadata._settings.stream_context
         while self._waiting and self._next_at <= loop.now:
             candidate = self._waiting.pop()
             family, sockaddr = candidate
             self._next_at = loop.now + _DELAY
             try:
-                self._sock = sock = open_client_socket(family, kind, context)
+                self._sock = sock = open_client_socket(family, self._kind, context)
             except OSError as error:
                 self._fail(candidate, error, loop.now)
                 continue
             number = sock.connect_ex(sockaddr) if self._connects else 0
-            if number == errno.EINPROGRESS and sockaddr[0] in _LOOPBACK:
+            if number == _IN_PROGRESS and sockaddr[0] in _LOOPBACK:
                 # The handshake is done when the call returns, though it cannot say so yet: asking again at
                 # once saves the engine two calls.
                 number = sock.connect_ex(sockaddr)
             if number in _ON_ITS_WAY:
-                attempt = Attempt(self, channel, candidate, sock)
+                attempt = Attempt(self, ch, candidate, sock)
                 self._attempts.append(attempt)
                 self._sock = None
                 try:
-                    watch(loop.engine, sock.fileno(), WRITE, attempt)
+                    asking.watch(loop.engine, sock.fileno(), _WRITE, attempt)
                 except OSError as error:  # one more than can be watched
                     self.drop(attempt, error)
                 continue
-            trouble = _trouble(channel, sock, sockaddr, number)
+            trouble = self._trouble(ch, sock, sockaddr, number)
             if trouble is None:
-                return self.succeed(channel, candidate, sock)
+                return self.succeed(ch, candidate, sock)
             sock.close()
             self._fail(candidate, trouble, loop.now)
         if self._waiting or self._attempts:
-            arm(channel)
+            arm(ch)
             return self
         tried = len(self._failures)
         phase = self._doing if tried == 1 else f"{self._doing} (tried {tried} addresses)"
@@ -174,7 +179,7 @@ class Connect(Stepper):
     def _fail(self, candidate: Candidate, error: OSError, now: float) -> None:
         family, sockaddr = candidate
         self._next_at = now
-        if error.errno == errno.EAGAIN and family == _socket.AF_UNIX:
+        if error.errno == errno.EAGAIN and family == _UNIX:
             # The server's queue is full, and no descriptor tells when it is not any more.
             self._waiting.append(candidate)
             self._next_at += self._pause
@@ -188,19 +193,24 @@ class Connect(Stepper):
     ) -> Stepper | None:
         """`sock` is connected and carries the channel's bytes; the opener to go on by, if any."""
         family, sockaddr = candidate
-        if family == _socket.AF_INET:
+        if family == _INET:
             channel.remote = sockaddr
         else:  # of a link-local address the kernel knows the scope: it is asked later
-            scoped = family == _socket.AF_INET6 and sockaddr[0].lower().startswith("fe80")
+            scoped = family == _INET6 and sockaddr[0].lower().startswith("fe80")
             scoped = scoped and self._connects
             channel.remote = None if scoped else public_address(family, sockaddr)
         if winner is not None:
-            channel.watched = WRITE
-            watch(channel.loop.engine, sock.fileno(), WRITE, channel)
-        if not self._connects:
-            channel.set_transport(UnconnectedDatagram(sock, sockaddr, channel.inbox))
+            channel.watched = _WRITE
+            asking.watch(channel.loop.engine, sock.fileno(), _WRITE, channel)
+        if self._kind == _STREAM:
+            transport: Any = StreamTransport.__new__(StreamTransport)  # a third of the price of a call
+            transport.sock = sock
+            transport.acknowledges = TELLS_ACKNOWLEDGED and sock.family != _UNIX
+        elif self._connects:
+            transport = DatagramTransport(sock)
         else:
-            channel.set_transport((DatagramTransport if self._address.is_datagram else StreamTransport)(sock))
+            transport = UnconnectedDatagram(sock, sockaddr, channel.inbox)
+        channel.set_transport(transport)
         self._sock = None
         if winner is not None:
             winner.stepper = None
@@ -222,24 +232,23 @@ class Connect(Stepper):
             self._attempts[-1].close()
             self._attempts.pop()
 
+    def _trouble(self, channel: Channel, sock: Any, sockaddr: SockAddr, number: int) -> OSError | None:
+        """Why `sock` is not connected where connect() has said `number`; None: it is.
 
-def _trouble(channel: Channel, sock: Any, sockaddr: SockAddr, number: int) -> OSError | None:
-    """Why `sock` is not connected where connect() has said `number`; None: it is.
-
-    A connect to a TCP port of this machine that nobody listens on succeeds with `sock` at both ends when the
-    kernel has chosen that very port for it (simultaneous open, RFC 9293 3.5).
-    """
-    if number and number != errno.EISCONN:
-        return OSError(number, os.strerror(number))
-    if is_tcp(sock):
-        local = channel.local = sock.getsockname()  # asked for at the end of every life, if not here
-        try:
-            if local[1] == sockaddr[1] and local == sock.getpeername():
-                channel.local = None
-                return OSError(errno.ECONNREFUSED, "connected to itself, for nobody listens there")
-        except OSError:  # reset meanwhile, so it had a peer: whoever reads will be told
-            pass
-    return None
+        A connect to a TCP port of this machine that nobody listens on succeeds with `sock` at both ends when
+        the kernel has chosen that very port for it (simultaneous open, RFC 9293 3.5).
+        """
+        if number and number != _CONNECTED:
+            return OSError(number, os.strerror(number))
+        if self._kind == _STREAM and sock.family != _UNIX:
+            local = channel.local = sock.getsockname()  # asked for at the end of every life, if not here
+            try:
+                if local[1] == sockaddr[1] and local == sock.getpeername():
+                    channel.local = None
+                    return OSError(errno.ECONNREFUSED, "connected to itself, for nobody listens there")
+            except OSError:  # reset meanwhile, so it had a peer: whoever reads will be told
+                pass
+        return None
 
 
 def interleave(candidates: list[Candidate]) -> list[Candidate]:

@@ -10,3 +10,4 @@ cdef class Accept(Operation):
 
     @cython.locals(ch=Channel, loop=Loop)
     cpdef object step(self, channel, mask)
+    cpdef _due(self, channel)

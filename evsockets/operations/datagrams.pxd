@@ -30,6 +30,7 @@ cdef class ServeDatagrams(Accept):
 
     @cython.locals(ch=Channel, loop=Loop, answers=Answers, received=list)
     cpdef object step(self, channel, mask)
+    cpdef _abandon(self, channel)
     @cython.locals(datagram=Datagram)
     cdef bint _receive(self, Channel channel) except -1
     @cython.locals(write=WriteOperation, event=WriteEvent, answer=Datagram)

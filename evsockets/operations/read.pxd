@@ -1,6 +1,7 @@
 cimport cython
 
 from evsockets._native cimport Descriptor
+from evsockets.core cimport at_once, outbox
 from evsockets.core.channel cimport Channel
 from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.loop cimport Loop

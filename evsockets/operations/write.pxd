@@ -1,9 +1,18 @@
+cimport cython
+
+from evsockets.core cimport outbox, posted
+from evsockets.core.channel cimport Channel
 from evsockets.core.operation cimport Operation
+from evsockets.core.outbox cimport Outbox
+
+cdef object _DONE
 
 
 cdef class WriteOperation(Operation):
     cdef public object _data, _then
     cdef public bint out_of_band
 
+    @cython.locals(ch=Channel, box=Outbox)
     cpdef object start(self, channel, told=*)
     cpdef object step(self, channel, mask)
+    cpdef _abandon(self, channel)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _BYTES_PER_TURN = 256 * 1024
 _BYTES_PER_SEND = 64 * 1024
 _CHUNKS_PER_SEND = 1024
+# Read by this name it costs compiled code no look-up.
+_DONE = DONE
 
 
 def check_data(data: Any) -> Any:
@@ -95,21 +97,22 @@ class WriteOperation(Operation):
 
     def start(self, channel: Channel, told: bool = False) -> Operation | None:
         """Tell WRITE, unless that was `told`, and send; what comes next is in `channel.next`."""
+        ch = channel
         if not told:
-            channel.next = self._then
-            if channel.loop.delayed:
-                channel.mark_active()
-            handler = channel.dispatch.write
+            ch.next = self._then
+            if ch.loop.delayed:
+                ch.mark_active()
+            handler = ch.dispatch.write
             if handler is not None:
-                if channel.conversation is None:
-                    handler(WriteEvent(channel, self))
+                if ch.conversation is None:
+                    handler(WriteEvent(ch, self))
                 else:
-                    channel.conversation.tell(handler, WriteEvent(channel, self))
-                if channel.cancelled or channel.loop.stopping:
+                    ch.conversation.tell(handler, WriteEvent(ch, self))
+                if ch.cancelled or ch.loop.stopping:
                     return None
         data = self._data
         if data is None:
-            return DONE
+            return _DONE
         chunks: Iterable[Any] | None = None
         if type(data) is not bytes:
             try:
@@ -117,27 +120,27 @@ class WriteOperation(Operation):
             except TypeError:
                 chunks = data
         if self.out_of_band:
-            chunks = self._out_of_band(channel, _few_bytes(chunks) if chunks is not None else bytes(data))
-        box = channel.outbox
+            chunks = self._out_of_band(ch, _few_bytes(chunks) if chunks is not None else bytes(data))
+        box = ch.outbox
         if box is not None and box.posted:
             if chunks is None:
-                posted.write_behind(channel, bytes(data))
-                return DONE
-            posted.hold(channel)
-            if not outbox.flush(channel):
+                posted.write_behind(ch, bytes(data))
+                return _DONE
+            posted.hold(ch)
+            if not outbox.flush(ch):
                 box.source = iter(chunks)
                 return self
         if chunks is not None:
-            outbox.of(channel).source = iter(chunks)
-            return self._pump(channel)
-        if box is not None and box.corked and len(data) >= _BYTES_PER_SEND and not outbox.flush(channel):
+            outbox.of(ch).source = iter(chunks)
+            return self._pump(ch)
+        if box is not None and box.corked and len(data) >= _BYTES_PER_SEND and not outbox.flush(ch):
             # A large one behind what the kernel does not take yet waits as it is, not joined to it; what may
             # be changed by whoever wrote it is copied.
-            outbox.of(channel).source = iter((bytes(data),))
-            return self._pump(channel)
-        if len(data) or channel.transport.datagram:
-            outbox.put(channel, data)
-        return DONE
+            outbox.of(ch).source = iter((bytes(data),))
+            return self._pump(ch)
+        if len(data) or ch.transport.datagram:
+            outbox.put(ch, data)
+        return _DONE
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self._pump(channel) if outbox.flush(channel) else self

@@ -27,16 +27,21 @@ def open_client_socket(family: int, type: int, context: StreamContext) -> _socke
     Unix datagram sockets are always bound, so that they can be answered. A path bound to is treated as a
     server's is. Raises OSError.
     """
+    if context._usual and type == _socket.SOCK_STREAM:  # most clients: nothing else to be looked at
+        sock = _new(family, type)
+        try:
+            if context.no_delay and family != _socket.AF_UNIX:
+                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
     own = None if context.bind_to is None else _bind_address(family, context)
     path = own if family == _socket.AF_UNIX and isinstance(own, str) else None
     if path is not None:
         remove_stale(path)
     sock = _new(family, type) if path is None else _UnixBound(family, type | _NONBLOCK)
     try:
-        if context._usual and type == _socket.SOCK_STREAM:  # most clients: nothing else to be looked at
-            if context.no_delay and family != _socket.AF_UNIX:
-                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-            return sock
         if path is not None and not _NONBLOCK:
             sock.setblocking(False)
         set_options(sock, context, server=False)

@@ -16,6 +16,8 @@ RECEIVE_SIZE = 65536
 # What one send is given: the kernel goes on for as long as the peer takes it away, others waiting.
 SEND_SIZE = 1024 * 1024
 
+# Whether the kernel tells how many bytes of a TCP connection the peer's has yet to acknowledge.
+TELLS_ACKNOWLEDGED = sys.platform == "linux"
 # A peer that has hung up is an error of its socket, not a SIGPIPE, which by default ends the process.
 NO_SIGNAL: int = getattr(_socket, "MSG_NOSIGNAL", 0)
 
@@ -42,7 +44,7 @@ class StreamTransport(Transport):
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
-        self.acknowledges = sys.platform == "linux" and is_tcp(sock)
+        self.acknowledges = TELLS_ACKNOWLEDGED and is_tcp(sock)
 
     @property
     def supports_out_of_band(self) -> bool:

@@ -1,0 +1,2 @@
+cpdef watch(engine, fd, interest, token)
+cpdef failure(engine, verb, error)

@@ -1,0 +1,14 @@
+cimport cython
+
+from evsockets.core cimport dispatch, remains
+from evsockets.core.channel cimport Channel
+from evsockets.core.loop cimport Loop
+from evsockets.metadata cimport SocketMetadata
+
+
+cdef class SocketBag:
+    cdef public Loop _loop
+    cdef object __weakref__
+
+    @cython.locals(loop=Loop, channel=Channel, metadata=SocketMetadata)
+    cdef _add(self, socket, operation, handler, keywords)
