@@ -7,3 +7,6 @@ cdef class SocketMetadata:
     cdef public Settings _settings
 
     cpdef _apply(self, values, besides=*)
+
+
+cdef _check_adopted(address, sock)

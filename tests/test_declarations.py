@@ -167,8 +167,8 @@ def test_declarations_are_what_the_sources_say(path: Path) -> None:
 def whole_modules(path: Path) -> dict[str, Path]:
     """The modules that a .pxd cimports as a whole, by name, and where what is declared of them stands."""
     found = {}
-    lines = re.findall(r"^from evsockets\.?(\S*) cimport (.+)$", path.read_text(), re.MULTILINE)
-    for package, names in lines:
+    cimported = r"^from evsockets\.?(\S*) cimport (.+)$"
+    for package, names in re.findall(cimported, path.read_text(), re.MULTILINE):
         for name in names.split(", "):
             declaration = PACKAGE.joinpath(*package.split("."), f"{name}.pxd")
             if declaration.exists():

@@ -1,6 +1,7 @@
 cimport cython
 
 cdef double _NEVER
+cdef object _pop, _push
 
 
 cdef class TurnTime:

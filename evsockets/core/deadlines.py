@@ -12,9 +12,11 @@ from typing import Any
 
 INFINITY = float("inf")
 AT_ONCE = -INFINITY
-_NEVER = INFINITY  # read by this name it costs compiled code no look-up
 UNTIL_STOPPED = "until stopped"
 """Keeps a run alive, as a timer that is never due."""
+
+# Read by these names they cost compiled code no look-up.
+_NEVER, _push, _pop = INFINITY, heapq.heappush, heapq.heappop
 
 
 class TurnTime:
@@ -61,7 +63,7 @@ class Deadlines:
             self.disarm(one)
             one._armed = when
             self._armings += 1
-            heapq.heappush(self._heap, (when, self._armings, one))
+            _push(self._heap, (when, self._armings, one))
 
     def disarm(self, one: Timed) -> None:
         """Forget it."""
@@ -107,7 +109,7 @@ class Deadlines:
             when: float = entry[0]
             if first._armed == when:
                 return when
-            heapq.heappop(heap)
+            _pop(heap)
             self._dead -= 1
         return _NEVER
 

@@ -20,7 +20,7 @@ from .activities import IDLE, SENDING, Linger
 from .dispatch import DEAF
 from .failure import handler_error, place, socket_error
 from .operation import UNTOLD, Operation, Stepper
-from .raised import Unraisable, attempt, drop_frames, noted
+from .raised import Unraisable, attempt, drop_frames, later
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -73,13 +73,11 @@ def _close_conversation(channel: Channel) -> BaseException | None:
     """Have the coroutine run to its end; what it raises counts as raised in a DISCONNECTED handler."""
     bug: BaseException | None = None
     while channel.conversation is not None:
-        bug = attempt(bug, _close, channel)
+        try:
+            channel.conversation.close()
+        except BaseException as error:
+            bug = later(bug, channel, error)
     return bug
-
-
-def _close(channel: Channel) -> None:
-    if channel.conversation is not None:
-        channel.conversation.close()
 
 
 def tell_exception(channel: Channel, error: NetworkSocketError) -> None:
@@ -129,13 +127,13 @@ def end(
         try:
             _abandon(channel)
         except BaseException as error:
-            first = _noted(channel, first, error)
+            first = later(first, channel, error)
     # What a signal handler's exception broke off is done again. The engine's failures are given up on.
     while channel.stepper is not None or channel.transport is not None:
         try:
             trouble = close_transport(channel, orderly, kept)
         except BaseException as error:
-            first = _noted(channel, first, error)
+            first = later(first, channel, error)
     channel.operation = None
     outbox.drop(channel)
     channel.loop.deadlines.disarm(channel)  # last: a handler of the way here may have set a time-out
@@ -145,15 +143,10 @@ def end(
         try:
             _tell_end(channel, trouble, kept)
         except BaseException as error:
-            first = _noted(channel, first, error)
+            first = later(first, channel, error)
     if bug is not None:
         first = attempt(first, _count_as_told, channel, bug)
     _finalize(channel, first)
-
-
-def _noted(channel: Channel, first: BaseException | None, error: BaseException) -> BaseException:
-    """As `attempt` has it, which costs compiled code a call of Python also where nothing is raised."""
-    return noted(first, error, f"of {channel.socket!r}")
 
 
 def finish(channel: Channel) -> None:
@@ -219,7 +212,7 @@ def _finalize(channel: Channel, first: BaseException | None = None) -> None:
         try:
             _tell_finalize(channel)
         except BaseException as error:
-            first = _noted(channel, first, error)
+            first = later(first, channel, error)
     if channel.inbox._chunk:
         channel.inbox = Inbox()
     _release(channel)
@@ -250,10 +243,9 @@ def _release(channel: Channel) -> None:
     if channel.socket._leaves_by_itself and members.get(channel.socket) is channel.metadata:
         del members[channel.socket]
     channel.next = _UNTOLD  # what was named may refer to an event, and so to the channel
-    left = remains.of(channel)
+    channel.metadata._channel = left = remains.of(channel)
     if channel.socket._channel is channel:  # and not in a new life
         channel.socket._channel = left
-    channel.metadata._channel = left
     channel.socket._over()  # last: what was interrupted before it is done again
 
 

@@ -16,8 +16,13 @@ def attempt(first: BaseException | None, call: Any, channel: Any, *args: Any) ->
     try:
         call(channel, *args)
     except BaseException as error:
-        return noted(first, error, f"of {channel.socket!r}")
+        return later(first, channel, error)
     return first
+
+
+def later(first: BaseException | None, channel: Any, error: BaseException) -> BaseException:
+    """What counts once `error` was raised on the way to a channel's end."""
+    return noted(first, error, f"of {channel.socket!r}")
 
 
 def noted(first: BaseException | None, later: BaseException, where: str) -> BaseException:
