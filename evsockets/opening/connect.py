@@ -114,7 +114,7 @@ class Connect(Stepper):
 
     def __init__(self, channel: Channel, address: Address, candidates: list[Candidate]) -> None:
         self._address = address
-        self._doing = "connecting"
+        self._doing = ""
         context = channel.metadata._settings.stream_context
         self._connects = context.connect_datagrams or not address.is_datagram
         self._waiting = candidates if len(candidates) == 1 else interleave(candidates)[::-1]  # the next last
@@ -161,7 +161,9 @@ class Connect(Stepper):
             arm(channel)
             return self
         tried = len(self._failures)
-        phase = self._doing if tried == 1 else f"{self._doing} (tried {tried} addresses)"
+        phase = self._doing or "connecting"
+        if tried > 1:
+            phase += f" (tried {tried} addresses)"
         text, cause = self._address.text, self._failures[-1][1]
         raise network_error(ConnectionFailedError, text, cause, phase, attempts=self._failures)
 

@@ -135,6 +135,12 @@ def test_time_outs(silent: str) -> None:
     assert found["seconds"] >= 0.2
     status, found = document("--request-timeout", "0.1", silent)
     assert "request time-out 0.1 s" in found["results"][0]["error"]
+    proxy = silent.replace("tcp", "socks5")
+    _, found = document("--connection-timeout", "0.2", "--proxy", proxy, "tcp://192.0.2.1:1")
+    (result,) = found["results"]
+    asked = f"timed out while waiting for the proxy {proxy} to answer the greeting"
+    assert result["error"] == f"{asked}, connection time-out 0.2 s"
+    assert result["outcome"] == "timed out (connecting)"
 
 
 def test_limit_is_kept(peer: Callable[..., str]) -> None:
