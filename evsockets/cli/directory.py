@@ -63,7 +63,7 @@ def path_of(target: str) -> tuple[bytes, str]:
 class Directory:
     """A directory whose files are shown; `root` is its path. NotADirectoryError if it is none.
 
-    `hidden`: whether names that begin with a dot are shown, too.
+    `hidden`: whether names that begin with a dot are shown, too. A link counts by its own name.
     """
 
     def __init__(self, root: str, *, hidden: bool = False) -> None:

@@ -47,25 +47,12 @@ Exit status: 0 all complete, 1 some failed, 2 wrong command line; 130 Ctrl-C and
 143 SIGTERM (what has come is printed), 141 nobody reads the output any more.
 """
 
-
-#: What those who know curl and nmap may write.
-_HABITS = {
-    "-L": "--location",
-    "-f": "--fail",
-    "-k": "--insecure",
-    "-x": "--proxy",
-    "-H": "--header",
-    "-s": "--quiet",
-    "-o": "--data >FILE",
-    "-d": "a program with evsockets.http: this asks by GET",
-    "-X": "a program with evsockets.http: this asks by GET",
-    "-m": "--request-timeout",
-    "-p": "ports in the address, as in tcp://host:22,80",
-    "-p-": "ports in the address, as in tcp://host:1-65535",
-    "-iL": "--from",
-    "-oG": "--csv",
-    "--open": "--only complete",
-}
+#: So many results that are kept until the end are worth a word about those forms that keep none.
+_MANY = 100_000
+_STREAM = (
+    f"evsockets: {_MANY:,} results are kept for the end; --jsonl and --csv print them as they come, "
+    "--only failed keeps fewer"
+)
 
 
 def register(commands: Any) -> None:
@@ -84,7 +71,7 @@ def register(commands: Any) -> None:
     _add_what(parser)
     _add_how(parser, hidden)
     _add_output(parser, hidden)
-    parser.habits = _HABITS
+    parser.habits = _instead
     parser.set_defaults(run=run)
 
 
@@ -146,7 +133,7 @@ def _add_output(parser: argparse.ArgumentParser, hidden: str) -> None:
     group = parser.add_argument_group("output")
     form = group.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one document at the end")
-    form.add_argument("--jsonl", action="store_true", help="one a line, as results come")
+    form.add_argument("--jsonl", action="store_true", help="one a line, as results come: for very many")
     form.add_argument("--csv", action="store_true", help="the same as comma-separated values")
     add = group.add_argument
     add("--only", choices=("complete", "failed"), metavar="KIND", help="complete or failed ones")
@@ -172,9 +159,9 @@ def run(arguments: argparse.Namespace) -> int:
     keywords["stream_context"] = client_settings(
         arguments.ca, arguments.insecure, arguments.server_name, arguments.proxy
     )
-    timeline = RequestsTimeline(arguments.timeline)
     if arguments.dask is not None and arguments.timeline is not None:
         raise CommandError("--timeline shows what happens here, not on Dask's workers: leave it out")
+    timeline = RequestsTimeline(arguments.timeline)
     with closing(_targets(arguments)) as targets, cluster(arguments.dask) as client:
         keywords["limit"] = min(
             arguments.limit or (1000 if client is None else 100), raise_descriptor_limit()
@@ -192,6 +179,8 @@ def run(arguments: argparse.Namespace) -> int:
                     result.certificate = describe(result.tls.peer_certificate_der)
                 if arguments.only in (None, "complete" if result.ok else "failed"):
                     output.add(result)
+                    if output.kept == _MANY:
+                        progress.say(_STREAM)
                 return True
 
             def tick() -> None:
@@ -205,6 +194,12 @@ def run(arguments: argparse.Namespace) -> int:
     if rounds.signal is not None:
         return 128 + rounds.signal
     return 1 if rounds.failed else 0
+
+
+def _instead(word: str) -> str | None:
+    from .habits import instead
+
+    return instead(word)
 
 
 def _check_http() -> None:

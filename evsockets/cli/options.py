@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 import re
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from .. import AddressError, StreamContext
 from ..address import Address, parse_address
@@ -22,22 +21,28 @@ _PLAIN_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", "
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and where it is explained. `habits` maps options of other programs to
-    what is written here instead."""
+    """Says what is wrong in one line, and where it is explained. Options are written in full. `habits` says
+    what to do about an option of another program, None if it knows none."""
 
-    habits: Mapping[str, str] = {}
+    habits: Callable[[str], str | None] = staticmethod(lambda word: None)
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Print `message` on standard error and exit with status 2."""
         self.exit(2, f"{self.prog}: {one_line(message)} (see '{self.prog} --help')\n")
 
     def refuse(self, words: list[str]) -> NoReturn:
-        """`error` about words that mean nothing, with the option that was probably meant."""
-        word = words[0].partition("=")[0]
-        habit = self.habits.get(word)
+        """`error` about words that mean nothing, with the options that were probably meant."""
+        hints = dict.fromkeys(self._hint(word.partition("=")[0]) for word in words)
+        self.error("; ".join([f"unknown: {' '.join(words)}", *filter(None, hints)]))
+
+    def _hint(self, word: str) -> str | None:
+        import difflib
+
         close = difflib.get_close_matches(word, self._option_string_actions, 1)
-        hint = f"; write {habit} instead" if habit else f"; did you mean {close[0]}?" if close else ""
-        self.error(f"unknown: {' '.join(words)}{hint}")
+        return self.habits(word) or (f"did you mean {close[0]}?" if close else None)
 
 
 def seconds(text: str) -> float | None:

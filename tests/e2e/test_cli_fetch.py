@@ -237,6 +237,8 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str, pat
         (["--from", "/tmp"], "directory"),
         (["--from", "-", "--send", "-"], "twice"),
         (["-k", "https://localhost"], "write --insecure instead"),
+        (["-sSL", "--head", "https://localhost"], "--quiet, --location instead; write --jsonl"),
+        (["--connect", "1", "tcp://localhost"], "did you mean --connect-only?"),
         (["-p", "22,80", "tcp://localhost"], "tcp://host:22,80"),
         (["--starttls", "gopher", "tcp://localhost:1"], "smtp"),
         (["--header", "none", "http://localhost"], "Accept: text/html"),
