@@ -31,9 +31,11 @@ HUGE_FILE = 256 * 1024 * 1024
 _BLOCK = bytes(range(256)) * 256
 
 
-def need(program: str) -> str:
-    """The program's path; without it the test is skipped, or fails in CI."""
-    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+def need(program: str, *folders: str) -> str:
+    """The program's path, in one of `folders` if not on the usual path; without it the test is skipped, or
+    fails in CI."""
+    path = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", *folders]
+    found = shutil.which(program, path=os.pathsep.join(path))
     if found is not None:
         return found
     message = f"{program} is not installed (Debian has it; .ci/run lists the packages)"
@@ -79,12 +81,17 @@ def answers(family: int, address: object, question: bytes, answer: bytes) -> Cal
 
 @contextmanager
 def started(
-    command: Sequence[str], log: Path, *ready: Callable[[], bool], cwd: Path | None = None
+    command: Sequence[str],
+    log: Path,
+    *ready: Callable[[], bool],
+    cwd: Path | None = None,
+    user: str | None = None,
 ) -> Iterator[None]:
-    """Runs `command` until the block ends; the block starts when every `ready` said True."""
+    """Runs `command`, as `user` if one is given, until the block ends; the block starts when every `ready`
+    said True."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, user=user
         )
     try:
         deadline = time.monotonic() + START_PATIENCE
