@@ -119,7 +119,7 @@ def started(
 
 @dataclass(frozen=True)
 class Nginx:
-    """HTTP and HTTPS ports and what there is to fetch.
+    """HTTP and HTTPS ports and what there is to fetch, which lies in the folder `root`.
 
     `/` is a page ending in `</html>`; `/big` has BIG_FILE bytes whose digest is `big_digest`;
     `/huge` has HUGE_FILE zeros; `/slow` is `/big` at 8 KiB a second; `/who` answers the address it was asked
@@ -128,6 +128,7 @@ class Nginx:
 
     http: int
     https: int
+    root: Path
     page: bytes
     big_digest: str
 
@@ -184,7 +185,7 @@ def nginx(folder: Path, ca: Authority) -> Iterator[Nginx]:
     command = [program, "-p", str(folder), "-c", str(config), "-e", "stderr"]
     ports = [can_connect(socket.AF_INET, ("127.0.0.1", port)) for port in (http, https)]
     with started(command, folder / "nginx.log", *ports):
-        yield Nginx(http, https, page, digest.hexdigest())
+        yield Nginx(http, https, root, page, digest.hexdigest())
 
 
 @dataclass(frozen=True)
