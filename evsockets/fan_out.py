@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 from ._generic import TypeVar, overload
 from .configuration import Configuration
 from .engines.base import Engine
-from .gathering import iterated
-from .handles import AsyncFanOut, FanOut
 from .outcomes import Outcome, Target
-from .plans import plan
-from .turns import Hosted, Turns
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from .conversation import Conversation
+    from .handles import AsyncFanOut, FanOut
     from .typing import EachKeywords, FanOutKeywords, Handler
 
 R = TypeVar("R", default=Any)
@@ -94,6 +91,10 @@ def fan_out(
 
     Raises TypeError or ValueError for arguments that cannot be used, EngineUnavailableError.
     """
+    from .gathering import iterated
+    from .handles import FanOut
+    from .plans import plan
+
     asked = plan(
         function, args=args, limit=limit, retries=retries, backoff=backoff, retry_if=retry_if, engine=engine,
         configuration=configuration, handler=handler, **metadata,
@@ -103,6 +104,8 @@ def fan_out(
         from .sharing import Shared
 
         return FanOut(Shared(Processes(asked, processes), iterated(targets)))
+    from .turns import Turns
+
     return FanOut(Turns(asked, iterated(targets)))
 
 
@@ -152,6 +155,10 @@ def fan_out_async(
     """The same inside a running asyncio loop, for `async for` and `async with`. Those under way go on while
     the body of the loop waits for something else. UnsupportedOperationError if the engine has no
     `fileno()`."""
+    from .gathering import iterated
+    from .handles import AsyncFanOut
+    from .plans import plan
+
     asked = plan(
         function, args=args, limit=limit, retries=retries, backoff=backoff, retry_if=retry_if, engine=engine,
         configuration=configuration, handler=handler, **metadata,
@@ -161,4 +168,6 @@ def fan_out_async(
         from .sharing import HostedShared
 
         return AsyncFanOut(HostedShared(Processes(asked, processes), iterated(targets)))
+    from .turns import Hosted
+
     return AsyncFanOut(Hosted(asked, iterated(targets)))

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import FixedLengthFramePicker, FramePicker, MarkerFramePicker
 from ..text import one_line
@@ -27,12 +27,12 @@ from .options import (
     sent,
     whole,
 )
-from .outputs import CsvOutput, JsonOutput, LinesOutput, Output, TableOutput
-from .progress import Progress
-from .results import Result
-from .rounds import Rounds
-from .targets import Targets
 from .timeline import HELP, RequestsTimeline
+
+if TYPE_CHECKING:
+    from .outputs import Output
+    from .results import Result
+    from .targets import Targets
 
 _EPILOG = r"""
 An ADDRESS is tcp://host:port, tls:// (tlsv1.2://, tlsv1.3://), udp://, unix:///path,
@@ -146,6 +146,9 @@ def _add_output(parser: argparse.ArgumentParser, hidden: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask all; 0 if all succeeded, 1 if any failed, 128 and its number if a signal ended it."""
+    from .progress import Progress
+    from .rounds import Rounds
+
     if not (arguments.addresses or arguments.files):
         arguments.parser.error("give an ADDRESS, or --from FILE")
     if arguments.http is not None:
@@ -220,6 +223,8 @@ def _describing() -> Callable[[bytes], dict[str, Any]]:
 
 
 def _targets(arguments: argparse.Namespace) -> Targets:
+    from .targets import Targets
+
     raw = any((arguments.connect_only, arguments.starttls, arguments.until, arguments.length))
     raw = raw or arguments.send is not None
     return Targets(
@@ -254,6 +259,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
 def _output(arguments: argparse.Namespace) -> Output:
     """What prints."""
+    from .outputs import CsvOutput, JsonOutput, LinesOutput, TableOutput
+
     if arguments.jsonl:
         return LinesOutput(arguments.data)
     if arguments.csv:

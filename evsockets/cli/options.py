@@ -13,7 +13,6 @@ from ..address import Address, parse_address
 from ..text import one_line
 from ..transports.tls_context import client_context, server_context
 from .common import CommandError
-from .words import path_of
 
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -135,6 +134,8 @@ def origin(text: str) -> str:
 
 def path_of_http(text: str) -> str:
     """Return a path for a request line, with a slash in front. For argparse."""
+    from .words import path_of
+
     try:
         return path_of(text)
     except ValueError as error:
