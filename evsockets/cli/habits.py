@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-_LEAVE = "leave it out: "
+_NOTHING = "nothing: "
 _GET = "a program with evsockets.http: this asks by GET"
+_CERTIFICATE = "a program with StreamContext(certificate=..., private_key=...)"
 _HEADS = "--jsonl, which has the status and the headers"
 _LOGIN = "it in the address of --proxy, as in http://user:password@host:port"
 _PORTS = "ports in the address, as in tcp://host:22,80"
@@ -18,6 +19,7 @@ _INSTEAD = {
     "-b": "--header 'Cookie: ...'",
     "-d": _GET,
     "-e": "--header 'Referer: ...'",
+    "-E": _CERTIFICATE,
     "-f": "--fail",
     "-F": f"{_PORTS}, or (if it was curl's) {_GET}",
     "-H": "--header",
@@ -30,7 +32,7 @@ _INSTEAD = {
     "-O": "--data >FILE",
     "-r": "--header 'Range: bytes=0-99'",
     "-s": "--quiet",
-    "-S": f"{_LEAVE}why something failed is always said",
+    "-S": f"{_NOTHING}why something failed is always said",
     "-T": _GET,
     "-u": "--header 'Authorization: Basic ...'",
     "-U": _LOGIN,
@@ -38,9 +40,10 @@ _INSTEAD = {
     "-w": "--jsonl, and choose with jq",
     "-x": "--proxy",
     "-X": _GET,
-    "-Z": f"{_LEAVE}all are asked at once",
+    "-Z": f"{_NOTHING}all are asked at once",
     "--cacert": "--ca",
-    "--compressed": f"{_LEAVE}gzip and deflate are decoded",
+    "--cert": _CERTIFICATE,
+    "--compressed": f"{_NOTHING}gzip and deflate are decoded",
     "--connect-timeout": "--connection-timeout",
     "--cookie": "--header 'Cookie: ...'",
     "--data-binary": _GET,
@@ -48,9 +51,10 @@ _INSTEAD = {
     "--form": _GET,
     "--head": _HEADS,
     "--include": _HEADS,
+    "--key": _CERTIFICATE,
     "--max-time": "--request-timeout",
     "--output": "--data >FILE",
-    "--parallel": f"{_LEAVE}all are asked at once",
+    "--parallel": f"{_NOTHING}all are asked at once",
     "--parallel-max": "--limit",
     "--proxy-user": _LOGIN,
     "--range": "--header 'Range: bytes=0-99'",
@@ -70,14 +74,14 @@ _INSTEAD = {
     "--write-out": "--jsonl, and choose with jq",
     # nmap
     "-iL": "--from",
-    "-n": f"{_LEAVE}only names that are given are looked up",
+    "-n": f"{_NOTHING}only names that are given are looked up",
     "-oA": "--jsonl or --csv",
     "-oG": "--csv",
     "-oN": "--jsonl or --csv",
     "-oX": "--json",
     "-p": _PORTS,
     "-p-": "ports in the address, as in tcp://host:1-65535",
-    "-Pn": f"{_LEAVE}nobody is pinged",
+    "-Pn": f"{_NOTHING}nobody is pinged",
     "-sS": f"{_SCAN} (or, if it was curl's, --no-progress)",
     "-sT": _SCAN,
     "-sU": "--send with udp:// addresses",
@@ -88,7 +92,7 @@ _INSTEAD = {
     "--max-retries": "--retries",
     "--min-rate": "--limit",
     "--open": "--only complete",
-    "--reason": f"{_LEAVE}why something failed is always said",
+    "--reason": f"{_NOTHING}why something failed is always said",
     "--top-ports": _PORTS,
     **dict.fromkeys([f"-T{speed}" for speed in range(6)], "--limit and --connection-timeout"),
 }
@@ -104,5 +108,5 @@ def instead(word: str) -> str | None:
     known = [one for one in dict.fromkeys(found) if one is not None]
     if None in found or not known:
         return None
-    written = [one for one in known if not one.startswith(_LEAVE)]
-    return f"write {', '.join(written)} instead" if written else known[0]
+    written = [one for one in known if not one.startswith(_NOTHING)] or known[:1]
+    return f"instead of {word} write {', '.join(written)}"

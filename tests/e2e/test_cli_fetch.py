@@ -236,8 +236,11 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str, pat
         (["--from", "/no/such/list"], "/no/such/list"),
         (["--from", "/tmp"], "directory"),
         (["--from", "-", "--send", "-"], "twice"),
-        (["-k", "https://localhost"], "write --insecure instead"),
-        (["-sSL", "--head", "https://localhost"], "--quiet, --location instead; write --jsonl"),
+        (["-k", "https://localhost"], "instead of -k write --insecure"),
+        (
+            ["-sSL", "--head", "https://localhost"],
+            "-sSL write --quiet, --location; instead of --head write --jsonl",
+        ),
         (["--connect", "1", "tcp://localhost"], "did you mean --connect-only?"),
         (["-p", "22,80", "tcp://localhost"], "tcp://host:22,80"),
         (["--starttls", "gopher", "tcp://localhost:1"], "smtp"),
