@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 from ._generic import TypeVar, overload
 from .configuration import Configuration
 from .engines.base import Engine
+from .handles import AsyncFanOut, FanOut
 from .outcomes import Outcome, Target
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from .conversation import Conversation
-    from .handles import AsyncFanOut, FanOut
     from .typing import EachKeywords, FanOutKeywords, Handler
 
 R = TypeVar("R", default=Any)
@@ -92,7 +92,6 @@ def fan_out(
     Raises TypeError or ValueError for arguments that cannot be used, EngineUnavailableError.
     """
     from .gathering import iterated
-    from .handles import FanOut
     from .plans import plan
 
     asked = plan(
@@ -156,7 +155,6 @@ def fan_out_async(
     the body of the loop waits for something else. UnsupportedOperationError if the engine has no
     `fileno()`."""
     from .gathering import iterated
-    from .handles import AsyncFanOut
     from .plans import plan
 
     asked = plan(
