@@ -119,8 +119,9 @@ class TargetSocket(ClientSocket):
         error, late, target, life = self._error, self._late, self._target, metadata._channel
         self._final = life.connected_at is not None or metadata._parsed is None
         if error is None and late is not None and not late._one_more:
-            text = f"{target.address}: {late.when.value} time-out while {late.phase}"
+            text = f"{target.address}: {late.when.value} time-out while {late._doing}"
             error = SocketTimeoutError(text, when=late.when, phase=late.phase, address=target.address)
+            error._doing = late._doing
         if error is None and not self._returned:
             how = "the conversation was cancelled, closed or replaced before it returned"
             error = ConversationEndedError(f"{target.address}: {how}")

@@ -198,6 +198,8 @@ class SocketTimeoutError(NetworkSocketError, TimeoutError):
 
     #: Whether TIMEOUT is what is told of it, if nobody catches it.
     _is_told_as_timeout = False
+    #: `phase` in more words, where it has some.
+    _doing = ""
 
     def __init__(
         self,

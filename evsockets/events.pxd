@@ -36,7 +36,7 @@ cdef class DataAlertEvent(IoEvent):
 
 
 cdef class TimeoutEvent(Event):
-    cdef public object when, phase
+    cdef public object when, phase, _doing
     cdef public bint _one_more
 
 

@@ -204,12 +204,15 @@ class DataAlertEvent(IoEvent):
 class TimeoutEvent(Event):
     """TIMEOUT: the time-out `when` passed while the socket was `phase`."""
 
-    __slots__ = ("_one_more", "phase", "when")
+    __slots__ = ("_doing", "_one_more", "phase", "when")
 
-    def __init__(self, channel: PublicChannel, when: TimeoutStage, phase: TimeoutPhase) -> None:
+    def __init__(
+        self, channel: PublicChannel, when: TimeoutStage, phase: TimeoutPhase, doing: str = ""
+    ) -> None:
         super().__init__(EventType.TIMEOUT, channel)
         self.when = when
         self.phase = phase
+        self._doing = doing or phase  # in the words of an error
         self._one_more = False
 
     def enable_one_more_attempt(self) -> None:

@@ -165,6 +165,8 @@ def _awaited(channel: Channel) -> str:
     if stepper is None or not stepper.interest:
         return _AWAITED["closing"] if stepper is None else _AWAITED.get(channel.phase_name(), "its time")
     awaited = _AWAITED.get(channel.phase_name(), "the peer")
+    if stepper._doing:
+        awaited += f", {stepper._doing}"
     if channel.inbox:
         awaited += f"; {len(channel.inbox)} B received lie here"
         if channel.arrived is not None:

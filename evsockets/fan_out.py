@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 from ._generic import TypeVar, overload
 from .configuration import Configuration
 from .engines.base import Engine
-from .gathering import iterated
 from .handles import AsyncFanOut, FanOut
 from .outcomes import Outcome, Target
-from .plans import plan
-from .turns import Hosted, Turns
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -96,6 +93,9 @@ def fan_out(
 
     Raises TypeError or ValueError for arguments that cannot be used, EngineUnavailableError.
     """
+    from .gathering import iterated
+    from .plans import plan
+
     asked = plan(
         function, args=args, limit=limit, retries=retries, backoff=backoff, retry_if=retry_if, engine=engine,
         configuration=configuration, handler=handler, **metadata,
@@ -105,6 +105,8 @@ def fan_out(
         from .sharing import Shared
 
         return FanOut(Shared(Processes(asked, processes), iterated(targets)))
+    from .turns import Turns
+
     return FanOut(Turns(asked, iterated(targets)))
 
 
@@ -153,6 +155,9 @@ def fan_out_async(
 ) -> AsyncFanOut[R]:
     """`fan_out` inside a running asyncio loop, for `async for` and `async with`. The conversations go on
     while the body of the loop awaits. UnsupportedOperationError if the engine has no `fileno()`."""
+    from .gathering import iterated
+    from .plans import plan
+
     asked = plan(
         function, args=args, limit=limit, retries=retries, backoff=backoff, retry_if=retry_if, engine=engine,
         configuration=configuration, handler=handler, **metadata,
@@ -162,4 +167,6 @@ def fan_out_async(
         from .sharing import HostedShared
 
         return AsyncFanOut(HostedShared(Processes(asked, processes), iterated(targets)))
+    from .turns import Hosted
+
     return AsyncFanOut(Hosted(asked, iterated(targets)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +12,13 @@ _TLS = (
 )
 
 
-def pickled(what: Any, dumps: Callable[[Any], bytes] = pickle.dumps, cure: str = _IMPORTABLE) -> bytes:
-    """Return `what` as bytes. TypeError, naming cures, if it cannot be sent to a worker process."""
+def pickled(what: Any, dumps: Callable[[Any], bytes] | None = None, cure: str = _IMPORTABLE) -> bytes:
+    """Return `what` as bytes, by `dumps` or else by pickle. TypeError, naming cures, if it cannot be sent
+    to a worker process."""
+    import pickle
+
     try:
-        return dumps(what)
+        return (dumps or pickle.dumps)(what)
     except Exception as error:
         raise TypeError(f"this cannot be sent to workers: {error}; {cure}; {_TLS}") from error
 
@@ -25,6 +27,8 @@ def sendable(error: BaseException | None) -> BaseException | None:
     """Return the exception if it can be pickled and loaded again, else one that says what it was."""
     if error is None or (isinstance(error, OSError) and type(error).__module__ == "builtins"):
         return error
+    import pickle
+
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

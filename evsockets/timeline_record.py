@@ -6,7 +6,6 @@ import math
 from array import array
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -138,14 +137,14 @@ class Record:
         return (self.end if self.outcome else now) - self.times[0]
 
 
-@dataclass
 class LeftOut:
     """Lives without a record: for each outcome their number and seconds, the beginning of the first and the
     end of the last."""
 
-    outcomes: dict[str, tuple[int, float]] = field(default_factory=dict)
-    first: float = math.inf
-    last: float = -math.inf
+    def __init__(self) -> None:
+        self.outcomes: dict[str, tuple[int, float]] = {}
+        self.first = math.inf
+        self.last = -math.inf
 
     def add(self, record: Record) -> None:
         """Count a life that has ended."""

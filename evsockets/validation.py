@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import ssl
@@ -71,6 +70,8 @@ def check_duration(name: str, value: object) -> float | None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" for the known name closest to `name`, or "" if none is close."""
+    import difflib
+
     found = difflib.get_close_matches(name, known, 1, 0.5)
     return f", did you mean {found[0]!r}?" if found else ""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from evsockets.cli import fetch
 from support.command import HANGS, environment, run, run_here, run_on_terminal
 
 FETCH = [sys.executable, "-m", "evsockets", "fetch"]
@@ -71,6 +72,14 @@ def test_what_is_printed(listening: int, unused_port: int) -> None:
     assert "1 complete, 1 failed" in done.stdout
     done = run_here("fetch", *both, "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def test_a_long_table_names_what_keeps_nothing(unused_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_MANY", 3)
+    refused = f"tcp://127.0.0.1:{unused_port}"
+    for options, count, said in (([], 5, 1), (["--json"], 3, 1), ([], 2, 0), (["--jsonl"], 5, 0)):
+        assert run_here("fetch", *options, *[refused] * count).stderr.count("--jsonl and --csv") == said
+    assert run_here("fetch", "--only", "complete", *[refused] * 5).stderr == ""
 
 
 def test_an_opening_is_tried_again(unused_port: int) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import enum
 import inspect
-import subprocess
-import sys
 
 import pytest
 
 import evsockets
+from support.command import run_python
 
 AREAS = {
     "running": "RequestExecutor SocketBag SocketMetadata ExecutionContext Configuration StreamContext "
@@ -114,10 +113,24 @@ def test_constants() -> None:
     assert evsockets.get_transports() == transports
 
 
-def test_importing_is_light() -> None:
-    """No extra, no other loop and nothing of the command line comes along with the package."""
-    heavy = "asyncio gevent pyev rich trustme blinker prometheus_client httptools pytest".split()
-    heavy += ["evsockets.http", "evsockets.cli", "evsockets.testing"]
-    code = f"import sys, evsockets; print([m for m in {heavy!r} if m in sys.modules])"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"
+#: What few programs need, and what costs much: loaded where it is used.
+HEAVY = """
+asyncio concurrent.futures multiprocessing subprocess email http html xml urllib.parse ipaddress json csv
+pickle difflib random tempfile pathlib zipfile importlib.metadata
+gevent pyev rich trustme blinker prometheus_client httptools socksio distributed pytest
+evsockets.http evsockets.testing evsockets.gathering evsockets.shards evsockets.service evsockets.workers
+evsockets.timeline_picture evsockets.cli.rounds evsockets.cli.outputs evsockets.cli.file_service
+""".split()
+
+
+@pytest.mark.parametrize(
+    ("package", "more"), [("evsockets", "argparse evsockets.cli"), ("evsockets.cli", "")]
+)
+def test_importing_is_light(package: str, more: str) -> None:
+    """No extra, no other loop and nothing that one kind of program needs comes along with the package, and
+    with the command line nothing that one command needs."""
+    done = run_python(
+        f"import sys; before = set(sys.modules); import {package}; print(*{{*sys.modules}} - before)"
+    )
+    assert done.stdout, done.stderr
+    assert set(done.stdout.split()) & {*HEAVY, *more.split()} == set()

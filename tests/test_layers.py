@@ -44,7 +44,7 @@ LAYERS: list[set[str]] = [
         "outcomes", "attempts", "gathering", "plans", "turns", "handles", "shards", "sharing", "processes",
         "fan_out", "distributed",
     },
-    {"service_manager", "listeners", "worker_process", "worker", "workers", "serve"},
+    {"service_manager", "listeners", "worker_process", "worker", "workers", "service", "serve"},
     {"explain"},
     {"dump"},
 ]

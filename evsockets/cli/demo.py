@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import StreamContext, create_engine
 from ..text import human_seconds, printable
 from .asking import Plan
 from .common import naming_engines
-from .demo_servers import DemoServers
 from .options import add_engine_option
-from .outputs import print_results
-from .progress import Progress
-from .results import Result
-from .rounds import Rounds
-from .targets import Targets
 from .timeline import HELP, RequestsTimeline
+
+if TYPE_CHECKING:
+    from .results import Result
+    from .rounds import Rounds
 
 #: Seconds without a byte after which the client gives up, and which the slow servers take for an answer.
 _TIMEOUT = 1.5
@@ -50,6 +47,14 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 if every request ended as planned, 1 otherwise, 130 if interrupted."""
+    from importlib.util import find_spec
+
+    from .demo_servers import DemoServers
+    from .outputs import print_results
+    from .progress import Progress
+    from .rounds import Rounds
+    from .targets import Targets
+
     timeline = RequestsTimeline(arguments.timeline)
     with naming_engines():
         engine = create_engine(arguments.engine)
@@ -89,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     results.sort(key=lambda result: result.ask.number)
     print_results(results, sys.stdout)
     missing = servers.left_out
-    if importlib.util.find_spec("rich") is None:
+    if find_spec("rich") is None:
         missing.append("colours and progress bars (they need rich)")
     for what in missing:
         print(f"Left out: {what}.")

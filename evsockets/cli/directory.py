@@ -16,7 +16,8 @@ from ..http import HttpError
 from .pages import Item, listing
 
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_ABSOLUTE = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
+# A user in front of the host is an error (RFC 9110 4.2.4).
+_ABSOLUTE = re.compile(r"https?://[^/?#@]+(?=[/?#]|$)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ def path_of(target: str) -> tuple[bytes, str]:
     for one that has no path."""
     absolute = _ABSOLUTE.match(target)
     if absolute:
-        target = target[absolute.end() :] or "/"
+        target = "/" + target[absolute.end() :].removeprefix("/")  # which a query may follow at once
     path, _, query = target.partition("#")[0].partition("?")
     if not path.startswith("/"):
         raise HttpError(HTTPStatus.BAD_REQUEST, "the request target is no path")
@@ -64,7 +65,7 @@ def path_of(target: str) -> tuple[bytes, str]:
 class Directory:
     """A directory whose files are shown; `root` is its path. NotADirectoryError if it is none.
 
-    `hidden`: whether names that begin with a dot are shown, too.
+    `hidden`: whether names that begin with a dot are shown, too. A link counts by its own name.
     """
 
     def __init__(self, root: str, *, hidden: bool = False) -> None:

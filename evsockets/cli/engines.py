@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
 import os
-import platform
 import sys
 from typing import Any
 
 from .. import Engine, EngineError, __version__, _build, available_engines, create_engine
 from ..engines.discovery import announced
 from ..text import one_line
-from .table import print_table
 
 
 def register(commands: Any) -> None:
@@ -43,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         for name, reason in found.items()
     ]
     if arguments.json:
+        import json
+
         build = {"compiled": _build.is_compiled(), "why_pure": _build.why_pure()}
         print(json.dumps({"default": chosen, "build": build, "engines": entries}, indent=2))
     else:
@@ -54,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(entries: list[dict[str, Any]]) -> None:
+    from .table import print_table
+
     rows = []
     tones = []
     for entry in entries:
@@ -104,10 +104,13 @@ def _runs_on(name: str) -> str | None:
 
 def _stands_on(engine: Engine) -> str:
     """The engine's binding, or the module, and its version."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     binding = getattr(engine, "binding", None)
     module = str(binding or engine.name)
     try:
-        found = f"{module.partition('.')[0]} {importlib.metadata.version(module.partition('.')[0])}"
-    except importlib.metadata.PackageNotFoundError:
+        found = f"{module.partition('.')[0]} {version(module.partition('.')[0])}"
+    except PackageNotFoundError:
         return module if binding else f"Python {platform.python_version()}"
     return f"{module} ({found})" if "." in module else found

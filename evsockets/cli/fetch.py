@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import FixedLengthFramePicker, FramePicker, MarkerFramePicker
 from ..text import one_line
@@ -27,12 +27,12 @@ from .options import (
     sent,
     whole,
 )
-from .outputs import CsvOutput, JsonOutput, LinesOutput, Output, TableOutput
-from .progress import Progress
-from .results import Result
-from .rounds import Rounds
-from .targets import Targets
 from .timeline import HELP, RequestsTimeline
+
+if TYPE_CHECKING:
+    from .outputs import Output
+    from .results import Result
+    from .targets import Targets
 
 _EPILOG = r"""
 An ADDRESS is tcp://host:port, tls:// (tlsv1.2://, tlsv1.3://), udp://, unix:///path,
@@ -47,25 +47,12 @@ Exit status: 0 all complete, 1 some failed, 2 wrong command line; 130 Ctrl-C and
 143 SIGTERM (results so far are printed), 141 the output's reader has closed it.
 """
 
-
-#: Options of curl and nmap, and what to write instead.
-_HABITS = {
-    "-L": "--location",
-    "-f": "--fail",
-    "-k": "--insecure",
-    "-x": "--proxy",
-    "-H": "--header",
-    "-s": "--quiet",
-    "-o": "--data >FILE",
-    "-d": "a program with evsockets.http: this sends only GET",
-    "-X": "a program with evsockets.http: this sends only GET",
-    "-m": "--request-timeout",
-    "-p": "ports in the address, as in tcp://host:22,80",
-    "-p-": "ports in the address, as in tcp://host:1-65535",
-    "-iL": "--from",
-    "-oG": "--csv",
-    "--open": "--only complete",
-}
+#: At this number of results kept until the end, the command names the formats that keep none.
+_MANY = 100_000
+_STREAM = (
+    f"evsockets: {_MANY:,} results are kept for the end; --jsonl and --csv print them as they come, "
+    "--only failed keeps fewer"
+)
 
 
 def register(commands: Any) -> None:
@@ -84,7 +71,7 @@ def register(commands: Any) -> None:
     _add_what(parser)
     _add_how(parser, hidden)
     _add_output(parser, hidden)
-    parser.habits = _HABITS
+    parser.habits = _instead
     parser.set_defaults(run=run)
 
 
@@ -159,6 +146,9 @@ def _add_output(parser: argparse.ArgumentParser, hidden: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Send all requests; returns 0 if all succeeded, 1 if any failed, 128 + N after signal N."""
+    from .progress import Progress
+    from .rounds import Rounds
+
     if not (arguments.addresses or arguments.files):
         arguments.parser.error("give an ADDRESS, or --from FILE")
     if arguments.http is not None:
@@ -172,9 +162,9 @@ def run(arguments: argparse.Namespace) -> int:
     keywords["stream_context"] = client_settings(
         arguments.ca, arguments.insecure, arguments.server_name, arguments.proxy
     )
-    timeline = RequestsTimeline(arguments.timeline)
     if arguments.dask is not None and arguments.timeline is not None:
         raise CommandError("--timeline shows what happens here, not on Dask's workers: leave it out")
+    timeline = RequestsTimeline(arguments.timeline)
     with closing(_targets(arguments)) as targets, cluster(arguments.dask) as client:
         keywords["limit"] = min(
             arguments.limit or (1000 if client is None else 100), raise_descriptor_limit()
@@ -192,6 +182,8 @@ def run(arguments: argparse.Namespace) -> int:
                     result.certificate = describe(result.tls.peer_certificate_der)
                 if arguments.only in (None, "complete" if result.ok else "failed"):
                     output.add(result)
+                    if output.kept == _MANY:
+                        progress.say(_STREAM)
                 return True
 
             def tick() -> None:
@@ -205,6 +197,12 @@ def run(arguments: argparse.Namespace) -> int:
     if rounds.signal is not None:
         return 128 + rounds.signal
     return 1 if rounds.failed else 0
+
+
+def _instead(word: str) -> str | None:
+    from .habits import instead
+
+    return instead(word)
 
 
 def _check_http() -> None:
@@ -225,6 +223,8 @@ def _describing() -> Callable[[bytes], dict[str, Any]]:
 
 
 def _targets(arguments: argparse.Namespace) -> Targets:
+    from .targets import Targets
+
     raw = any((arguments.connect_only, arguments.starttls, arguments.until, arguments.length))
     raw = raw or arguments.send is not None
     return Targets(
@@ -259,6 +259,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
 def _output(arguments: argparse.Namespace) -> Output:
     """What prints."""
+    from .outputs import CsvOutput, JsonOutput, LinesOutput, TableOutput
+
     if arguments.jsonl:
         return LinesOutput(arguments.data)
     if arguments.csv:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +19,9 @@ from .. import (
     ReadEvent,
     ReadOperation,
     ShutdownWriteOperation,
+    SlowTransferError,
     SocketExceptionEvent,
+    TimeoutEvent,
     WriteOperation,
 )
 from ..http import HttpError, Request
@@ -28,6 +32,8 @@ from .request_pickers import RestPicker, TimedHeadPicker, parse_head
 
 #: Bytes after a request that are read and thrown away, so that its answer is not lost to a reset.
 _LINGER = 1024 * 1024
+#: struct linger of <sys/socket.h>: on, 0 seconds.
+_AT_ONCE = struct.pack("ii", 1, 0)
 #: Seconds in which a new client has to begin its first request.
 _SILENCE = 10.0
 
@@ -91,7 +97,7 @@ class FileService:
                 EventType.READ: self._on_read,
                 EventType.DATA_ALERT: self._on_data_alert,
                 EventType.EXCEPTION: self._on_exception,
-                EventType.TIMEOUT: lambda event: None,  # a silent client is no news
+                EventType.TIMEOUT: self._on_timeout,
                 EventType.FINALIZE: self._on_finalize,
             }
         )
@@ -169,10 +175,24 @@ class FileService:
 
     def _on_exception(self, event: SocketExceptionEvent) -> None:
         """Nobody is left to answer; what ended the client is worth a line in the log."""
-        self._log.error(event.metadata.remote_address, event.exception)
+        error = event.exception
+        if isinstance(error, SlowTransferError) and error.direction == "send":
+            _have_reset(event)
+        self._log.error(event.metadata.remote_address, error)
+
+    def _on_timeout(self, event: TimeoutEvent) -> None:
+        """A silent client is no news."""
+        if event.phase == "writing":
+            _have_reset(event)
 
     def _on_finalize(self, event: Event) -> None:
         self._over(event.user_context)
+
+
+def _have_reset(event: Event) -> None:
+    """Have the connection reset when it is closed, because its answer is broken off: the kernel would keep
+    the megabytes that the client does not take, for minutes, and the client would take its time to notice."""
+    event._channel.transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
 
 
 def _ending(seconds: float) -> Operation:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 import re
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from .. import AddressError, StreamContext
 from ..address import Address, parse_address
 from ..text import one_line
 from ..transports.tls_context import client_context, server_context
 from .common import CommandError
-from .words import path_of
 
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -22,22 +20,28 @@ _PLAIN_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", "
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports an error in one line, with a pointer to the help. `habits` maps options of other programs to
-    those to write instead."""
+    """Reports an error in one line, with a pointer to the help. Options are written in full. `habits` gives
+    the advice for an option of another program, None if there is none."""
 
-    habits: Mapping[str, str] = {}
+    habits: Callable[[str], str | None] = staticmethod(lambda word: None)
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Print `message` on standard error and exit with status 2."""
         self.exit(2, f"{self.prog}: {one_line(message)} (see '{self.prog} --help')\n")
 
     def refuse(self, words: list[str]) -> NoReturn:
-        """`error` about unknown words, with the option that was probably meant."""
-        word = words[0].partition("=")[0]
-        habit = self.habits.get(word)
+        """`error` about unknown words, with the options that were probably meant."""
+        hints = dict.fromkeys(self._hint(word.partition("=")[0]) for word in words)
+        self.error("; ".join([f"unknown: {' '.join(words)}", *filter(None, hints)]))
+
+    def _hint(self, word: str) -> str | None:
+        import difflib
+
         close = difflib.get_close_matches(word, self._option_string_actions, 1)
-        hint = f"; write {habit} instead" if habit else f"; did you mean {close[0]}?" if close else ""
-        self.error(f"unknown: {' '.join(words)}{hint}")
+        return self.habits(word) or (f"did you mean {close[0]}?" if close else None)
 
 
 def seconds(text: str) -> float | None:
@@ -130,6 +134,8 @@ def origin(text: str) -> str:
 
 def path_of_http(text: str) -> str:
     """Return a path for a request line, with a slash in front. For argparse."""
+    from .words import path_of
+
     try:
         return path_of(text)
     except ValueError as error:

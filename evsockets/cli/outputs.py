@@ -27,6 +27,11 @@ class Output:
     def __init__(self, keep: bool = False) -> None:
         self._keep = keep
 
+    @property
+    def kept(self) -> int:
+        """How many are kept until the end."""
+        return 0
+
     def add(self, result: Result) -> None:
         """One more."""
 
@@ -44,6 +49,11 @@ class Ordered(Output):
     def add(self, result: Result) -> None:
         """One more."""
         self._results.append(result)
+
+    @property
+    def kept(self) -> int:
+        """How many are kept until the end."""
+        return len(self._results)
 
     def _ordered(self) -> list[Result]:
         return sorted(self._results, key=lambda result: result.ask.number)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from ..text import human_bytes, printable, shorten
-from .common import terminal_width
+from .common import notice, terminal_width
 from .results import Result
 from .rounds import Rounds
 
@@ -64,6 +64,12 @@ class Progress:
             text = shorten(self.summary(), terminal_width(sys.stderr) - 1)
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
+    def say(self, line: str) -> None:
+        """Print a line on standard error, which what is drawn there does not spoil."""
+        if self._line:
+            print("\r\x1b[K", end="", file=sys.stderr)
+        notice(line)
+
     def summary(self) -> str:
         """One line: how many are done, how they failed, how fast it goes and how long it will."""
         rounds, total = self._rounds, self._rounds.targets.estimate()
@@ -78,7 +84,7 @@ class Progress:
             kinds = ", ".join(f"{number:,} {kind}" for kind, number in rounds.failures.most_common(3))
             more = ", ..." if len(rounds.failures) > 3 else ""
             parts.append(f"{rounds.failed:,} failed ({kinds}{more})")
-        parts += [f"{len(rounds.running):,} running", human_bytes(rounds.received), f"{rate:,.0f}/s"]
+        parts += [f"{rounds.under_way:,} running", human_bytes(rounds.received), f"{rate:,.0f}/s"]
         if total is not None and rate > 0 and rounds.finished < total and now > 1:
             parts.append(f"{_rough((total - rounds.finished) / rate)} left")
         return ", ".join([*parts, f"{now:.1f} s"])

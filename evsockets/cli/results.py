@@ -112,7 +112,7 @@ def _failure(error: Exception, keywords: Mapping[str, Any]) -> tuple[str, str]:
         stage = "" if error.when is None else error.when.name.lower()
         limit = keywords.get(f"{stage}_timeout")
         bound = "" if limit is None else f", {stage} time-out {limit:g} s"
-        return f"timed out ({error.phase})", f"timed out while {error.phase}{bound}"
+        return f"timed out ({error.phase})", f"timed out while {error._doing or error.phase}{bound}"
     kind = next((name for each, name in _KINDS if isinstance(error, each)), "failed")
     text = str(error) or type(error).__name__
     cause = error.__cause__

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .. import Event, Outcome, SocketMetadata, Target, Timeline, fan_out
+from .. import ConversationEndedError, Event, Outcome, SocketMetadata, Target, Timeline, fan_out
+from ..shards import unbegun
 from .asking import Answer, Ask, Plan, ask
 from .common import naming_engines
 from .results import Result, result_of
@@ -65,12 +66,19 @@ class Rounds:
         self._timeline = timeline
         self._client = client
         self._executor: RequestExecutor | None = None
+        self._sent: dict[int, Target] = {}  # to the cluster; those without a result
+        self._settling = False
         self._began = time.monotonic()
 
     @property
     def failed(self) -> int:
         """How many have failed."""
         return self.failures.total()
+
+    @property
+    def under_way(self) -> int:
+        """How many are being asked, or have been sent to the cluster."""
+        return len(self._sent) or len(self.running)
 
     @property
     def elapsed(self) -> float:
@@ -87,10 +95,12 @@ class Rounds:
         with self._stopped_by_signals():
             while self.signal is None and not self.targets.ended:
                 with self._here(tick) if self._client is None else self._there(self._client, tick) as fan:
-                    for outcome in fan:
+                    for outcome in fan if self._client is None else self._taken(fan, tick):
                         self._settle(outcome, settle)
                 self._executor = None
                 tick()
+        for outcome in unbegun(list(self._sent.values()), ConversationEndedError, "the run was interrupted"):
+            self._settle(outcome, settle)
         self.seconds = time.monotonic() - self._began
         self.running.clear()
 
@@ -120,13 +130,29 @@ class Rounds:
             progress=lambda *_: tick(), **self._keywords,
         )  # fmt: skip
 
+    def _taken(self, fan: FanOut[Answer], tick: Callable[[], None]) -> Iterator[Outcome[Answer]]:
+        """Its outcomes; after a signal, those that have come."""
+        while (has_come := len(self._sent) > fan.running) or self.signal is None:
+            if not has_come:
+                tick()
+            outcome = next(fan, None)
+            if outcome is None:
+                return
+            self._settling = True
+            yield outcome
+            self._settling = False
+
     def _pulled(self) -> Iterator[Target[Any]]:
         for each in self.targets.pull():
-            yield Target(each.address, None, each)
+            target = Target(each.address, None, each)
+            if self._client is not None:
+                self._sent[each.number] = target
+            yield target
 
     def _settle(self, outcome: Outcome[Answer], settle: Callable[[Result], bool]) -> None:
         result = result_of(outcome, self._keywords)
         self.running.pop(result.ask.number, None)
+        self._sent.pop(result.ask.number, None)
         self.received += result.received
         if settle(result):
             self.finished += 1
@@ -148,9 +174,10 @@ class Rounds:
                     raise KeyboardInterrupt
                 return
             self.signal = number
-            if self._executor is None or not self._executor.is_executing:
+            if self._executor is not None and self._executor.is_executing:
+                self._executor.stop_request()
+            elif not self._settling:  # else the loop sees it
                 raise _Interrupted
-            self._executor.stop_request()
 
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -388,6 +388,10 @@ class Channel(Token):
             return "writing"
         return stepper._phase
 
+    def doing(self) -> str:
+        """The same in the words of an error, which name a proxy and what is asked of it."""
+        return (self.stepper is not None and self.stepper._doing) or self.phase_name()
+
     def remote_address(self) -> SocketAddress:
         """The peer's, as `socket` gives it."""
         if self.remote is None and self.phase in (_WAITING, _OPENING):

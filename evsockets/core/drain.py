@@ -155,4 +155,4 @@ class Drain:
                 if is_accepted(channel):
                     self.report.aborted.append((channel.socket, f"still waiting to start {when}"))
             elif not channel.socket.is_server:
-                self.report.aborted.append((channel.socket, f"still {channel.phase_name()} {when}"))
+                self.report.aborted.append((channel.socket, f"still {channel.doing()} {when}"))

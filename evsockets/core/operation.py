@@ -30,6 +30,8 @@ class Stepper:
     interest: int = 0
     #: What TimeoutEvent.phase says meanwhile.
     _phase: TimeoutPhase = "connecting"
+    #: The same in the words of an error, where these say more.
+    _doing: str = ""
     #: Whether time spent here counts towards `io_timeout`.
     _timed: bool = False
     #: Whether what was posted has to leave before it starts.

@@ -31,10 +31,11 @@ _FRESH = 0.001
 def _timed_out(stage: TimeoutStage, channel: Channel, now: float) -> None:
     """TIMEOUT; then another attempt, a clock started anew, or the end."""
     one_more, named = False, None
-    unheard.timeout(channel, stage, channel.phase_name())
+    doing = channel.doing()
+    unheard.timeout(channel, stage, doing)
     handler = channel.dispatch.timeout
     if handler is not None:
-        event = TimeoutEvent(channel, stage, channel.phase_name())
+        event = TimeoutEvent(channel, stage, channel.phase_name(), doing)
         named = telling.tell_beside(channel, handler, event)
         one_more = event._one_more
     if channel.cancelled or channel.loop.stopping:

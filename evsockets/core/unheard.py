@@ -28,10 +28,10 @@ def exception(channel: Channel, error: NetworkSocketError) -> None:
             _LOGGER.warning("%s", text)
 
 
-def timeout(channel: Channel, stage: TimeoutStage, phase: str) -> None:
+def timeout(channel: Channel, stage: TimeoutStage, doing: str) -> None:
     """A WARNING."""
     if not channel.dispatch.is_heard(EventType.TIMEOUT, channel.loop.executor):
-        _LOGGER.warning("%s", _text(channel, f"TIMEOUT of stage {stage.name} while {phase}"))
+        _LOGGER.warning("%s", _text(channel, f"TIMEOUT of stage {stage.name} while {doing}"))
 
 
 def _text(channel: Channel, what: str) -> str:

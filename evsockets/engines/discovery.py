@@ -6,17 +6,18 @@ library's engine needs no installed metadata.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineUnavailableError
 from .base import CONTRACT, Engine
 from .stdlib import SelectorsEngine
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "evsockets.engines"
 """The entry point group of engines."""
@@ -97,6 +98,8 @@ def announce(target: str) -> str:
     Returns its name, which is the class's `name`. For suites that test an engine before it is installed;
     ImportError or AttributeError if there is no such class.
     """
+    from importlib.metadata import EntryPoint
+
     entry = EntryPoint("", target, GROUP)
     name = str(getattr(entry.load(), "name", entry.attr))
     _ANNOUNCED[name] = EntryPoint(name, target, GROUP)
@@ -110,6 +113,8 @@ def announced() -> dict[str, EntryPoint]:
     if _installed is None:
         # importlib.metadata takes a folder it cannot list for an empty one, and remembers that.
         os.close(os.open(os.devnull, os.O_RDONLY))
+        from importlib.metadata import entry_points
+
         entries = sorted(entry_points(group=GROUP), key=_distribution, reverse=True)
         _installed = {entry.name: entry for entry in entries}
     return _installed | _ANNOUNCED
@@ -205,6 +210,8 @@ def _flaw(kind: Any) -> str | None:
 
 
 def _with_known(complaint: str, given: str, known: Iterable[str]) -> str:
+    import difflib
+
     names = list(known)
     near = difflib.get_close_matches(given, names, 1)
     hint = f", did you mean {near[0]!r}?" if near else ""

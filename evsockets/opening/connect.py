@@ -118,7 +118,7 @@ class Connect(Stepper):
 
     def __init__(self, channel: Channel, address: Address, candidates: list[Candidate]) -> None:
         self._address = address
-        self._doing = "connecting"
+        self._doing = ""
         context = channel.metadata._settings.stream_context
         self._kind = _DATAGRAM if address.is_datagram else _STREAM
         self._connects = self._kind == _STREAM or context.connect_datagrams
@@ -166,7 +166,9 @@ class Connect(Stepper):
             arm(ch)
             return self
         tried = len(self._failures)
-        phase = self._doing if tried == 1 else f"{self._doing} (tried {tried} addresses)"
+        phase = self._doing or "connecting"
+        if tried > 1:
+            phase += f" (tried {tried} addresses)"
         text, cause = self._address.text, self._failures[-1][1]
         raise network_error(ConnectionFailedError, text, cause, phase, attempts=self._failures)
 

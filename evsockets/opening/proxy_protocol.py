@@ -38,6 +38,7 @@ class ProxyHeader(Stepper):
     __slots__ = ("_then",)
 
     interest = READ
+    _doing = "reading a PROXY header"
 
     def __init__(self, then: Stepper | None) -> None:
         self._then = then
@@ -46,7 +47,7 @@ class ProxyHeader(Stepper):
         try:
             data = channel.transport.recv()
         except OSError as error:
-            raise socket_error(ConnectionFailedError, channel, error, "reading a PROXY header") from error
+            raise socket_error(ConnectionFailedError, channel, error, self._doing) from error
         if data is None:
             return self
         channel.inbox._append(data)

@@ -27,9 +27,9 @@ class Resolve(Stepper):
 
     _phase = "resolving"
 
-    def __init__(self, address: Address, then: Then, doing: str = "resolving") -> None:
+    def __init__(self, address: Address, then: Then, doing: str = "") -> None:
         self._address = address
-        self._doing = doing  # in the words of an error
+        self._doing = doing
         self._then = then
         self._ticket: Ticket | None = None
 
@@ -63,8 +63,8 @@ class Resolve(Stepper):
         channel.advance(self._then(channel, self._address, outcome[:]))  # others may have it, too
 
     def _failed(self, error: OSError) -> ConnectionFailedError:
-        tried = [(self._address.host, error)]
-        return network_error(ConnectionFailedError, self._address.text, error, self._doing, attempts=tried)
+        text, tried = self._address.text, [(self._address.host, error)]
+        return network_error(ConnectionFailedError, text, error, self._doing or "resolving", attempts=tried)
 
     def _abandon(self, channel: Channel) -> None:
         if self._ticket is not None:

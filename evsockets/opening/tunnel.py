@@ -24,9 +24,9 @@ from .resolver import Candidate
 if TYPE_CHECKING:
     from ..core.channel import Channel
 
-#: What is said to a proxy: yields bytes to send and what finds the answer in those that come, is sent the
-#: answer, and returns when the tunnel is there. Raises Refused.
-Dialogue = Generator[tuple[bytes, FramePicker], bytes, None]
+#: What is said to a proxy: yields what the proxy is to do, the bytes to send, and what finds the answer in
+#: those that come; is sent the answer, and returns when the tunnel is there. Raises Refused.
+Dialogue = Generator[tuple[str, bytes, FramePicker], bytes, None]
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n")
 _HEAD = MarkerFramePicker(None, b"\r\n\r\n", max_length=16_384)
@@ -76,7 +76,7 @@ class Tunnel(Stepper):
     """Asks a proxy, to which the channel is connected, for a connection to the target. The target's name is
     looked up by the proxy. One object serves one attempt of a life."""
 
-    __slots__ = ("_dialogue", "_picker", "_proxy", "_target", "_unsent", "interest")
+    __slots__ = ("_dialogue", "_doing", "_picker", "_proxy", "_target", "_unsent", "interest")
 
     def __init__(self, proxy: Proxy, target: Address) -> None:
         host, port = target.host, target.port
@@ -84,10 +84,12 @@ class Tunnel(Stepper):
         self._proxy = proxy
         self._target = target
         self._dialogue = _DIALOGUES[proxy.scheme](proxy, host, port)
+        self._doing = ""
+        self._unsent = b""
         self.interest = READ
 
     def start(self, channel: Channel) -> Any:
-        self._unsent, self._picker = next(self._dialogue)
+        self._ask(*next(self._dialogue))
         return self.step(channel, WRITE)
 
     def step(self, channel: Channel, mask: int) -> Any:
@@ -128,9 +130,13 @@ class Tunnel(Stepper):
                     raise Refused("ended the connection" + (f" after {inbox.peek(40)!r}" if inbox else ""))
                 inbox._append(data)
             try:
-                self._unsent, self._picker = self._dialogue.send(answer.data)
+                self._ask(*self._dialogue.send(answer.data))
             except StopIteration:
                 return True
+
+    def _ask(self, what: str, unsent: bytes, picker: FramePicker) -> None:
+        self._doing = f"waiting for the proxy {self._proxy.shown} to {what}"
+        self._unsent, self._picker = unsent, picker
 
     def _answer(self, inbox: Inbox) -> Frame | None:
         try:
@@ -161,7 +167,7 @@ def _socks5(proxy: Proxy, host: str, port: int) -> Dialogue:
     if proxy.login is not None:
         methods.append(socks5.SOCKS5AuthMethod.USERNAME_PASSWORD)
     talk.send(socks5.SOCKS5AuthMethodsRequest(methods))
-    answer = yield talk.data_to_send(), FixedLengthFramePicker(2)
+    answer = yield "answer the greeting", talk.data_to_send(), FixedLengthFramePicker(2)
     method = hear(answer).method if answer[:1] == b"\5" else None
     if method is None:
         raise Refused(f"does not speak SOCKS5: {answer!r}")
@@ -172,16 +178,17 @@ def _socks5(proxy: Proxy, host: str, port: int) -> Dialogue:
     if method is socks5.SOCKS5AuthMethod.USERNAME_PASSWORD:
         assert proxy.login is not None
         talk.send(socks5.SOCKS5UsernamePasswordRequest(*proxy.login))
-        answer = yield talk.data_to_send(), FixedLengthFramePicker(2)
+        answer = yield "accept the login", talk.data_to_send(), FixedLengthFramePicker(2)
         if not hear(answer).success:
             raise Refused("refuses the user or the password")
     talk.send(socks5.SOCKS5CommandRequest.from_address(socks5.SOCKS5Command.CONNECT, (host, port)))
-    answer = yield talk.data_to_send(), FixedLengthFramePicker(5)
+    goal = f"connect to {_place(host, port)}"
+    answer = yield goal, talk.data_to_send(), FixedLengthFramePicker(5)
     lengths = {_IPV4: 4, _IPV6: 16, _NAME: 1 + answer[4]}
     kind = answer[3:4]
     if answer[:1] != b"\5" or kind not in lengths:
         raise Refused(f"does not speak SOCKS5: {answer!r}")
-    answer += yield b"", FixedLengthFramePicker(lengths[kind] + 1)
+    answer += yield goal, b"", FixedLengthFramePicker(lengths[kind] + 1)
     code = hear(answer).reply_code
     if code is not socks5.SOCKS5ReplyCode.SUCCEEDED:
         raise Refused(f"refuses: {code.name.replace('_', ' ').lower()} ({code.value[0]})")
@@ -189,13 +196,13 @@ def _socks5(proxy: Proxy, host: str, port: int) -> Dialogue:
 
 def _connect(proxy: Proxy, host: str, port: int) -> Dialogue:
     """CONNECT of HTTP/1.1 (RFC 9110 9.3.6)."""
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    place = _place(host, port)
     head = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n".encode()
     if proxy.login is not None:
         head += b"Proxy-Authorization: Basic " + b64encode(b":".join(proxy.login)) + b"\r\n"
     request = head + b"\r\n"
     while True:
-        answer = yield request, _HEAD
+        answer = yield f"connect to {place}", request, _HEAD
         found = _STATUS.match(answer)
         if found is None:
             raise Refused(f"does not speak HTTP: {answer[:40]!r}")
@@ -205,6 +212,10 @@ def _connect(proxy: Proxy, host: str, port: int) -> Dialogue:
         if status >= 200:
             raise Refused(f"refuses: {status} {words}".rstrip())
         request = b""  # what it says meanwhile (RFC 9110 15.2)
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 _DIALOGUES = {"socks5": _socks5, "http": _connect}

@@ -135,6 +135,12 @@ def test_time_outs(silent: str) -> None:
     assert found["seconds"] >= 0.2
     status, found = document("--request-timeout", "0.1", silent)
     assert "request time-out 0.1 s" in found["results"][0]["error"]
+    proxy = silent.replace("tcp", "socks5")
+    _, found = document("--connection-timeout", "0.2", "--proxy", proxy, "tcp://192.0.2.1:1")
+    (result,) = found["results"]
+    asked = f"timed out while waiting for the proxy {proxy} to answer the greeting"
+    assert result["error"] == f"{asked}, connection time-out 0.2 s"
+    assert result["outcome"] == "timed out (connecting)"
 
 
 def test_limit_is_kept(peer: Callable[..., str]) -> None:
@@ -230,7 +236,12 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str, pat
         (["--from", "/no/such/list"], "/no/such/list"),
         (["--from", "/tmp"], "directory"),
         (["--from", "-", "--send", "-"], "twice"),
-        (["-k", "https://localhost"], "write --insecure instead"),
+        (["-k", "https://localhost"], "instead of -k write --insecure"),
+        (
+            ["-sSL", "--head", "https://localhost"],
+            "-sSL write --quiet, --location; instead of --head write --jsonl",
+        ),
+        (["--connect", "1", "tcp://localhost"], "did you mean --connect-only?"),
         (["-p", "22,80", "tcp://localhost"], "tcp://host:22,80"),
         (["--starttls", "gopher", "tcp://localhost:1"], "smtp"),
         (["--header", "none", "http://localhost"], "Accept: text/html"),

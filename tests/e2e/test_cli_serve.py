@@ -307,11 +307,17 @@ def test_names_with_a_dot_are_hidden_unless_asked_for(engine: str, tmp_path: Pat
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").write_text("secret")
     (tmp_path / ".env").write_text("secret")
+    (tmp_path / "link.txt").symlink_to(".env")  # a link counts by its own name
+    (tmp_path / "tree").symlink_to(".git")
     for options, status in (([], 404), (["--hidden"], 200)):
         with serving("serve", str(tmp_path), "-p", "0", "--engine", engine, *options) as running:
             for path in (b"/.env", b"/.git/config", b"/.git/"):
                 assert status_of(raw(running, b"GET %b HTTP/1.0\r\n\r\n" % path)) == status
-            assert (b".env" in raw(running, b"GET / HTTP/1.0\r\n\r\n")) is bool(options)
+            for path in (b"/link.txt", b"/tree/config", b"/tree/"):
+                assert status_of(raw(running, b"GET %b HTTP/1.0\r\n\r\n" % path)) == 200
+            listing = raw(running, b"GET / HTTP/1.0\r\n\r\n")
+            assert (b">.env<" in listing) is bool(options)
+            assert b">link.txt<" in listing and b">tree/<" in listing
 
 
 def test_one_page_for_every_path_and_other_origins(engine: str, site: Path, tmp_path: Path) -> None:

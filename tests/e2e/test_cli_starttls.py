@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evsockets import Conversation, Target, TlsHandshakeError, fan_out
+from evsockets import Conversation, FixedLengthFramePicker, Target, TlsHandshakeError, fan_out
 from evsockets.cli.certificate import describe
 from evsockets.cli.starttls import PROTOCOLS, begin_tls
 from support.certificates import Authority, server_side
+from support.postgres import SSL_REQUEST, postgres
+from support.prosody import prosody
 from support.servers import Dovecot, Exim
 from support.vsftpd import vsftpd
 from support.wire import peer, quietly, tls_script
 
 NAMES = ["localhost", "127.0.0.1", "::1"]
-SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 STREAM = (
     b"<?xml version='1.0'?><stream:stream id='>1' from='a' version='1.0' xmlns='jabber:client' "
     b"xmlns:stream='http://etherx.jabber.org/streams'>"
@@ -39,6 +41,14 @@ async def probe(talk: Conversation, protocol: str) -> dict[str, Any]:
     return describe(tls.peer_certificate_der)
 
 
+async def logs_in(talk: Conversation) -> bytes:
+    """To PostgreSQL, in TLS; the first message that it answers."""
+    await begin_tls(talk, "postgres", "localhost", None)
+    settings = b"user\0tester\0database\0postgres\0\0"
+    await talk.write(struct.pack("!ii", 8 + len(settings), 3 << 16) + settings)
+    return (await talk.read(FixedLengthFramePicker(9))).data
+
+
 def ask(engine: str, ca: Authority, targets: list[Target]) -> dict[str, Any]:
     """What came of each target, by its protocol."""
     outcomes = fan_out(probe, targets, engine=engine, io_timeout=20, stream_context={"ca_file": ca.ca_file})
@@ -46,10 +56,18 @@ def ask(engine: str, ca: Authority, targets: list[Target]) -> dict[str, Any]:
 
 
 def test_real_servers(engine: str, ca: Authority, exim: Exim, dovecot: Dovecot, tmp_path: Path) -> None:
-    with vsftpd(tmp_path, ca) as ftp:
-        ports = {"smtp": exim.port, "imap": dovecot.imap, "pop3": dovecot.pop3, "ftp": ftp}
+    with vsftpd(tmp_path, ca) as ftp, postgres(tmp_path, ca) as sql, prosody(tmp_path, ca) as xmpp:
+        ports = {
+            "smtp": exim.port, "imap": dovecot.imap, "pop3": dovecot.pop3, "ftp": ftp, "xmpp": xmpp,
+            "postgres": sql,
+        }  # fmt: skip
+        assert sorted(ports) == sorted(PROTOCOLS)
         targets = [Target(f"tcp://127.0.0.1:{port}", (name,)) for name, port in ports.items()]
         found = ask(engine, ca, targets)
+        (login,) = fan_out(
+            logs_in, [f"tcp://127.0.0.1:{sql}"], engine=engine, stream_context={"ca_file": ca.ca_file}
+        )
+    assert login.value == b"R\0\0\0\x08\0\0\0\0"  # AuthenticationOk
     assert sorted(name for name, outcome in found.items() if outcome.value["names"] == NAMES) == sorted(ports)
     assert {outcome.tls.version for outcome in found.values()} == {"TLSv1.3"}
 

@@ -15,15 +15,17 @@ from evsockets import (
     PersistentClientSocket,
     ReadOperation,
     RequestExecutor,
+    SocketTimeoutError,
     StreamContext,
     Target,
     TlsHandshakeError,
     WriteOperation,
+    explain,
     fan_out,
 )
 from support.certificates import Authority
 from support.greeter import GREETING, LINE, ask, greeter, hello
-from support.proxies import microsocks, tinyproxy
+from support.proxies import dante, microsocks, tinyproxy
 from support.wire import add, answer, peer, quietly, read_exactly, read_to_end, reset, talk
 
 
@@ -34,6 +36,7 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]
     with contextlib.ExitStack() as stack:
         yield {
             "socks5": stack.enter_context(microsocks(folder)),
+            "socks5 dante": stack.enter_context(dante(folder)),
             "socks5 login": stack.enter_context(microsocks(folder, "-u", "me", "-P", "pass word")),
             "http": stack.enter_context(tinyproxy(folder)),
             "http login": stack.enter_context(tinyproxy(folder, "BasicAuth me secret")),
@@ -67,6 +70,7 @@ def test_real_proxies(engine: str, ca: Authority, proxies: dict[str, int]) -> No
 def test_real_refusals(engine: str, proxies: dict[str, int], unused_port: int) -> None:
     words = {
         ("socks5", ""): "refuses: connection refused (5)",
+        ("socks5 dante", ""): "refuses: connection refused (5)",
         ("socks5 login", ""): "wants a login: socks5://user:password@...",
         ("socks5 login", "me:wrong@"): "refuses the user or the password",
         ("http", ""): "refuses: 500 Unable to connect",
@@ -79,8 +83,11 @@ def test_real_refusals(engine: str, proxies: dict[str, int], unused_port: int) -
         )
         for (name, login), why in words.items()
     ]
+    settings = by_name("socks5 dante", proxies)
+    why = "refuses: connection not allowed by ruleset (2)"
+    targets.append(Target("tcp://192.0.2.1:80", user_context=why, stream_context=settings))
     outcomes = list(fan_out(hello, targets, engine=engine, connection_timeout=20))
-    assert len(outcomes) == len(words)
+    assert len(outcomes) == len(targets)
     for outcome in outcomes:
         error = outcome.error
         assert isinstance(error, ConnectionFailedError), outcome
@@ -148,6 +155,18 @@ def http(*answers: bytes) -> Callable[[socket.socket], object]:
         while not heard.endswith(b"\r\n\r\n"):
             heard += sock.recv(1000)
         for one in answers:
+            sock.sendall(one)
+        return read_to_end(sock)
+
+    return script
+
+
+def says(*answers: bytes) -> Callable[[socket.socket], object]:
+    """A proxy that gives each answer to what comes, and then none."""
+
+    def script(sock: socket.socket) -> object:
+        for one in answers:
+            sock.recv(1000)
             sock.sendall(one)
         return read_to_end(sock)
 
@@ -227,6 +246,55 @@ def test_a_proxy_that_stalls(executor: RequestExecutor) -> None:
         assert log.timeouts == [("CONNECTION", "connecting")] * 2
         assert log.names == ["INITIALIZE", "TIMEOUT", "INITIALIZE", "TIMEOUT", "FINALIZE"]
         assert proxy.wait() == [HELLO, HELLO]
+
+
+STALLS = [
+    ("socks5", "", read_to_end, "answer the greeting"),
+    ("socks5", "me:secret@", says(b"\5\2"), "accept the login"),
+    ("socks5", "", says(b"\5\0"), "connect to 192.0.2.1:80"),
+    ("socks5", "", says(b"\5\0", OPEN[:7]), "connect to 192.0.2.1:80"),
+    ("http", "", read_to_end, "connect to 192.0.2.1:80"),
+    ("http", "", says(b"HTTP/1.1 103 Early\r\n\r\n"), "connect to 192.0.2.1:80"),
+]
+
+
+def test_a_time_out_says_what_the_proxy_was_asked(engine: str) -> None:
+    with contextlib.ExitStack() as stack:
+        targets = []
+        for scheme, login, script, _ in STALLS:
+            port = stack.enter_context(peer(quietly(script))).port
+            context = {"proxy": f"{scheme}://{login}127.0.0.1:{port}"}
+            targets.append(Target("tcp://192.0.2.1:80", stream_context=context))
+        outcomes = fan_out(hello, targets, engine=engine, connection_timeout=0.3)
+        found = {outcome.target.metadata["stream_context"].proxy: outcome.error for outcome in outcomes}
+    assert len(found) == len(STALLS)
+    for target, (_, login, _, asked) in zip(targets, STALLS, strict=True):
+        proxy = target.metadata["stream_context"].proxy
+        error = found[proxy]
+        assert isinstance(error, SocketTimeoutError) and error.phase == "connecting"
+        assert str(error) == (
+            "tcp://192.0.2.1:80: connection time-out while waiting for the proxy "
+            f"{proxy.replace(login, '')} to {asked}"
+        )
+
+
+def test_a_stalled_proxy_is_explained(executor: RequestExecutor) -> None:
+    said = []
+
+    def look() -> None:
+        said.append(explain(executor))
+        executor.stop_request()
+
+    def script(sock: socket.socket) -> object:
+        read_exactly(sock, 3)
+        executor.call_soon_threadsafe(look)
+        return read_to_end(sock)
+
+    with peer(quietly(script)) as proxy:
+        context = {"proxy": proxy.url("socks5")}
+        talk(executor, "tls://192.0.2.1:443", ReadOperation(), stream_context=context)
+    asked = f"waiting for the proxy {proxy.url('socks5')} to answer the greeting"
+    assert f"waits for the connection, {asked}" in said[0]
 
 
 def test_what_no_proxy_leads_to(executor: RequestExecutor, tmp_path: Path) -> None:

@@ -22,6 +22,22 @@ def microsocks(folder: Path, *options: str) -> Iterator[int]:
 
 
 @contextmanager
+def dante(folder: Path) -> Iterator[int]:
+    """A SOCKS5 server that leads to 127.0.0.1 and nowhere else. Yields its port."""
+    program, port = need("danted"), free_port()
+    config = folder / "danted.conf"
+    here = "{ from: 127.0.0.1/32 to: 127.0.0.1/32 }"
+    config.write_text(
+        f"logoutput: stderr\ninternal: 127.0.0.1 port = {port}\nexternal: 127.0.0.1\n"
+        "clientmethod: none\nsocksmethod: none\nuser.unprivileged: nobody\n"
+        f"client pass {here}\nsocks pass {here}\n"
+    )
+    command = [program, "-f", str(config), "-p", str(folder / "danted.pid")]
+    with started(command, folder / "danted.log", can_connect(socket.AF_INET, ("127.0.0.1", port))):
+        yield port
+
+
+@contextmanager
 def tinyproxy(folder: Path, *lines: str) -> Iterator[int]:
     """An HTTP proxy; `lines` of its configuration besides. Yields its port."""
     program, port = need("tinyproxy"), free_port()

@@ -31,9 +31,11 @@ HUGE_FILE = 256 * 1024 * 1024
 _BLOCK = bytes(range(256)) * 256
 
 
-def need(program: str) -> str:
-    """The program's path; without it the test is skipped, or fails in CI."""
-    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+def need(program: str, *folders: str) -> str:
+    """The program's path, in one of `folders` if not on the usual path; without it the test is skipped, or
+    fails in CI."""
+    path = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", *folders]
+    found = shutil.which(program, path=os.pathsep.join(path))
     if found is not None:
         return found
     message = f"{program} is not installed (Debian has it; .ci/run lists the packages)"
@@ -80,12 +82,17 @@ def answers(family: int, address: object, question: bytes, answer: bytes) -> Cal
 
 @contextmanager
 def started(
-    command: Sequence[str], log: Path, *ready: Callable[[], bool], cwd: Path | None = None
+    command: Sequence[str],
+    log: Path,
+    *ready: Callable[[], bool],
+    cwd: Path | None = None,
+    user: str | None = None,
 ) -> Iterator[None]:
-    """Runs `command` until the block ends; the block starts when every `ready` said True."""
+    """Runs `command`, as `user` if one is given, until the block ends; the block starts when every `ready`
+    said True."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, user=user
         )
     try:
         deadline = time.monotonic() + START_PATIENCE
@@ -113,7 +120,7 @@ def started(
 
 @dataclass(frozen=True)
 class Nginx:
-    """HTTP and HTTPS ports and what there is to fetch.
+    """HTTP and HTTPS ports and what there is to fetch, which lies in the folder `root`.
 
     `/` is a page ending in `</html>`; `/big` has BIG_FILE bytes whose digest is `big_digest`;
     `/huge` has HUGE_FILE zeros; `/slow` is `/big` at 8 KiB a second; `/who` answers the address it was asked
@@ -122,6 +129,7 @@ class Nginx:
 
     http: int
     https: int
+    root: Path
     page: bytes
     big_digest: str
 
@@ -178,7 +186,7 @@ def nginx(folder: Path, ca: Authority) -> Iterator[Nginx]:
     command = [program, "-p", str(folder), "-c", str(config), "-e", "stderr"]
     ports = [can_connect(socket.AF_INET, ("127.0.0.1", port)) for port in (http, https)]
     with started(command, folder / "nginx.log", *ports):
-        yield Nginx(http, https, page, digest.hexdigest())
+        yield Nginx(http, https, root, page, digest.hexdigest())
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -88,7 +89,7 @@ def plug(monkeypatch: pytest.MonkeyPatch) -> Plug:
     """Announce engines as installed distributions would: `plug(name="module:Class", ...)`."""
     monkeypatch.delenv("EVSOCKETS_ENGINE", raising=False)
     entries: list[EntryPoint] = []
-    monkeypatch.setattr(discovery, "entry_points", lambda *, group: list(entries))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group: list(entries))
     monkeypatch.setattr(discovery, "_installed", None)
 
     def plug(**values: str) -> None:
@@ -267,13 +268,13 @@ def reads(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry for each time that the installed distributions are gone through."""
     plug(libev=here("Working"), working=here("Working"), broken=here("NotThere"))
     found: list[str] = []
-    read = discovery.entry_points
+    read = metadata.entry_points
 
     def counting(*, group: str) -> Any:
         found.append(group)
         return read(group=group)
 
-    monkeypatch.setattr(discovery, "entry_points", counting)
+    monkeypatch.setattr("importlib.metadata.entry_points", counting)
     return found
 
 
@@ -298,7 +299,7 @@ def test_a_fixed_engine_needs_no_reading(reads: list[str]) -> None:
 def test_it_is_read_again_when_asked(reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert "later" not in available_engines()
     entry = EntryPoint("later", here("Working"), discovery.GROUP)
-    monkeypatch.setattr(discovery, "entry_points", lambda *, group: [entry])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group: [entry])
     assert "later" not in available_engines()
     assert available_engines(refresh=True)["later"] is None
     create_engine("later").close()
