@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -71,6 +70,8 @@ def _loops() -> Iterator[Loop]:
 def _told(loop: Loop, frame: FrameType | None) -> str:
     """What is said of one executor. What another thread changes meanwhile may make that fail: that is told,
     too, for a look must not end what is looked at."""
+    import traceback  # which `logging` has loaded, with the executor
+
     try:
         text = explain(loop.executor)
         if loop.executing and loop.current is not None:

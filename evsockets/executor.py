@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVarTuple
 
 from . import forks, hosting
 from .configuration import Configuration
-from .core import run, timer
+from .core import run, timer, unheard
 from .core.drain import DrainReport
 from .core.loop import Loop
 from .core.timer import Timer
@@ -58,6 +58,7 @@ class RequestExecutor:
         self._handlers = EventMultiHandler()
         run_blocking = getattr(engine, "run_blocking", None)
         try:
+            unheard.logger()
             self._loop = Loop(
                 self,
                 engine,

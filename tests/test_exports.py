@@ -116,7 +116,7 @@ def test_constants() -> None:
 #: What few programs need, and what costs much: loaded where it is used.
 HEAVY = """
 asyncio concurrent.futures multiprocessing subprocess email http html xml urllib.parse ipaddress json csv
-pickle difflib random tempfile pathlib zipfile importlib.metadata
+pickle difflib random logging traceback tempfile pathlib zipfile importlib.metadata
 gevent pyev rich trustme blinker prometheus_client httptools socksio distributed pytest
 evsockets.http evsockets.testing evsockets.gathering evsockets.shards evsockets.service evsockets.workers
 evsockets.timeline_picture evsockets.cli.rounds evsockets.cli.outputs evsockets.cli.file_service

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from ..errors import DisconnectedError, HandlerError, NetworkSocketError
@@ -10,10 +9,17 @@ from ..event_types import EventType, TimeoutStage
 from ..text import printable
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from .channel import Channel
 
-# Imported with the package: when descriptors have run out, nothing more can be.
-_LOGGER = logging.getLogger("evsockets")
+
+def logger() -> Logger:
+    """The logger. Every executor asks for it when it is made: once descriptors have run out, `logging` could
+    not be imported any more."""
+    import logging
+
+    return logging.getLogger("evsockets")
 
 
 def exception(channel: Channel, error: NetworkSocketError) -> None:
@@ -23,15 +29,15 @@ def exception(channel: Channel, error: NetworkSocketError) -> None:
     if not channel.dispatch.is_heard(EventType.EXCEPTION, channel.loop.executor):
         text = _text(channel, f"{type(error).__name__}: {error}")
         if isinstance(error, HandlerError):
-            _LOGGER.error("%s", text, exc_info=error.__cause__ or error)
+            logger().error("%s", text, exc_info=error.__cause__ or error)
         else:
-            _LOGGER.warning("%s", text)
+            logger().warning("%s", text)
 
 
 def timeout(channel: Channel, stage: TimeoutStage, doing: str) -> None:
     """A WARNING."""
     if not channel.dispatch.is_heard(EventType.TIMEOUT, channel.loop.executor):
-        _LOGGER.warning("%s", _text(channel, f"TIMEOUT of stage {stage.name} while {doing}"))
+        logger().warning("%s", _text(channel, f"TIMEOUT of stage {stage.name} while {doing}"))
 
 
 def _text(channel: Channel, what: str) -> str:
