@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from .core import life, speed
 from .core.channel import Channel
-from .core.dispatch import Dispatch
+from .core.dispatch import Dispatch, take_callbacks
 from .core.operation import Operation
 from .core.remains import Remains
 from .core.states import Phase
 from .errors import UnknownSocketError
-from .event_types import CALLBACKS
 from .metadata import SocketMetadata
 from .operations.datagrams import DatagramOperation
 from .operations.read import ReadOperation
@@ -75,10 +74,11 @@ class SocketBag:
                 "opened again"
             )
         keywords: Any = metadata
-        channel = Channel(loop, socket, operation, Dispatch.of(handler, loop, keywords))
+        on = take_callbacks(keywords) if keywords else {}
+        channel = Channel(loop, socket, operation, Dispatch.of(handler, loop, on))
         try:
             if keywords:
-                channel.metadata._apply(keywords, besides=CALLBACKS)
+                channel.metadata._apply(keywords)
             operation._check_place(channel, channel.metadata._parsed)
             operation._added(channel.metadata)
         except BaseException:

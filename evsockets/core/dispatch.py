@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodType
+from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodType, NoneType
 from typing import TYPE_CHECKING, Any
 
 from ..event_types import CALLBACKS, EventType
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 _METHODS = frozenset((MethodType, BuiltinMethodType))
 # What equals only itself, methods by their object and function.
-_ONLY_ITSELF = _METHODS | {FunctionType, partial}
+_ONLY_ITSELF = _METHODS | {FunctionType, partial, NoneType}
 #: Every event type with the attribute of a `Dispatch` that is called for it.
 _NAMES = tuple((type, type.name.lower()) for type in EventType)
+
+_IS_CALLBACK = CALLBACKS.__contains__
 
 Callback = Callable[[Any], Any]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -57,15 +59,16 @@ def _listed(type: EventType, value: Any) -> list[Callback]:
 
 def take_callbacks(keywords: dict[str, Any]) -> dict[str, Any]:
     """Take the callables for single event types out of `keywords`."""
-    return {name: keywords.pop(name) for name in tuple(keywords) if name in CALLBACKS}
+    names = tuple(filter(_IS_CALLBACK, keywords))
+    return dict(zip(names, map(keywords.pop, names), strict=True))
 
 
-def by_type(keywords: Mapping[str, Any]) -> dict[EventType, list[Callback]]:
-    """The callables for single event types among `keywords`, as `normalise` has them. TypeError for what is
-    no callable; None is nobody."""
+def by_type(on: Mapping[str, Any]) -> dict[EventType, list[Callback]]:
+    """Callables for single event types, as `normalise` has them. TypeError for what is no callable; None is
+    nobody."""
     mapping = {}
-    for name, callback in keywords.items():
-        if name in CALLBACKS and callback is not None:
+    for name, callback in on.items():
+        if callback is not None:
             if not callable(callback):
                 raise TypeError(f"{name} must be a callable taking the event, got {callback!r}")
             mapping[CALLBACKS[name]] = [callback]
@@ -178,8 +181,8 @@ class Dispatch:
     timeout: Callback | None
     write: Callback | None
 
-    def __init__(self, given: Any, loop: Loop | None, keywords: Mapping[str, Any] = NOTHING) -> None:
-        self.given, self.on = given, by_type(keywords)  # held for as long as their identities are a key
+    def __init__(self, given: Any, loop: Loop | None, on: Mapping[str, Any] = NOTHING) -> None:
+        self.given, self.on = given, by_type(on)  # held for as long as their identities are a key
         self._loop = loop
         self._snapshot = None if given is None or callable(given) else dict(given)
         self._own: list[Any] = []  # handlers, mappings as `normalise` has them
@@ -190,23 +193,19 @@ class Dispatch:
         self._resolve()
 
     @staticmethod
-    def of(handler: Any, loop: Loop, keywords: Mapping[str, Any] = NOTHING) -> Dispatch:
-        """The one of the sockets that are added to `loop` with `handler` and the callables for single event
-        types among `keywords`."""
+    def of(handler: Any, loop: Loop, on: Mapping[str, Any] = NOTHING) -> Dispatch:
+        """The one of the sockets that are added to `loop` with `handler` and the callables `on` for single
+        event types."""
         key: Any = handler if type(handler) in _METHODS else id(handler)
-        on = None
-        for name in keywords:
-            if name in CALLBACKS:
-                callback = keywords[name]
-                on = on or [key]
-                on.append(name)
-                on.append(callback if type(callback) in _ONLY_ITSELF else id(callback))
-        if on is not None:
-            key = tuple(on)
+        if on:
+            callbacks: Any = on.values()
+            if not _ONLY_ITSELF.issuperset(map(type, callbacks)):
+                callbacks = [one if type(one) in _ONLY_ITSELF else id(one) for one in callbacks]
+            key = (key, *on, *callbacks)
         known = loop.dispatches.get(key)
         dispatch = None if known is None else known()
         if dispatch is None or (dispatch._snapshot is not None and dispatch._snapshot != handler):
-            dispatch = Dispatch(handler, loop, keywords)
+            dispatch = Dispatch(handler, loop, on)
             # As in `weak`, nothing written in Python runs when it goes.
             loop.dispatches[key] = weakref.ref(dispatch, partial(loop.dispatches.pop, key))
             loop.recent_dispatches.append(dispatch)

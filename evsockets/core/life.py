@@ -79,7 +79,7 @@ def _close_conversation(channel: Channel) -> BaseException | None:
 
 def _close(channel: Channel) -> None:
     if channel.conversation is not None:
-        channel.conversation.close()
+        channel.conversation.end()
 
 
 def tell_exception(channel: Channel, error: NetworkSocketError) -> None:
