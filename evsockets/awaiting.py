@@ -33,14 +33,14 @@ class Frames(AsyncIterator[FrameT_co]):
         if frame is not None:
             return frame
         try:
-            read: FrameT_co = await running
+            await running
         except Drained:
             raise StopAsyncIteration from None
         except DisconnectedError as error:
             if error.clean:
                 raise StopAsyncIteration from None
             raise
-        return read
+        return running.frame  # type: ignore[return-value]
 
 
 def checked_mailbox(mailbox: Mailbox[T]) -> Mailbox[T]:

@@ -69,7 +69,8 @@ class Conversation:
             raise TypeError(f"do() takes an operation, such as ReadOperation(), got {operation!r}")
         if hasattr(operation, "function"):
             raise TypeError(f"do() cannot run {operation!r}: await its function with this conversation")
-        frame: Frame | None = await self._running.perform(operation)
+        await self._running.perform(operation)
+        frame: Frame | None = self._running.frame
         return frame
 
     async def read(self, picker: FramePicker[FrameT_co] | None = None) -> FrameT_co:
@@ -83,7 +84,8 @@ class Conversation:
         running = self._running
         frame: FrameT_co | None = at_once.read(running, operation)
         if frame is None:
-            frame = await running
+            await running
+            frame = running.frame  # type: ignore[assignment]
         return frame  # type: ignore[return-value]
 
     async def write(self, data: Data) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core import life, speed
 from .core.channel import Channel
-from .core.dispatch import Dispatch, take_callbacks
+from .core.dispatch import dispatch_of
 from .core.operation import Operation
 from .core.remains import Remains
 from .core.states import Phase
@@ -74,8 +74,7 @@ class SocketBag:
                 "opened again"
             )
         keywords: Any = metadata
-        on = take_callbacks(keywords) if keywords else {}
-        channel = Channel(loop, socket, operation, Dispatch.of(handler, loop, on))
+        channel = Channel(loop, socket, operation, dispatch_of(handler, loop, keywords))
         try:
             if keywords:
                 channel.metadata._apply(keywords)

@@ -71,8 +71,8 @@ class Running(Operation):
     # ---- what the coroutine awaits -------------------------------------------------------------------
 
     def perform(self, operation: Operation) -> Running:
-        """What is to be awaited, at once, to have `operation` done; it gives the last frame read. Raises what
-        an await raises when nothing can be done any more."""
+        """What is to be awaited, at once, to have `operation` done; `frame` is the last one read then. Raises
+        what an await raises when nothing can be done any more."""
         if self.refusal is not None:
             # A coroutine that catches that again and again as it is closed suspends at last.
             if self.refusal is GeneratorExit:
@@ -82,12 +82,12 @@ class Running(Operation):
         self.wanted = operation
         return self
 
-    def __await__(self) -> Generator[Running, None, Any]:
+    def __await__(self) -> Generator[Running, None, None]:
         return self  # type: ignore[return-value]  # an iterator will do
 
     def __next__(self) -> Running:
         if self.wanted is None:
-            raise StopIteration(self.frame)
+            raise StopIteration  # without a value it costs compiled code no exception
         return self
 
     # ---- as the channel's operation ------------------------------------------------------------------

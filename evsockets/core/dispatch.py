@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 _METHODS = frozenset((MethodType, BuiltinMethodType))
 # What equals only itself, methods by their object and function.
 _ONLY_ITSELF = _METHODS | {FunctionType, partial, NoneType}
+_CALLBACKS = CALLBACKS  # read by this name it costs compiled code no look-up
 #: Every event type with the attribute of a `Dispatch` that is called for it.
 _NAMES = tuple((type, type.name.lower()) for type in EventType)
-
-_IS_CALLBACK = CALLBACKS.__contains__
 
 Callback = Callable[[Any], Any]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -59,8 +58,7 @@ def _listed(type: EventType, value: Any) -> list[Callback]:
 
 def take_callbacks(keywords: dict[str, Any]) -> dict[str, Any]:
     """Take the callables for single event types out of `keywords`."""
-    names = tuple(filter(_IS_CALLBACK, keywords))
-    return dict(zip(names, map(keywords.pop, names), strict=True))
+    return {name: keywords.pop(name) for name in tuple(keywords) if name in CALLBACKS}
 
 
 def by_type(on: Mapping[str, Any]) -> dict[EventType, list[Callback]]:
@@ -192,25 +190,6 @@ class Dispatch:
             self._own.append(given if self._snapshot is None else normalise(given))
         self._resolve()
 
-    @staticmethod
-    def of(handler: Any, loop: Loop, on: Mapping[str, Any] = NOTHING) -> Dispatch:
-        """The one of the sockets that are added to `loop` with `handler` and the callables `on` for single
-        event types."""
-        key: Any = handler if type(handler) in _METHODS else id(handler)
-        if on:
-            callbacks: Any = on.values()
-            if not _ONLY_ITSELF.issuperset(map(type, callbacks)):
-                callbacks = [one if type(one) in _ONLY_ITSELF else id(one) for one in callbacks]
-            key = (key, *on, *callbacks)
-        known = loop.dispatches.get(key)
-        dispatch = None if known is None else known()
-        if dispatch is None or (dispatch._snapshot is not None and dispatch._snapshot != handler):
-            dispatch = Dispatch(handler, loop, on)
-            # As in `weak`, nothing written in Python runs when it goes.
-            loop.dispatches[key] = weakref.ref(dispatch, partial(loop.dispatches.pop, key))
-            loop.recent_dispatches.append(dispatch)
-        return dispatch
-
     def each(self, callback: Callback) -> Sequence[Callback]:
         """The callables behind one of the callables here."""
         return self._combined.get(id(callback)) or (callback,)
@@ -268,6 +247,31 @@ class Dispatch:
 
 def _nothing(event: Any) -> None:
     pass
+
+
+def dispatch_of(handler: Any, loop: Loop, keywords: dict[str, Any]) -> Dispatch:
+    """The one of the sockets that are added to `loop` with `handler` and the callables for single event types
+    among `keywords`, which are taken out of there."""
+    key: Any = handler if type(handler) in _METHODS else id(handler)
+    on: Mapping[str, Any] = NOTHING
+    if keywords:
+        names = [name for name in keywords if name in _CALLBACKS]
+        if names:
+            on = {}
+            parts = [key]
+            for name in names:
+                callback = on[name] = keywords.pop(name)
+                parts.append(name)
+                parts.append(callback if type(callback) in _ONLY_ITSELF else id(callback))
+            key = tuple(parts)
+    known = loop.dispatches.get(key)
+    dispatch: Dispatch | None = None if known is None else known()
+    if dispatch is None or (dispatch._snapshot is not None and dispatch._snapshot != handler):
+        dispatch = Dispatch(handler, loop, on)
+        # As in `weak`, nothing written in Python runs when it goes.
+        loop.dispatches[key] = weakref.ref(dispatch, partial(loop.dispatches.pop, key))
+        loop.recent_dispatches.append(dispatch)
+    return dispatch
 
 
 DEAF = Dispatch(None, None)
