@@ -87,7 +87,7 @@ class Target(Generic[ArgumentsT_co]):
         self._metadata = check_metadata("a Target", metadata) if metadata else None  # as most have none
 
     @property
-    def metadata(self) -> Mapping[str, Any]:
+    def metadata(self) -> Mapping[str, object]:
         """What goes over `fan_out`'s own metadata."""
         return self._metadata or _NOTHING
 
