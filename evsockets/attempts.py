@@ -55,7 +55,8 @@ class TargetOperation(ConversationOperation):
     def _coroutine(self, talk: Conversation) -> Coroutine[Any, Any, Any]:
         socket = talk.socket
         assert isinstance(socket, TargetSocket)
-        return socket._talk(talk, self.function, self.args)
+        args = self.args if socket._target.args is None else socket._target.args
+        return checked(self.function, self.function(talk, *args))
 
 
 class TargetSocket(ClientSocket):
@@ -63,8 +64,7 @@ class TargetSocket(ClientSocket):
 
     # One object for each target that is talked to, so it is slots only.
     __slots__ = (
-        "_attempt", "_attempted_at", "_error", "_final", "_gathering", "_late", "_returned", "_target",
-        "_value",
+        "_attempt", "_attempted_at", "_error", "_gathering", "_has_returned", "_late", "_metadata", "_target",
     )  # fmt: skip
 
     def __init__(self, gathering: Heard, target: Target, attempt: int) -> None:
@@ -73,42 +73,28 @@ class TargetSocket(ClientSocket):
         self._target = target
         self._attempt = attempt
         self._attempted_at: float | None = None  # the last INITIALIZE
-        self._final = False  # as the outcome has it: another attempt would fare no better
-        self._returned = False
-        self._value: Any = None
+        self._has_returned = False
         self._error: Exception | None = None
         self._late: TimeoutEvent | None = None  # the last time-out told
+        self._metadata: SocketMetadata | None = None  # until the end of its life is taken in
 
     def _over(self) -> None:
         if self._gathering is not None:
             self._gathering.ended(self)
 
-    async def _talk(
-        self, talk: Conversation, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...]
-    ) -> Any:
-        """The conversation, watched."""
-        if self._target.args is not None:
-            args = self._target.args
-        try:
-            value = await checked(function, function(talk, *args))
-        except NetworkSocketError as error:
-            self._failed(error)
-            raise
-        except Exception as error:
-            if getattr(error, "_ends_conversation", False):  # a closed mailbox's, as if it had returned
-                self._returned = talk._running.refusal is None
-                raise
-            if talk._loop.is_inherited:  # the child of a fork, where nobody has an outcome
-                raise
-            self._failed(error)
-            # In no variable: the traceback would hold it, and it the error.
+    def _returned(self) -> None:
+        self._has_returned = True
+        assert self._channel is not None
+        if self._channel.metadata.keep_alive:  # set since: its outcome comes with the end
+            self._channel.metadata.keep_alive = False
+
+    def _raised(self, error: BaseException) -> None:
+        assert self._channel is not None
+        if not isinstance(error, Exception) or self._channel.loop.is_inherited:
+            return  # in the child of a fork nobody has an outcome
+        self._failed(error)
+        if not isinstance(error, NetworkSocketError):
             raise HandlerError(f"{self._target.address}: the conversation raised {error!r}") from error
-        if talk.metadata.keep_alive:  # set since: its outcome comes with the end
-            talk.metadata.keep_alive = False
-        # Else it was closed, and does not heed that.
-        self._returned = talk._running.refusal is None
-        self._value = value
-        return value
 
     def _failed(self, error: Exception) -> None:
         if self._error is None:
@@ -117,12 +103,11 @@ class TargetSocket(ClientSocket):
     def _outcome(self, metadata: SocketMetadata, now: float) -> Outcome[Any]:
         """What came of it, now that it is over."""
         error, late, target, life = self._error, self._late, self._target, metadata._channel
-        self._final = life.connected_at is not None or metadata._parsed is None
         if error is None and late is not None and not late._one_more:
             text = f"{target.address}: {late.when.value} time-out while {late._doing}"
             error = SocketTimeoutError(text, when=late.when, phase=late.phase, address=target.address)
             error._doing = late._doing
-        if error is None and not self._returned:
+        if error is None and not self._has_returned:
             how = "the conversation was cancelled, closed or replaced before it returned"
             error = ConversationEndedError(f"{target.address}: {how}")
         if isinstance(error, NetworkSocketError):
@@ -130,7 +115,7 @@ class TargetSocket(ClientSocket):
             drop_frames(error)  # where nobody has been told of it
         return Outcome(
             target,
-            self._value if self._returned else None,
+            metadata._result,
             error,
             self._attempt,
             metadata.bytes_sent,
@@ -148,18 +133,19 @@ class TargetSocket(ClientSocket):
         spent = seconds_spent(life.steps, self._attempted_at, connected)
         return Times(talking=max(0.0, now - connected), **spent)
 
-    def _may_try_again(self, outcome: Outcome[Any]) -> bool:
-        """Whether it was its opening that failed or timed out, and another one may fare better."""
-        error = outcome.error
-        if self._final:
-            return False
-        if isinstance(error, ConnectionFailedError):
-            return not _is_refused_certificate(error.__cause__)
-        return isinstance(error, SocketTimeoutError)
-
     def _let_go(self) -> None:
         """It has told; what it refers to refers back to it."""
         self._gathering = self._error = self._late = None
+
+
+def may_try_again(outcome: Outcome[Any], metadata: SocketMetadata) -> bool:
+    """Whether it was its opening that failed or timed out, and another one may fare better."""
+    error = outcome.error
+    if metadata._channel.connected_at is not None or metadata._parsed is None:
+        return False
+    if isinstance(error, ConnectionFailedError):
+        return not _is_refused_certificate(error.__cause__)
+    return isinstance(error, SocketTimeoutError)
 
 
 def _is_refused_certificate(cause: BaseException | None) -> bool:

@@ -1,36 +1,21 @@
-"""The awaitables of a conversation: an operation, and in `async for` frames or items of a mailbox."""
+"""The asynchronous iterators of a conversation: frames, and items of a mailbox."""
 
 from __future__ import annotations
 
-import types
-from collections.abc import AsyncIterator, Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, TypeVar
 
 from .core import at_once
 from .core.conversation import Drained, Running
-from .core.operation import Operation
 from .errors import DisconnectedError, MailboxClosedError
 from .frames.base import FrameT_co
 from .mailbox import Mailbox
-from .operations.null import NullOperation
 from .operations.read import ReadOperation
 
 if TYPE_CHECKING:
     from .conversation import Conversation
 
 T = TypeVar("T")
-
-NOTHING = NullOperation()
-
-
-@types.coroutine
-def awaited(running: Running, operation: Operation) -> Generator[Running, None, Any]:
-    """Run `operation`; returns the last frame read."""
-    if running.refusal is not None:
-        yield from running.refused()
-    running.wanted = operation
-    yield running
-    return running.frame
 
 
 class Frames(AsyncIterator[FrameT_co]):
@@ -44,25 +29,18 @@ class Frames(AsyncIterator[FrameT_co]):
 
     async def __anext__(self) -> FrameT_co:
         running = self._running
-        if running.refusal is not None:
-            await awaited(running, NOTHING)
-        if running.channel.loop.draining is not None and running.is_drained():
-            raise StopAsyncIteration
-        frame: FrameT_co | None = at_once.read(running, self._read)
+        frame: FrameT_co | None = at_once.read_next(running, self._read)
         if frame is not None:
             return frame
-        running.ends_by_drain = True
         try:
-            read: FrameT_co = await awaited(running, self._read)
+            await running
         except Drained:
             raise StopAsyncIteration from None
         except DisconnectedError as error:
             if error.clean:
                 raise StopAsyncIteration from None
             raise
-        finally:
-            running.ends_by_drain = False
-        return read
+        return running.frame  # type: ignore[return-value]
 
 
 def checked_mailbox(mailbox: Mailbox[T]) -> Mailbox[T]:

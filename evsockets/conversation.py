@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._generic import overload
-from .awaiting import NOTHING, Frames, Items, awaited, checked_mailbox
+from .awaiting import Frames, Items, checked_mailbox
 from .core import at_once, posted
 from .core.conversation import Running
 from .core.operation import Operation
@@ -16,6 +16,7 @@ from .errors import EngineError
 from .frames.base import Frame, FramePicker, FrameT_co
 from .mailbox import Mailbox
 from .operations.handshake import TlsHandshakeOperation
+from .operations.null import NullOperation
 from .operations.read import ReadOperation
 from .operations.shutdown import ShutdownWriteOperation
 from .operations.write import WriteOperation
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RAW = ReadOperation()
+_NOTHING = NullOperation()
 
 
 class Conversation:
@@ -67,7 +69,8 @@ class Conversation:
             raise TypeError(f"do() takes an operation, such as ReadOperation(), got {operation!r}")
         if hasattr(operation, "function"):
             raise TypeError(f"do() cannot run {operation!r}: await its function with this conversation")
-        frame: Frame | None = await awaited(self._running, operation)
+        await self._running.perform(operation)
+        frame: Frame | None = self._running.frame
         return frame
 
     async def read(self, picker: FramePicker[FrameT_co] | None = None) -> FrameT_co:
@@ -78,11 +81,12 @@ class Conversation:
         operation = self._read
         if picker is not operation.picker:
             operation = self._read = ReadOperation(picker)
-        frame: FrameT_co | None = at_once.read(self._running, operation)
+        running = self._running
+        frame: FrameT_co | None = at_once.read(running, operation)
         if frame is None:
-            read: FrameT_co = await awaited(self._running, operation)
-            return read
-        return frame
+            await running
+            frame = running.frame  # type: ignore[assignment]
+        return frame  # type: ignore[return-value]
 
     async def write(self, data: Data) -> None:
         """Send `data` (bytes-like or an iterable of bytes-like); returns when the kernel has accepted the
@@ -90,7 +94,7 @@ class Conversation:
         running = self._running
         done = at_once.write(running, data) if type(data) is bytes else None
         if not done:
-            await awaited(running, WriteOperation(data) if done is None else at_once.LEFT)
+            await running.perform(WriteOperation(data) if done is None else at_once.LEFT)
 
     async def start_tls(
         self,
@@ -103,18 +107,18 @@ class Conversation:
         handshake = TlsHandshakeOperation(
             context=context, server_hostname=server_hostname, allow_leftover=allow_leftover
         )
-        await awaited(self._running, handshake)
+        await self._running.perform(handshake)
 
     async def shutdown_write(self) -> None:
         """End the sending direction (half-close); receiving goes on."""
-        await awaited(self._running, ShutdownWriteOperation())
+        await self._running.perform(ShutdownWriteOperation())
 
     async def sleep(self, seconds: float) -> None:
         """Wait `seconds`. DisconnectedError if the connection ends meanwhile.
 
         TypeError unless a number, ValueError for a negative one or NaN."""
         until = self._loop.clock() + check_number("seconds", seconds)
-        await awaited(self._running, Wait("sleeping", until))
+        await self._running.perform(Wait("sleeping", until))
 
     async def flushed(self) -> None:
         """Wait until no bytes are unsent, or this conversation ends. Any conversation of the executor may
@@ -122,7 +126,7 @@ class Conversation:
         self._loop.check_fork()
         while self.unsent:
             if self._loop.closing is not None:
-                await awaited(self._loop.closing, NOTHING)
+                await self._loop.closing.perform(_NOTHING)
             await Flushed(self._running)
 
     def frames(self, picker: FramePicker[FrameT_co] | None = None) -> Frames[FrameT_co]:
@@ -138,11 +142,11 @@ class Conversation:
         to another executor."""
         running = self._running
         if running.refusal is not None:
-            await awaited(running, NOTHING)
+            await running.perform(_NOTHING)
         place = checked_mailbox(mailbox)._come(running)
         try:
             if not (place.woken and place.at_once and at_once.may(running)):
-                await awaited(running, place)
+                await running.perform(place)
             return mailbox._take()
         finally:
             mailbox._leave(place)
@@ -152,11 +156,11 @@ class Conversation:
         the mailbox is or becomes closed; not caught, that fails the conversation as any other error."""
         checked_mailbox(mailbox)
         if not at_once.may(self._running):
-            await awaited(self._running, NOTHING)
+            await self._running.perform(_NOTHING)
         place = mailbox._come_to_put(self._running, item)
         if place is not None:
             try:
-                await awaited(self._running, place)
+                await self._running.perform(place)
             finally:
                 mailbox._leave(place)
             if place.refused:
@@ -170,7 +174,7 @@ class Conversation:
     async def _suspend(self) -> None:
         """Wait until `_wake` is called: what mailboxes and the like are made of. Meanwhile the connection is
         watched (DisconnectedError); whatever ends the wait earlier is raised here."""
-        await awaited(self._running, Wait("waiting"))
+        await self._running.perform(Wait("waiting"))
 
     def _wake(self) -> bool:
         """Have a `_suspend` return, in a turn of its own; whether there is one."""

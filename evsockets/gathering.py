@@ -6,14 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .attempts import HEARING, TargetOperation, TargetSocket, pause_before
+from .attempts import HEARING, TargetOperation, TargetSocket, may_try_again, pause_before
 from .core import run
 from .handlers import EventMultiHandler
 from .outcomes import Outcome, Target
 
 if TYPE_CHECKING:
     from .executor import RequestExecutor
-    from .metadata import SocketMetadata
 
 R = TypeVar("R")
 
@@ -45,7 +44,7 @@ class Gathering(Generic[R]):
         self.outcomes: deque[Outcome[R]] = deque()
         self.failure: BaseException | None = None  # what the targets' iterator raised
         self.closed = False
-        self.running: dict[TargetSocket, SocketMetadata] = {}
+        self.running = 0  # how many lives have begun and not been taken in
         self.notify: Callable[[], None] | None = None  # called when there is something to settle or to fill
         self._targets: Iterator[str | Target] | None = targets
         self._operation = operation
@@ -76,7 +75,7 @@ class Gathering(Generic[R]):
         return self._targets is not None and len(self._waiting) < self._most_waiting
 
     def _has_place(self) -> bool:
-        return len(self.running) + len(self.outcomes) < self._limit
+        return self.running + len(self.outcomes) < self._limit
 
     def settle(self) -> None:
         """Between turns: take in who has ended."""
@@ -112,9 +111,10 @@ class Gathering(Generic[R]):
         if target.user_context is not None:
             metadata["user_context"] = target.user_context
         try:
-            self.running[socket] = self.executor.socket_bag.add_socket(
+            socket._metadata = self.executor.socket_bag.add_socket(
                 socket, self._operation, handler=self._handler, **metadata
             )
+            self.running += 1
         except (TypeError, ValueError) as error:  # everything but the address has been looked at before
             socket._let_go()
             self.outcomes.append(Outcome(target, error=error.with_traceback(None)))
@@ -129,12 +129,13 @@ class Gathering(Generic[R]):
             self.notify()
 
     def _settle(self, socket: TargetSocket) -> None:
-        metadata = self.running.pop(socket, None)
+        metadata, socket._metadata = socket._metadata, None
         if metadata is None:
             return
+        self.running -= 1
         loop = self.executor._loop
         outcome = socket._outcome(metadata, loop.clock())
-        opening = socket._may_try_again(outcome)
+        opening = may_try_again(outcome, metadata)
         socket._let_go()
         if loop.members.get(socket) is metadata:  # and not a handler's new life of it
             self.executor.socket_bag.remove_socket(socket)
@@ -154,7 +155,7 @@ class Gathering(Generic[R]):
     def run_over(self) -> None:
         """The run was stopped or drained: nobody starts any more, and each who has begun has an outcome."""
         self._targets = None
-        self._ended.extend(socket for socket in self.running if socket not in self._ended)
+        self._ended.extend(self._sockets())
         self.settle()
         self.outcomes.extend(self._waiting.values())
         self._waiting.clear()
@@ -201,12 +202,17 @@ class Gathering(Generic[R]):
 
     def let_go(self) -> None:
         """Nothing more is asked for."""
-        for socket in self.running:
+        for socket in self._sockets():
             socket._let_go()
             self.executor.socket_bag.remove_socket(socket)
-        for held in (self.running, self.outcomes, self._ended, self._waiting, self._due):
+        for held in (self.outcomes, self._ended, self._waiting, self._due):
             held.clear()
+        self.running = 0
         self._targets = self.notify = None
+
+    def _sockets(self) -> list[TargetSocket]:
+        """Those in the bag."""
+        return [socket for socket in self.executor._loop.members if isinstance(socket, TargetSocket)]
 
 
 def iterated(targets: Iterable[str | Target]) -> Iterator[str | Target]:

@@ -6,7 +6,7 @@ cdef class SocketMetadata:
     cdef public bint _keep_alive
     cdef public Settings _settings
 
-    cpdef _apply(self, values, besides=*)
+    cpdef _apply(self, values)
 
 
 cdef _check_adopted(address, sock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _socket import SOCK_STREAM
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, parse_address
@@ -57,9 +57,8 @@ class SocketMetadata:
     def _check_thread(self) -> None:
         self._channel.loop.check_thread()
 
-    def _apply(self, values: Mapping[str, Any], besides: Container[str] = ()) -> None:
-        """Set writable names, all or none, and pass over those of `besides`. TypeError names the closest one
-        for an unknown name."""
+    def _apply(self, values: Mapping[str, Any]) -> None:
+        """Set writable names, all or none. TypeError names the closest one for an unknown name."""
         settings: dict[str, Any] = {}
         address, parsed = self._address, self._parsed
         server = self._channel.kind.is_server
@@ -75,7 +74,7 @@ class SocketMetadata:
                 usual = getattr(self._settings, name)
                 if value is not usual and value != usual:
                     settings[name] = value
-            elif name not in besides and name not in WRITABLE:
+            elif name not in WRITABLE:
                 raise unknown(name)
         self._address, self._parsed = address, parsed
         if "user_context" in values:

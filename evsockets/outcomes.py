@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVarTuple
 
 from ._generic import Generic, TypeVar, overload
@@ -36,6 +37,7 @@ def check_metadata(who: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return check_settings(values)
 
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _REFUSED = {
     "address": "the targets are the addresses",
     "keep_alive": "a conversation's connection ends with it, and its outcome comes then",
@@ -52,7 +54,7 @@ class Target(Generic[ArgumentsT_co]):
     Targets with the same contents are equal, and one with only an address equals that address.
     """
 
-    __slots__ = ("address", "args", "metadata", "user_context")
+    __slots__ = ("_metadata", "address", "args", "user_context")
 
     @overload
     def __init__(
@@ -82,7 +84,12 @@ class Target(Generic[ArgumentsT_co]):
         self.address = address
         self.args: ArgumentsT_co = None if args is None else check_arguments(args)  # type: ignore[assignment]
         self.user_context: Any = user_context
-        self.metadata = check_metadata("a Target", metadata) if metadata else {}
+        self._metadata = check_metadata("a Target", metadata) if metadata else None  # as most have none
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """What goes over `fan_out`'s own metadata."""
+        return self._metadata or _NOTHING
 
     def _contents(self) -> tuple[Any, ...]:
         return self.address, self.args, self.user_context, self.metadata

@@ -10,7 +10,6 @@ from .core.channel import Channel
 from .core.operation import Operation
 from .core.states import Phase
 from .errors import UnknownSocketError
-from .event_types import CALLBACKS
 from .metadata import SocketMetadata
 from .operations.datagrams import DatagramOperation
 from .operations.read import ReadOperation
@@ -81,7 +80,7 @@ class SocketBag:
         metadata = channel.metadata
         try:
             if keywords:
-                metadata._apply(keywords, CALLBACKS)
+                metadata._apply(keywords)
             operation._check_place(channel, metadata._parsed)
             operation._added(metadata)
         except BaseException:

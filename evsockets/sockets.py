@@ -81,6 +81,12 @@ class Socket:
     def _name_peer(self, channel: Channel) -> None:
         """Set the address of an accepted client; called when it is first asked for, since most never are."""
 
+    def _returned(self) -> None:
+        """Its conversation has returned."""
+
+    def _raised(self, error: BaseException) -> None:
+        """Its conversation has raised `error`, which is dealt with when this returns."""
+
     def _over(self) -> None:
         """Its life is over, and every handler has been told."""
 

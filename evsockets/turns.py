@@ -46,7 +46,7 @@ class Run(Generic[R]):
     @property
     def running(self) -> int:
         """How many targets are being talked to, or connected with."""
-        return len(self._gathering.running)
+        return self._gathering.running
 
     @property
     def executor(self) -> RequestExecutor:

@@ -69,21 +69,33 @@ def may(running: Running) -> bool:
 
 
 def read(running: Running, operation: Any) -> Any:
-    """The frame that `operation` reads, if it lies in the inbox and no handler hears of it."""
+    """The frame that `operation` reads, if it lies in the inbox and no handler hears of it; None: it comes by
+    awaiting `running`."""
     channel = running.channel
-    if channel is None or channel.dispatch.read is not None:
-        return None
-    inbox = channel.inbox
-    if not inbox._chunk:
-        return None
-    if operation._ask_at_once or channel.transport.datagram or not may(running):
-        return None
-    try:
-        frame: Frame | None = operation.picker.pick(inbox, channel.ended and not channel.truncated)
-    except NetworkSocketError as error:
-        place(channel, error)
-        raise
+    frame: Frame | None = None
+    if (
+        channel is not None
+        and channel.inbox._chunk
+        and channel.dispatch.read is None
+        and not (operation._ask_at_once or channel.transport.datagram)
+        and may(running)
+    ):
+        try:
+            frame = operation.picker.pick(channel.inbox, channel.ended and not channel.truncated)
+        except NetworkSocketError as error:
+            place(channel, error)
+            raise
+    if frame is None:
+        running.perform(operation)
     return frame
+
+
+def read_next(running: Running, operation: Any) -> Any:
+    """The same for who reads on until the end. StopAsyncIteration if that has come by a drain."""
+    if running.refusal is None and running.channel.loop.draining is not None and running.is_drained():
+        raise StopAsyncIteration
+    running.drainable = operation
+    return read(running, operation)
 
 
 def write(running: Running, data: bytes) -> bool | None:

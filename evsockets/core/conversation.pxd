@@ -6,10 +6,12 @@ from evsockets.core.operation cimport Operation
 
 cdef class Running(Operation):
     cdef public Channel channel
-    cdef public object awaited, context, coroutine, error, fault, frame, name, refusal, scopes, turn, wanted
-    cdef public bint ended, ends_by_drain, is_shut, superseded
+    cdef public object awaited, context, coroutine, drainable, error, fault, frame, name, refusal, scopes
+    cdef public object turn, wanted
+    cdef public bint ended, is_shut, superseded
     cdef public long steps
 
+    cpdef Running perform(self, operation)
     @cython.locals(ch=Channel)
     cpdef object start(self, channel)
     cpdef object step(self, channel, mask)

@@ -34,11 +34,12 @@ class Running(Operation):
     """A conversation that is on: as an operation it has its coroutine go on, until that awaits something.
 
     It is the channel's `conversation` as long as the coroutine lives, and follows each operation that is done
-    with nothing following. The coroutine's awaits yield this very object, with the operation in `wanted`.
+    with nothing following. It is also what the coroutine awaits, with the operation in `wanted`: no object is
+    made for that.
     """
 
     __slots__ = (
-        "awaited", "channel", "context", "coroutine", "ended", "ends_by_drain", "error", "fault", "frame",
+        "awaited", "channel", "context", "coroutine", "drainable", "ended", "error", "fault", "frame",
         "is_shut", "name", "refusal", "scopes", "steps", "superseded", "turn", "wanted",
     )  # fmt: skip
 
@@ -65,7 +66,31 @@ class Running(Operation):
         self.superseded = False  # something else takes its place
         self.is_shut = False  # its direction of the connection
         self.ended = False  # when it is over: whether the stream had
-        self.ends_by_drain = False  # it awaits a frame only if there is to be one
+        self.drainable: Operation | None = None  # a read that a drain ends, unless its frame is on the way
+
+    # ---- what the coroutine awaits -------------------------------------------------------------------
+
+    def perform(self, operation: Operation) -> Running:
+        """What is to be awaited, at once, to have `operation` done; `frame` is the last one read then. Raises
+        what an await raises when nothing can be done any more."""
+        if self.refusal is not None:
+            # A coroutine that catches that again and again as it is closed suspends at last.
+            if self.refusal is GeneratorExit:
+                self.steps += 1
+            if self.refusal is not GeneratorExit or self.steps <= _CLOSINGS:
+                raise self.refusal()
+        self.wanted = operation
+        return self
+
+    def __await__(self) -> Generator[Running, None, None]:
+        return self  # type: ignore[return-value]  # an iterator will do
+
+    def __next__(self) -> Running:
+        if self.wanted is None:
+            raise StopIteration  # without a value it costs compiled code no exception
+        return self
+
+    # ---- as the channel's operation ------------------------------------------------------------------
 
     def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> None:
         """The conversation is on."""
@@ -73,12 +98,11 @@ class Running(Operation):
         self.context = context
         self.channel.conversation = self
 
-    # ---- as the channel's operation ------------------------------------------------------------------
-
     def start(self, channel: Channel) -> Any:
         ch = channel
         if ch.loop.delayed:
             ch.mark_active()
+        self.wanted = None
         try:
             if self.error is None:
                 asked = self.context.run(self.coroutine.send, None)  # type: ignore[union-attr]
@@ -87,23 +111,27 @@ class Running(Operation):
         except StopIteration as stop:
             self._over()
             channel.metadata._result = stop.value
+            channel.socket._returned()
             return None
         except MailboxClosedError as closed:
             self._over()
             if not closed._ends_conversation:
+                channel.socket._raised(closed)
                 raise
+            channel.socket._returned()
             return None
         except Expired as expired:  # out of a block that was entered and not left
             uncaught = expired.error()
             self._over()
             raise uncaught from None
-        except BaseException:
+        except BaseException as error:
             self._over()
+            channel.socket._raised(error)
             raise
         wanted = self.wanted
         if asked is self and wanted is not None:
             self.awaited = wanted
-            self.wanted = self.frame = None
+            self.frame = None
             passed = scopes.passed(self) if self.scopes else None
             if passed is not None:
                 self.error = Expired(passed, channel.phase_name())
@@ -112,13 +140,10 @@ class Running(Operation):
                 channel.wait(YIELDED, wanted)
                 return YIELDED
             return wanted
-        self.wanted = None
         if type(asked) is Flushed and asked.running.channel is not None:
             if asked.running.channel.loop is channel.loop:
                 self.awaited = asked.wait(channel)
                 return self.awaited
-        if isinstance(asked, Running):
-            asked.wanted = None
         self.error = RuntimeError(
             f"{self.name} awaits {asked!r}, which no conversation can do: await the methods of its own "
             "Conversation, and leave other libraries' awaitables to their own loop (in a thread, and "
@@ -147,7 +172,7 @@ class Running(Operation):
             self.superseded = True
         if not self.superseded:
             return self if following is None else following
-        self.close()
+        self.end()
         return None if channel.forgotten else following
 
     def tell(self, handler: Callable[[Any], object], event: Any, beside: bool = False) -> None:
@@ -202,7 +227,7 @@ class Running(Operation):
     def drain(self, channel: Channel) -> None:
         """A drain begins."""
         awaited = self.awaited
-        if self.ends_by_drain and awaited is not None and awaited is channel.stepper:
+        if awaited is not None and awaited is self.drainable and awaited is channel.stepper:
             if not self.is_drained():
                 channel.go_on(awaited.step(channel, 0))
             elif self.catches(Drained()):
@@ -210,17 +235,7 @@ class Running(Operation):
 
     # ---- the end -------------------------------------------------------------------------------------
 
-    def refused(self) -> Generator[Running, None, None]:
-        """Raise what an await raises when nothing can be done any more. A coroutine that catches that again
-        and again as it is closed suspends at last: it cannot go on for ever."""
-        assert self.refusal is not None
-        if self.refusal is GeneratorExit:
-            self.steps += 1
-            if self.steps > _CLOSINGS:
-                yield self
-        raise self.refusal()
-
-    def close(self) -> None:
+    def end(self) -> None:
         """Close the coroutine: GeneratorExit where it awaits, and wherever it awaits anew. What else it
         raises is raised."""
         coroutine, context = self.coroutine, self.context
@@ -236,6 +251,9 @@ class Running(Operation):
                 context.run(coroutine.throw, GeneratorExit())
         except (StopIteration, GeneratorExit):
             return
+        except BaseException as error:
+            self.channel.socket._raised(error)
+            raise
         finally:
             loop.closing = outer
             self._over()
@@ -250,7 +268,7 @@ class Running(Operation):
             self.ended = channel.ended
             channel.conversation = None
             self.channel = None
-        self.coroutine = self.context = self.turn = None
+        self.coroutine = self.context = self.turn = self.drainable = None
         self.awaited = self.wanted = self.fault = self.error = None
         if self.refusal is None or self.refusal is GeneratorExit:
             self.refusal = _is_over

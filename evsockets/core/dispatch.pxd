@@ -1,5 +1,8 @@
 cimport cython
 
+cdef dict _CALLBACKS
+cdef object _METHODS, _ONLY_ITSELF
+
 
 cdef class Dispatch:
     cdef public object given, on, _loop, _own, _snapshot
@@ -9,5 +12,5 @@ cdef class Dispatch:
     cdef object __weakref__
 
 
-@cython.locals(dispatch=Dispatch)
-cpdef Dispatch of(handler, loop, keywords=*)
+@cython.locals(names=list, parts=list, dispatch=Dispatch)
+cpdef Dispatch of(handler, loop, dict keywords)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodType
+from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodType, NoneType
 from typing import TYPE_CHECKING, Any
 
 from ..event_types import CALLBACKS, EventType
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _METHODS = frozenset((MethodType, BuiltinMethodType))
 # What equals only itself, methods by their object and function.
-_ONLY_ITSELF = _METHODS | {FunctionType, partial}
+_ONLY_ITSELF = _METHODS | {FunctionType, partial, NoneType}
+_CALLBACKS = CALLBACKS  # read by this name it costs compiled code no look-up
 #: Every event type with the attribute of a `Dispatch` that is called for it.
 _NAMES = tuple((type, type.name.lower()) for type in EventType)
 
@@ -60,12 +61,12 @@ def take_callbacks(keywords: dict[str, Any]) -> dict[str, Any]:
     return {name: keywords.pop(name) for name in tuple(keywords) if name in CALLBACKS}
 
 
-def by_type(keywords: Mapping[str, Any]) -> dict[EventType, list[Callback]]:
-    """The callables for single event types among `keywords`, as `normalise` has them. TypeError for what is
-    no callable; None is nobody."""
+def by_type(on: Mapping[str, Any]) -> dict[EventType, list[Callback]]:
+    """Callables for single event types, as `normalise` has them. TypeError for what is no callable; None is
+    nobody."""
     mapping = {}
-    for name, callback in keywords.items():
-        if name in CALLBACKS and callback is not None:
+    for name, callback in on.items():
+        if callback is not None:
             if not callable(callback):
                 raise TypeError(f"{name} must be a callable taking the event, got {callback!r}")
             mapping[CALLBACKS[name]] = [callback]
@@ -178,8 +179,8 @@ class Dispatch:
     timeout: Callback | None
     write: Callback | None
 
-    def __init__(self, given: Any, loop: Loop | None, keywords: Mapping[str, Any] = NOTHING) -> None:
-        self.given, self.on = given, by_type(keywords)  # held for as long as their identities are a key
+    def __init__(self, given: Any, loop: Loop | None, on: Mapping[str, Any] = NOTHING) -> None:
+        self.given, self.on = given, by_type(on)  # held for as long as their identities are a key
         self._loop = loop
         self._snapshot = None if given is None or callable(given) else dict(given)
         self._own: list[Any] = []  # handlers, mappings as `normalise` has them
@@ -244,31 +245,33 @@ class Dispatch:
                 self._follow(inner)
 
 
-def of(handler: Any, loop: Loop, keywords: Mapping[str, Any] = NOTHING) -> Dispatch:
-    """The one of the sockets that are added to `loop` with `handler` and the callables for single event
-    types among `keywords`."""
+def _nothing(event: Any) -> None:
+    pass
+
+
+def of(handler: Any, loop: Loop, keywords: dict[str, Any]) -> Dispatch:
+    """The one of the sockets that are added to `loop` with `handler` and the callables for single event types
+    among `keywords`, which are taken out of there."""
     key: Any = handler if type(handler) in _METHODS else id(handler)
-    on = None
-    for name in keywords:
-        if name in CALLBACKS:
-            callback = keywords[name]
-            on = on or [key]
-            on.append(name)
-            on.append(callback if type(callback) in _ONLY_ITSELF else id(callback))
-    if on is not None:
-        key = tuple(on)
+    on: Mapping[str, Any] = NOTHING
+    if keywords:
+        names = [name for name in keywords if name in _CALLBACKS]
+        if names:
+            on = {}
+            parts = [key]
+            for name in names:
+                callback = on[name] = keywords.pop(name)
+                parts.append(name)
+                parts.append(callback if type(callback) in _ONLY_ITSELF else id(callback))
+            key = tuple(parts)
     known = loop.dispatches.get(key)
-    dispatch = None if known is None else known()
+    dispatch: Dispatch | None = None if known is None else known()
     if dispatch is None or (dispatch._snapshot is not None and dispatch._snapshot != handler):
-        dispatch = Dispatch(handler, loop, keywords)
+        dispatch = Dispatch(handler, loop, on)
         # As in `weak`, nothing written in Python runs when it goes.
         loop.dispatches[key] = weakref.ref(dispatch, partial(loop.dispatches.pop, key))
         loop.recent_dispatches.append(dispatch)
     return dispatch
-
-
-def _nothing(event: Any) -> None:
-    pass
 
 
 DEAF = Dispatch(None, None)

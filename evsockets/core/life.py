@@ -74,7 +74,7 @@ def _close_conversation(channel: Channel) -> BaseException | None:
     bug: BaseException | None = None
     while channel.conversation is not None:
         try:
-            channel.conversation.close()
+            channel.conversation.end()
         except BaseException as error:
             bug = later(bug, channel, error)
     return bug

@@ -26,7 +26,7 @@ class ConversationOperation(Operation):
     no coroutine. One object may serve many sockets.
     """
 
-    __slots__ = ("args", "function", "kwargs")
+    __slots__ = ("_name", "args", "function", "kwargs")
 
     interest = 0
     _replaceable = False
@@ -39,6 +39,7 @@ class ConversationOperation(Operation):
     ) -> None:
         check_function(function)
         self.function: Callable[..., Coroutine[Any, Any, object]] = function
+        self._name = _name(function)
         self.args = args
         self.kwargs = kwargs
 
@@ -46,9 +47,13 @@ class ConversationOperation(Operation):
         if channel.conversation is not None:
             raise TypeError(f"{self!r} cannot start inside a conversation: await its function")
         context = contextvars.copy_context()
-        running = Running(channel, _name(self.function))
+        running = Running(channel, self._name)
         talk = Conversation(channel, running)
-        coroutine = context.run(self._coroutine, talk)
+        try:
+            coroutine = context.run(self._coroutine, talk)
+        except BaseException as error:
+            channel.socket._raised(error)
+            raise
         running.begin(coroutine, context)
         first: Operation | None = running.start(channel)
         return first
@@ -61,7 +66,7 @@ class ConversationOperation(Operation):
         return self
 
     def __repr__(self) -> str:
-        return f"<ConversationOperation {_name(self.function)}>"
+        return f"<ConversationOperation {self._name}>"
 
 
 def check_function(function: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from evsockets import (
     ClientSocket,
+    Conversation,
     DelayedOperation,
     EventType,
     FixedLengthFramePicker,
@@ -21,9 +22,12 @@ from evsockets import (
     ReadWriteOperation,
     RequestExecutor,
     WriteOperation,
+    fan_out,
 )
 from evsockets.engines.base import READ
 from support.certificates import Authority, server_side
+from support.greeter import LINE as GREETING_LINE
+from support.greeter import greeter
 from support.machine import MIB
 from support.service import LINE
 from support.wire import peer, tls_script
@@ -31,6 +35,7 @@ from support.wire import peer, tls_script
 #: A frame nearly as large as one receive brings.
 LARGE = 60_000
 MANY = 30
+TALKS = 200
 
 
 class Takes(Operation):
@@ -140,3 +145,49 @@ def test_a_large_write_is_not_copied(executor: RequestExecutor, ca: Authority, w
         tracemalloc.stop()
     assert server.results == [size + more]
     assert most < size // 4
+
+
+def test_a_waiting_conversation_takes_little_more_than_a_waiting_read(engine: str) -> None:
+    """Held by `fan_out`, at most 1.2 KiB more than a socket of handlers that waits for the same."""
+    waiting: list[int] = []
+
+    def waits(executor: RequestExecutor, many: int) -> None:
+        waiting.append(tracemalloc.get_traced_memory()[0])
+        if len(waiting) == many:
+            executor.stop_request()
+
+    async def wait(talk: Conversation, many: int) -> None:
+        await talk.read(GREETING_LINE)
+        waits(talk.executor, many)
+        await talk.read(GREETING_LINE)
+
+    def conversations(url: str, many: int) -> None:
+        for _ in fan_out(wait, [url] * many, args=(many,), limit=many, engine=engine):
+            pass
+
+    def handlers(url: str, many: int) -> None:
+        def on_read(event: Any) -> None:
+            event.next_is_read(GREETING_LINE)
+            waits(event.executor, many)
+
+        with RequestExecutor(engine) as executor:
+            for _ in range(many):
+                executor.socket_bag.add_socket(
+                    ClientSocket(), ReadOperation(GREETING_LINE), address=url, on_read=on_read
+                )
+            executor.execute_request()
+
+    def taken(style: Any, url: str) -> int:
+        """By as many again, so that what there is once does not count."""
+        found = []
+        for many in (2, TALKS, 2 * TALKS):
+            waiting.clear()
+            tracemalloc.start()
+            style(url, many)
+            tracemalloc.stop()
+            found.append(waiting.pop())
+        return found[2] - found[1]
+
+    with greeter() as server:
+        more = taken(conversations, server.url) - taken(handlers, server.url)
+    assert more < 1.2 * 1024 * TALKS
