@@ -47,6 +47,10 @@ DIRECT = [
     replace(ours("selectors", label, events=events), flavour="selectors+direct")
     for label, events in (("DatagramOperation, all events", True), ("DatagramOperation", False))
 ]
+BATCHES = [
+    replace(ours("selectors", label, events=events), flavour="selectors+batch")
+    for label, events in (("BatchFramePicker, all events", True), ("BatchFramePicker", False))
+]
 ENGINES = [ours(engine, engine) for engine in ("selectors", "libev", "gevent")]
 COUNTED = [ENGINES[0], ENGINES[1], ours("libevent", "libevent"), ENGINES[2]]
 POLLED = [
@@ -130,6 +134,8 @@ def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: b
     peers += DIRECT
     if work != "udp":
         peers = [peer for peer in SERVERS if not (peer is C and work == "lines")]
+    if depth > 1:
+        peers += BATCHES
     return Serve(title=title, work=work, connections=connections, depth=depth, tls=tls, peers=peers)
 
 
@@ -217,7 +223,7 @@ SECTIONS: dict[str, list[Kind]] = {
     "fanout": [fanout("Client fan-out", CLIENTS, 5000, 100)],
     "tls-fanout": [fanout("TLS fan-out, verified", [*MAIN, TALK, *LOOPS], 300, 50, tls=True)],
     "lines": [lines("Lines as a client", CLIENTS, 100_000)],
-    "lines16": [lines("Lines as a client", CLIENTS, 400_000, 16)],
+    "lines16": [lines("Lines as a client", [*CLIENTS, *BATCHES], 400_000, 16)],
     "bulk": [
         ClientBulk(title=title, work=work, count=GIB, peers=[*MAIN, INTO, *LOOPS])
         for title, work in (("Receive 1 GiB over one connection", "source"), ("Send 1 GiB", "sink"))

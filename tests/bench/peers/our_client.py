@@ -1,4 +1,7 @@
-"""The client jobs on evsockets; see `watchers` for the flavours."""
+"""The client jobs on evsockets; see `watchers` for the flavours.
+
+With `+batch` after the engine lines are read in batches.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import socket
 from collections.abc import Iterator
 
 from evsockets import (
+    BatchFramePicker,
     ClientSocket,
     ConstantLimitationSolver,
     EndOfStreamFramePicker,
     EventType,
+    FrameBatch,
     MarkerFramePicker,
     ReadEvent,
     ReadOperation,
@@ -56,26 +61,44 @@ def lines(job: Job, count: int, connections: int, finish: Finish) -> int:
     """Lines out and back on `connections` connections, `job.depth` outstanding on each."""
     quota = count // connections
     busy = connections
-    read = ReadOperation(MarkerFramePicker(None, b"\n"))
+    line = MarkerFramePicker(None, b"\n")
 
     def on_read(event: ReadEvent) -> None:
-        nonlocal busy
         progress: list[int] = event.user_context
         progress[1] += 1
         if progress[0] < quota:
             progress[0] += 1
             event.next_is_write(LINE, read)
-        elif progress[1] < quota:
-            event.next_is_read(read.picker)
+        else:
+            go_on(event, progress)
+
+    def on_batch(event: ReadEvent[FrameBatch]) -> None:
+        progress: list[int] = event.user_context
+        count = len(event.frame.frames)
+        progress[1] += count
+        if progress[0] < quota:
+            count = min(count, quota - progress[0])
+            progress[0] += count
+            event.next_is_write(LINE * count, read)
+        else:
+            go_on(event, progress)
+
+    def go_on(event: ReadEvent, progress: list[int]) -> None:
+        """All lines are sent."""
+        nonlocal busy
+        if progress[1] < quota:
+            event.next_is(read)
         else:
             busy -= 1
             if not busy:
                 finish()
                 event.executor.stop_request()
 
+    batched = job.flavour.endswith("+batch")
+    read: ReadOperation = ReadOperation(BatchFramePicker(line) if batched else line)
     first = min(job.depth, quota)
     operation = WriteOperation(LINE * first, then=read)
-    handler = {EventType.READ: on_read, EventType.EXCEPTION: fail}
+    handler = {EventType.READ: on_batch if batched else on_read, EventType.EXCEPTION: fail}
     address = f"tcp://{HOST}:{job.port}"
     with executor_of(job) as executor:
         for _ in range(connections):

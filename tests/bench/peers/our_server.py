@@ -1,15 +1,18 @@
 """The server jobs on evsockets; see `watchers` for the flavours.
 
-With `+direct` after the engine datagrams are served by a `DatagramOperation`, without a life for each.
+With `+direct` after the engine datagrams are served by a `DatagramOperation`, without a life for each; with
+`+batch` lines are read in batches.
 """
 
 from __future__ import annotations
 
 from evsockets import (
     AcceptEvent,
+    BatchFramePicker,
     DatagramOperation,
     Event,
     EventType,
+    FramePicker,
     MarkerFramePicker,
     ReadEvent,
     ReadOperation,
@@ -26,7 +29,10 @@ def main() -> None:
     job = parse_job()
     direct = job.flavour.endswith("+direct")
     datagrams = job.work == "udp"
-    read = ReadOperation(MarkerFramePicker(None, b"\n") if job.work == "lines" else None)
+    picker: FramePicker | None = MarkerFramePicker(None, b"\n") if job.work == "lines" else None
+    if picker is not None and job.flavour.endswith("+batch"):
+        picker = BatchFramePicker(picker)
+    read = ReadOperation(picker)
     again = None if datagrams else read
 
     def on_read(event: ReadEvent) -> None:
