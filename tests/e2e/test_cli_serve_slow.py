@@ -72,5 +72,6 @@ def test_slow_clients_are_closed_and_others_served(engine: str, tmp_path: Path) 
         status, errors = server.end()
     assert status == 0
     assert "Traceback" not in errors
-    assert errors.count('"-" 408 ') > CLIENTS // 2  # each, but for those with which the program looks in
+    # Each, but for those with which the program looks in: by whichever limit its next bytes leave time for.
+    assert len(re.findall(r'"-" 408 |is under the minimum of 16 while', errors)) > CLIENTS // 2
     assert errors.count("is under the minimum of 8192 while writing") > CLIENTS // 2
