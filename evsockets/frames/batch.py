@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -78,36 +79,41 @@ class BatchFramePicker(FramePicker[FrameBatch[FrameT_co]]):
 
     def pick(self, inbox: Inbox, ended: bool) -> FrameBatch[FrameT_co] | None:
         """The frames that are whole, or None without any. FrameError if the first one is malformed."""
-        picker, most = self.picker, self.most
-        frames: list[FrameT_co] = []
-        while True:
-            chunk = inbox._chunk
-            if frames and not isinstance(chunk, bytes):  # it could not be gone back to
-                chunk = inbox._chunk = bytes(chunk[inbox._offset :])
-                inbox._offset = 0
-            offset = inbox._offset
-            left = len(chunk) - offset
-            try:
-                frame = picker.pick(inbox, ended)
-            except FrameError as error:
-                if not frames:
-                    error.picker = self
-                    raise
-                # It may have taken bytes before it knew.
-                inbox._chunk, inbox._offset, inbox._searched = chunk, offset, None
-                break
-            if frame is None:
-                break
-            if not isinstance(frame, Frame):
-                raise TypeError(f"pick() of {picker!r} must return a Frame or None, got {frame!r}")
-            frames.append(frame)
-            rest = inbox._chunk
-            if not rest or len(frames) == most or len(rest) - inbox._offset == left:
-                break
+        frames = _picked(self, self.picker, inbox, ended, min(self.most, sys.maxsize))
         return FrameBatch(frames, inbox.remote_address) if frames else None
 
     def __repr__(self) -> str:
         return f"BatchFramePicker({self.picker!r}, most={self.most})"
+
+
+def _picked(batch: BatchFramePicker, picker: FramePicker, inbox: Inbox, ended: bool, most: int) -> list[Any]:
+    """The frames that `picker` finds, as many as `most`."""
+    frames: list[Any] = []
+    while True:
+        chunk = inbox._chunk
+        if frames and not isinstance(chunk, bytes):  # it could not be gone back to
+            chunk = inbox._chunk = bytes(chunk[inbox._offset :])
+            inbox._offset = 0
+        offset = inbox._offset
+        left = len(chunk) - offset
+        try:
+            frame = picker.pick(inbox, ended)
+        except FrameError as error:
+            if not frames:
+                error.picker = batch
+                raise
+            # It may have taken bytes before it knew.
+            inbox._chunk, inbox._offset, inbox._searched = chunk, offset, None
+            break
+        if frame is None:
+            break
+        if not isinstance(frame, Frame):
+            raise TypeError(f"pick() of {picker!r} must return a Frame or None, got {frame!r}")
+        frames.append(frame)
+        rest = inbox._chunk
+        if not rest or len(frames) == most or len(rest) - inbox._offset == left:
+            break
+    return frames
 
 
 def innermost(picker: FramePicker) -> FramePicker:
