@@ -55,8 +55,9 @@ class TargetOperation(ConversationOperation):
     def _coroutine(self, talk: Conversation) -> Coroutine[Any, Any, Any]:
         socket = talk.socket
         assert isinstance(socket, TargetSocket)
+        socket._running = talk._running
         args = self.args if socket._target.args is None else socket._target.args
-        return checked(self.function, self.function(talk, *args))
+        return checked(self._function, self._function(talk, *args))
 
 
 class TargetSocket(ClientSocket):
@@ -64,7 +65,8 @@ class TargetSocket(ClientSocket):
 
     # One object for each target that is talked to, so it is slots only.
     __slots__ = (
-        "_attempt", "_attempted_at", "_error", "_gathering", "_has_returned", "_late", "_metadata", "_target",
+        "_attempt", "_attempted_at", "_error", "_gathering", "_has_returned", "_late", "_metadata",
+        "_running", "_target",
     )  # fmt: skip
 
     def __init__(self, gathering: Heard, target: Target, attempt: int) -> None:
@@ -74,6 +76,7 @@ class TargetSocket(ClientSocket):
         self._attempt = attempt
         self._attempted_at: float | None = None  # the last INITIALIZE
         self._has_returned = False
+        self._running: Any = None  # the target's own conversation: a handler may put another one in its place
         self._error: Exception | None = None
         self._late: TimeoutEvent | None = None  # the last time-out told
         self._metadata: SocketMetadata | None = None  # until the end of its life is taken in
@@ -82,13 +85,17 @@ class TargetSocket(ClientSocket):
         if self._gathering is not None:
             self._gathering.ended(self)
 
-    def _returned(self) -> None:
+    def _returned(self, running: Any) -> None:
+        if running is not self._running:
+            return
         self._has_returned = True
         assert self._channel is not None
         if self._channel.metadata.keep_alive:  # set since: its outcome comes with the end
             self._channel.metadata.keep_alive = False
 
-    def _raised(self, error: BaseException) -> None:
+    def _raised(self, running: Any, error: BaseException) -> None:
+        if running is not self._running:
+            return
         assert self._channel is not None
         if not isinstance(error, Exception) or self._channel.loop.is_inherited:
             return  # in the child of a fork nobody has an outcome
@@ -115,7 +122,7 @@ class TargetSocket(ClientSocket):
             drop_frames(error)  # where nobody has been told of it
         return Outcome(
             target,
-            metadata._result,
+            metadata._result if self._has_returned else None,
             error,
             self._attempt,
             metadata.bytes_sent,
@@ -135,7 +142,7 @@ class TargetSocket(ClientSocket):
 
     def _let_go(self) -> None:
         """It has told; what it refers to refers back to it."""
-        self._gathering = self._error = self._late = None
+        self._gathering = self._error = self._late = self._running = None
 
 
 def may_try_again(outcome: Outcome[Any], metadata: SocketMetadata) -> bool:

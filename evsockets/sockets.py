@@ -13,6 +13,7 @@ from .transports.adopted import adopt
 
 if TYPE_CHECKING:
     from .core.channel import Channel
+    from .core.conversation import Running
     from .opening.pool import Connection
 
 
@@ -81,11 +82,11 @@ class Socket:
     def _name_peer(self, channel: Channel) -> None:
         """Set the address of an accepted client; called when it is first asked for, since most never are."""
 
-    def _returned(self) -> None:
-        """Its conversation has returned."""
+    def _returned(self, running: Running) -> None:
+        """The conversation `running` has returned."""
 
-    def _raised(self, error: BaseException) -> None:
-        """Its conversation has raised `error`, which is dealt with when this returns."""
+    def _raised(self, running: Running, error: BaseException) -> None:
+        """The conversation `running` has raised `error`, which is handled when this returns."""
 
     def _over(self) -> None:
         """Its life is over, and every handler has been told."""

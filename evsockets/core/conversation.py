@@ -111,14 +111,14 @@ class Running(Operation):
         except StopIteration as stop:
             self._over()
             channel.metadata._result = stop.value
-            channel.socket._returned()
+            channel.socket._returned(self)
             return None
         except MailboxClosedError as closed:
             self._over()
             if not closed._ends_conversation:
-                channel.socket._raised(closed)
+                channel.socket._raised(self, closed)
                 raise
-            channel.socket._returned()
+            channel.socket._returned(self)
             return None
         except Expired as expired:  # out of a block that was entered and not left
             uncaught = expired.error()
@@ -126,7 +126,7 @@ class Running(Operation):
             raise uncaught from None
         except BaseException as error:
             self._over()
-            channel.socket._raised(error)
+            channel.socket._raised(self, error)
             raise
         wanted = self.wanted
         if asked is self and wanted is not None:
@@ -244,21 +244,23 @@ class Running(Operation):
         self.refusal = self.refusal or GeneratorExit
         self.steps = 0
         loop = self.channel.loop
-        outer = loop.closing
+        outer, lives = loop.closing, False
         try:
             loop.closing = self
             for _ in range(_CLOSINGS):
                 context.run(coroutine.throw, GeneratorExit())
+            lives = True
+            raise RuntimeError(f"{self.name} goes on awaiting after GeneratorExit: it shall return")
         except (StopIteration, GeneratorExit):
             return
         except BaseException as error:
-            self.channel.socket._raised(error)
+            self.channel.socket._raised(self, error)
             raise
         finally:
             loop.closing = outer
             self._over()
-        self.refusal = GeneratorExit  # it lives until it is freed, which closes it once more
-        raise RuntimeError(f"{self.name} goes on awaiting after GeneratorExit: it shall return")
+            if lives:  # until it is freed, which closes it once more
+                self.refusal = GeneratorExit
 
     def _over(self) -> None:
         """The coroutine has ended: nothing here refers to the socket's life any more. Broken off by a signal

@@ -26,7 +26,7 @@ class ConversationOperation(Operation):
     no coroutine. One object may serve many sockets.
     """
 
-    __slots__ = ("_name", "args", "function", "kwargs")
+    __slots__ = ("_function", "_name", "args", "kwargs")
 
     interest = 0
     _replaceable = False
@@ -37,11 +37,20 @@ class ConversationOperation(Operation):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
-        check_function(function)
-        self.function: Callable[..., Coroutine[Any, Any, object]] = function
-        self._name = _name(function)
+        self.function = function
         self.args = args
         self.kwargs = kwargs
+
+    @property
+    def function(self) -> Callable[..., Coroutine[Any, Any, object]]:
+        """The function of the conversation; TypeError for one that cannot be."""
+        return self._function
+
+    @function.setter
+    def function(self, value: Callable[..., Coroutine[Any, Any, object]]) -> None:
+        check_function(value)
+        self._function = value
+        self._name = _name(value)
 
     def start(self, channel: Channel) -> Operation | None:
         if channel.conversation is not None:
@@ -52,7 +61,7 @@ class ConversationOperation(Operation):
         try:
             coroutine = context.run(self._coroutine, talk)
         except BaseException as error:
-            channel.socket._raised(error)
+            channel.socket._raised(running, error)
             raise
         running.begin(coroutine, context)
         first: Operation | None = running.start(channel)
@@ -60,7 +69,7 @@ class ConversationOperation(Operation):
 
     def _coroutine(self, talk: Conversation) -> Coroutine[Any, Any, Any]:
         """What `function` returns."""
-        return checked(self.function, self.function(talk, *self.args, **self.kwargs))
+        return checked(self._function, self._function(talk, *self.args, **self.kwargs))
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self

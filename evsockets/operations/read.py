@@ -174,7 +174,7 @@ class ReadOperation(Operation, Generic[FrameT_co]):
                 or channel.after is not None
                 or channel.forgotten
             ):
-                return write.start(channel, told=True)
+                return write._send(channel)
         channel.next = then
         plain = channel.plain
         try:

@@ -13,6 +13,8 @@ cdef class WriteOperation(Operation):
     cdef public bint out_of_band
 
     @cython.locals(ch=Channel, box=Outbox)
-    cpdef object start(self, channel, told=*)
+    cpdef object start(self, channel)
+    @cython.locals(ch=Channel, box=Outbox)
+    cpdef object _send(self, channel)
     cpdef object step(self, channel, mask)
     cpdef _abandon(self, channel)

@@ -95,21 +95,25 @@ class WriteOperation(Operation):
     def data(self, value: Data | None) -> None:
         self._data = check_data(value)
 
-    def start(self, channel: Channel, told: bool = False) -> Operation | None:
-        """Tell WRITE, unless that was `told`, and send; what comes next is in `channel.next`."""
+    # Like `Operation.start`, also in its parameters: compiled, a user's own is called with no others.
+    def start(self, channel: Channel) -> Operation | None:
+        """Call the WRITE handler and send; the next operation is in `channel.next`."""
         ch = channel
-        if not told:
-            ch.next = self._then
-            if ch.loop.delayed:
-                ch.mark_active()
-            handler = ch.dispatch.write
-            if handler is not None:
-                if ch.conversation is None:
-                    handler(WriteEvent(ch, self))
-                else:
-                    ch.conversation.tell(handler, WriteEvent(ch, self))
-                if ch.cancelled or ch.loop.stopping:
-                    return None
+        ch.next = self._then
+        if ch.loop.delayed:
+            ch.mark_active()
+        handler = ch.dispatch.write
+        if handler is not None:
+            if ch.conversation is None:
+                handler(WriteEvent(ch, self))
+            else:
+                ch.conversation.tell(handler, WriteEvent(ch, self))
+            if ch.cancelled or ch.loop.stopping:
+                return None
+        return self._send(ch)
+
+    def _send(self, channel: Channel) -> Operation | None:
+        ch = channel
         data = self._data
         if data is None:
             return _DONE

@@ -379,10 +379,11 @@ cdef class Loop:
         """None where a signal handler raised: `raised` then says what, with the traceback it had there."""
         cdef double seconds = DAY if timeout is None else timeout
         cdef list batch
-        self.check()
-        # Python may have lost sight of one, and this may be a program that never waits.
+        # Python may have lost sight of one, and this may be a program that never waits. First, as a handler may
+        # close this or fork.
         if not self.look_for_signals():
             return None
+        self.check()
         if self.state.first != NULL:
             self.unlink()
         if self.state.refused:

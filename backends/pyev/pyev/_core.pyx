@@ -748,8 +748,10 @@ cdef class Loop:
         cdef double seconds = _DAY if timeout is None else timeout
         cdef double now, until
         cdef list batch = []
+        # Python may have lost sight of one. First, as a handler may destroy this or fork, and as long as nothing is
+        # collected that would be lost.
+        PyErr_CheckSignals()
         self._use()
-        PyErr_CheckSignals()  # Python may have lost sight of one; as long as nothing is collected that would be lost
         if not seconds > 0.0:
             if seconds != 0.0:
                 _seconds(timeout, "timeout")
