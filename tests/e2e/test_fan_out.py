@@ -19,6 +19,7 @@ from evsockets import (
     Configuration,
     ConnectionFailedError,
     ConversationEndedError,
+    ConversationOperation,
     DisconnectedError,
     EngineError,
     EventType,
@@ -265,6 +266,7 @@ def test_errors_before_it_is_connected(engine: str, unused_port: int) -> None:
     assert isinstance(outcome.error, ConnectionFailedError)
     assert (outcome.error.socket, outcome.bytes_sent, outcome.remote_address) == (None, 0, None)
     assert outcome.times.connecting > 0 == outcome.times.talking
+
     def lift(event: Any) -> None:
         event.metadata.connection_timeout = None  # too late
 
@@ -338,7 +340,17 @@ def test_a_bug_at_the_very_end_loses_no_outcome(engine: str, server: Greeter, mo
     assert len(unraisable) == 1
 
 
+async def another(talk: Any) -> str:
+    return "not the target's"
+
+
 ENDINGS: dict[str, Any] = {
+    "another conversation from CONNECTED": {
+        EventType.CONNECTED: lambda event: event.next_is(ConversationOperation(another))
+    },
+    "another conversation from READ": {
+        EventType.READ: lambda event: event.next_is(ConversationOperation(another))
+    },
     "cancelled in CONNECTED": {EventType.CONNECTED: lambda event: event.cancel_operation()},
     "cancelled in INITIALIZE": {EventType.INITIALIZE: lambda event: event.cancel_operation()},
     "cancelled in READ": {EventType.READ: lambda event: event.cancel_operation()},
@@ -357,6 +369,22 @@ def test_one_that_did_not_return(engine: str, server: Greeter, how: str) -> None
     assert type(outcome.error) is ConversationEndedError
     assert server.url in str(outcome.error)
     assert (outcome.attempts, outcome.result) == (1, None)
+
+
+async def goes_on(talk: Any) -> None:
+    while True:
+        try:
+            await talk.read()
+        except GeneratorExit:
+            pass
+
+
+def test_those_that_go_on_awaiting_have_outcomes(engine: str, server: Greeter) -> None:
+    outcomes = list(fan_out(goes_on, [server.url] * 5, engine=engine, request_timeout=0.05))
+    assert len(outcomes) == 5
+    for outcome in outcomes:
+        assert type(outcome.error) is RuntimeError
+        assert "goes_on() goes on awaiting after GeneratorExit" in str(outcome.error)
 
 
 async def cancels(talk: Any) -> None:
@@ -569,6 +597,7 @@ def test_an_address_set_by_a_handler(engine: str, server: Greeter) -> None:
 
 def test_what_could_not_leave_is_an_error_beside_the_result(engine: str) -> None:
     """It had returned, and what it had posted was lost."""
+
     async def leave(talk: Any) -> int:
         talk.post(bytes(50_000_000))
         return 3
@@ -664,6 +693,7 @@ def test_partial_frames_are_told(engine: str) -> None:
         await talk.read(FixedLengthFramePicker(100))
 
     with greeter() as server:
+
         async def bye(talk: Any) -> None:
             await talk.write(b"bye\n")
             await talk.read(FixedLengthFramePicker(100))

@@ -10,6 +10,7 @@ from evsockets import (
     READ,
     WRITE,
     ClientSocket,
+    ConversationOperation,
     EndOfStreamFramePicker,
     EventType,
     Frame,
@@ -216,3 +217,31 @@ def test_a_time_out_may_put_another_in_its_place(executor: RequestExecutor) -> N
         theirs.sendall(b"0")
         log = talk(executor, None, Telling(2), socket=ours, io_timeout=0.05, on={"TIMEOUT": on_timeout})
         assert log.names.count("TIMEOUT") == 1 and read_to_end(theirs) == b"set"
+
+
+class Counted(WriteOperation):
+    """Counts its starts, with the parameters that `Operation.start` has."""
+
+    starts = 0
+
+    def start(self, channel: Any) -> Operation | None:
+        self.starts += 1
+        return super().start(channel)
+
+
+@pytest.mark.parametrize("data", [b"one", [b"o", b"ne"]])
+@pytest.mark.parametrize("named", ["first", "in READ", "in a conversation"])
+def test_a_write_of_ones_own(executor: RequestExecutor, data: Any, named: str) -> None:
+    ours, theirs = pair()
+    write = Counted(data)
+
+    async def converse(conversation: Any) -> None:
+        await conversation.do(write)
+
+    first = {"first": write, "in READ": ReadOperation()}.get(named) or ConversationOperation(converse)
+    with theirs:
+        if named == "in READ":
+            theirs.sendall(b"go")
+        on_read = {"READ": lambda event: event.next_is(write)}
+        talk(executor, None, first, socket=ours, on=on_read)
+        assert read_to_end(theirs) == b"one" and write.starts == 1

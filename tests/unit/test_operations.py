@@ -10,6 +10,7 @@ import pytest
 from evsockets import (
     READ,
     WRITE,
+    ConversationOperation,
     DelayedOperation,
     MarkerFramePicker,
     NullOperation,
@@ -86,3 +87,18 @@ def test_operations_begin_with_their_defaults() -> None:
     assert (write.data, write.out_of_band, write.then) == (b"!", True, then)
     write.data = None
     assert write.data is None
+
+
+async def first(talk: Any) -> None: ...
+
+
+async def second(talk: Any) -> None: ...
+
+
+def test_a_conversation_s_function_may_be_set() -> None:
+    operation = ConversationOperation(first)
+    operation.function = second
+    assert operation.function is second and "second()" in repr(operation)
+    with pytest.raises(TypeError, match="takes a function"):
+        operation.function = 5  # type: ignore[assignment]
+    assert operation.function is second

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import functools
 import gc
+import operator
 import os
 import resource
 import signal
@@ -14,6 +17,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -211,3 +215,18 @@ def test_events_and_watches_leave_nothing(variant: str) -> None:
     for pair in pairs:
         for sock in pair:
             sock.close()
+
+
+def test_a_signal_handler_may_close_it_as_a_poll_begins() -> None:
+    engine = LibeventEngine()
+    raise_signal = ctypes.CDLL(None)["raise"]
+    raise_signal.restype = functools.partial(operator.add, 0.0)
+    # Its conversion runs nothing of Python's that would see the signal.
+    raising = staticmethod(functools.partial(raise_signal, int(signal.SIGUSR1)))
+    seconds: Any = type("Seconds", (), {"__float__": raising})()
+    before = signal.signal(signal.SIGUSR1, lambda *_: engine.close())
+    try:
+        with pytest.raises(RuntimeError, match="closed"):
+            engine.poll(seconds)
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import gc
 import io
+import operator
 import os
 import resource
 import signal
@@ -769,3 +772,18 @@ def test_a_million_events_do_not_grow(loop: Any, collected: bool) -> None:
         watcher.stop()
         for each in pair:
             each.close()
+
+
+def test_a_signal_handler_may_destroy_it_as_a_poll_begins() -> None:
+    loop = pyev.Loop()
+    raise_signal = ctypes.CDLL(None)["raise"]
+    raise_signal.restype = functools.partial(operator.add, 0.05)
+    # Its conversion runs nothing of Python's that would see the signal.
+    raising = staticmethod(functools.partial(raise_signal, int(signal.SIGUSR1)))
+    seconds: Any = type("Seconds", (), {"__float__": raising})()
+    before = signal.signal(signal.SIGUSR1, lambda *_: loop.destroy())
+    try:
+        with pytest.raises(pyev.Error, match="destroyed"):
+            loop.poll(seconds)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
