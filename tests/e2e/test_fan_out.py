@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -379,12 +380,16 @@ async def goes_on(talk: Any) -> None:
             pass
 
 
+# Python warns itself of each when it is freed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_those_that_go_on_awaiting_have_outcomes(engine: str, server: Greeter) -> None:
     outcomes = list(fan_out(goes_on, [server.url] * 5, engine=engine, request_timeout=0.05))
     assert len(outcomes) == 5
     for outcome in outcomes:
         assert type(outcome.error) is RuntimeError
         assert "goes_on() goes on awaiting after GeneratorExit" in str(outcome.error)
+    del outcome, outcomes
+    gc.collect()
 
 
 async def cancels(talk: Any) -> None:
