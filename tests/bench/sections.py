@@ -192,30 +192,36 @@ CONVERSATIONS: list[Kind] = [
                 peers=[*SEQUENTIAL, POST],
                 base=OURS.name,
             ),
-            ServeCounts(
-                title=f"Instructions of the same, {depth} outstanding, per line",
-                work="lines",
-                depth=depth,
-                peers=[*SEQUENTIAL, POST],
-                base=OURS.name,
-                counter=INSTRUCTIONS,
-            ),
             lines("Lines as a client", SEQUENTIAL, 100_000 * min(depth, 4), depth, OURS.name),
-            ClientCounts(
-                title=f"Instructions of the same, {depth} outstanding, per line",
-                work="lines",
-                count=2_000 * min(depth, 4),
-                depth=depth,
-                peers=SEQUENTIAL,
-                base=OURS.name,
-                counter=INSTRUCTIONS,
-            ),
         )
     ),
     fanout("By fan_out", [peer for peer in SEQUENTIAL if peer is not INLINE], 5000, 100, base=OURS.name),
     ClientMemory(
         title="A waiting conversation, of 5,000", work="hold", count=5000, peers=SEQUENTIAL, base=OURS.name
     ),
+]
+CONVERSATIONS_COUNTED: list[Kind] = [
+    kind
+    for depth in (1, 16)
+    for kind in (
+        ServeCounts(
+            title=f"Line echo server, 50 connections, {depth} outstanding on each, each line",
+            work="lines",
+            depth=depth,
+            peers=[*SEQUENTIAL, POST],
+            base=OURS.name,
+            counter=INSTRUCTIONS,
+        ),
+        ClientCounts(
+            title=f"Lines as a client, {depth} outstanding on each of 50 connections, each line",
+            work="lines",
+            count=2_000 * min(depth, 4),
+            depth=depth,
+            peers=SEQUENTIAL,
+            base=OURS.name,
+            counter=INSTRUCTIONS,
+        ),
+    )
 ]
 
 SECTIONS: dict[str, list[Kind]] = {
@@ -319,6 +325,7 @@ SECTIONS: dict[str, list[Kind]] = {
             counter=INSTRUCTIONS,
         ),
     ],
+    "counts-conversations": CONVERSATIONS_COUNTED,
     "counts-watching": [
         ServeCounts(
             title="Echo server, each message",
