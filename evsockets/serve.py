@@ -66,7 +66,8 @@ def serve(
 
     The first signal drains for at most `drain_timeout` seconds (None: until the last client has ended); a
     second one ends at once. Signals are handled only in the main thread, while the server listens and drains;
-    then the earlier handlers are restored. `ready(executor, local_address)` is called when it listens.
+    then the earlier handlers are restored. `ready(executor, local_address)` is called when it listens, in the
+    thread of `serve`; it may add sockets, which a drain ends as it ends clients.
 
     `metadata`: as of `SocketBag.add_socket`, for each client; `stream_context` is the listener's, which the
     clients inherit. `handler`, `on_read=` and the others get the clients' events, and ACCEPT and EXCEPTION of
