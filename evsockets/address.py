@@ -112,6 +112,8 @@ def parse_address(text: str, *, server: bool = False) -> Address:
 def _parse(text: str, server: bool) -> Address:
     name, separator, target = text.partition("://")
     if not separator:
+        if name.partition(":")[0].lower() in _SCHEMES:
+            raise AddressError(f"address {text!r} has no '://' behind {name.partition(':')[0]!r}")
         raise AddressError(f"address {text!r} has no scheme: write one of {_known(server)} before '://'")
     scheme = _SCHEMES.get(name.lower())
     if scheme is None:

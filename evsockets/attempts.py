@@ -85,7 +85,7 @@ class TargetSocket(ClientSocket):
         if self._gathering is not None:
             self._gathering.ended(self)
 
-    def _returned(self, running: Any) -> None:
+    def _returned(self, running: object) -> None:
         if running is not self._running:
             return
         self._has_returned = True
@@ -93,7 +93,7 @@ class TargetSocket(ClientSocket):
         if self._channel.metadata.keep_alive:  # set since: its outcome comes with the end
             self._channel.metadata.keep_alive = False
 
-    def _raised(self, running: Any, error: BaseException) -> None:
+    def _raised(self, running: object, error: BaseException) -> None:
         if running is not self._running:
             return
         assert self._channel is not None

@@ -13,7 +13,6 @@ from .transports.adopted import adopt
 
 if TYPE_CHECKING:
     from .core.channel import Channel
-    from .core.conversation import Running
     from .opening.pool import Connection
 
 
@@ -82,10 +81,10 @@ class Socket:
     def _name_peer(self, channel: Channel) -> None:
         """Set the address of an accepted client; called when it is first asked for, since most never are."""
 
-    def _returned(self, running: Running) -> None:
+    def _returned(self, running: object) -> None:
         """The conversation `running` has returned."""
 
-    def _raised(self, running: Running, error: BaseException) -> None:
+    def _raised(self, running: object, error: BaseException) -> None:
         """The conversation `running` has raised `error`, which is handled when this returns."""
 
     def _over(self) -> None:

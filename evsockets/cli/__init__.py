@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -15,6 +17,9 @@ from .options import Parser
 
 __all__ = ["main"]
 
+#: What the system says of a file that takes no more bytes: only output is written.
+_UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 def build_parser() -> Parser:
     """Return the parser of the whole command line; each command module adds its own part."""
@@ -24,8 +29,9 @@ def build_parser() -> Parser:
         epilog="'evsockets COMMAND --help' explains one command; 'evsockets demo' shows the library at work.",
     )
     version = f"evsockets {__version__} ({_build.describe()})"
-    parser.add_argument("--version", action="version", version=version)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    parser.add_argument("-V", "--version", action="version", version=version)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    parser.set_defaults(parser=parser, run=lambda _: parser.error("give a COMMAND, such as fetch"))
     for module in (fetch, serve, echo, engines, demo, completion):
         module.register(commands)
     for command in commands.choices.values():
@@ -44,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by whoever started us
             nowhere = os.open(os.devnull, os.O_WRONLY)
             setattr(sys, name, open(nowhere, "w", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whose locale may not have what a name has
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments, unknown = build_parser().parse_known_args(argv)
         if unknown:
@@ -66,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:  # a full disk, or what else the system has to say
         _silence(1)
-        notice(f"evsockets: cannot go on: {error.strerror or error}")
+        what = "write to standard output" if error.errno in _UNWRITTEN and not error.filename else "go on"
+        cure = "; make room, or redirect the output" if error.errno in _UNWRITTEN else ""
+        notice(f"evsockets: cannot {what}: {error.strerror or error}{cure}")
         return 1
     finally:
         try:

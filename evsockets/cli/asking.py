@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .. import FrameError
 from ..address import parse_address
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Answer:
     chunks: list[bytes] = field(default_factory=list)
     status: int | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
+    reads: bool = True  # whether anything is read for it
 
 
 @dataclass(slots=True)
@@ -80,11 +82,24 @@ async def ask(talk: Conversation, plan: Plan) -> Answer:
         await talk.write(plan.send)
         answer.written = time.monotonic() - began
     if plan.connect_only or (plan.starttls is not None and not plan.send and plan.picker is None):
+        answer.reads = False
         return answer
     if plan.picker is not None or parse_address(mine.address).is_datagram:
-        frame = await talk.read(plan.picker)
+        try:
+            frame = await talk.read(plan.picker)
+        except BaseException as error:  # also a time-out, and the end of the run
+            answer.chunks += [_arrived(talk, error)] * plan.keep
+            raise
         answer.chunks += [frame.data] * plan.keep
         return answer
     async for frame in talk.frames():
         answer.chunks += [frame.data] * plan.keep
     return answer
+
+
+def _arrived(talk: Conversation, error: BaseException) -> bytes:
+    """The bytes of a frame that did not become whole: they show what the peer speaks."""
+    if isinstance(error, FrameError) and error.partial is not None:
+        return error.partial.data
+    channel = talk._running.channel
+    return b"" if channel is None else channel.inbox.peek(len(channel.inbox))

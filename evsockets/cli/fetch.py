@@ -12,7 +12,7 @@ from .. import FixedLengthFramePicker, FramePicker, MarkerFramePicker
 from ..text import one_line
 from .asking import Plan
 from .cluster import cluster
-from .common import CommandError, raise_descriptor_limit
+from .common import CommandError, notice, raise_descriptor_limit
 from .options import (
     Parser,
     add_engine_option,
@@ -194,6 +194,8 @@ def run(arguments: argparse.Namespace) -> int:
             rounds.run(settle, tick)
         output.finish(rounds)
     timeline.save()
+    if not targets.given and rounds.signal is None:
+        notice("evsockets: nobody was asked: the list has no address")
     if rounds.signal is not None:
         return 128 + rounds.signal
     return 1 if rounds.failed else 0
@@ -227,9 +229,15 @@ def _targets(arguments: argparse.Namespace) -> Targets:
 
     raw = any((arguments.connect_only, arguments.starttls, arguments.until, arguments.length))
     raw = raw or arguments.send is not None
-    return Targets(
+    targets = Targets(
         arguments.addresses, arguments.files, arguments.http, web=not raw, most=arguments.max_targets
     )
+    try:
+        targets.check(arguments)
+    except CommandError:
+        targets.close()
+        raise
+    return targets
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:

@@ -32,6 +32,16 @@ class Parser(argparse.ArgumentParser):
         """Print `message` on standard error and exit with status 2."""
         self.exit(2, f"{self.prog}: {one_line(message)} (see '{self.prog} --help')\n")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        import difflib
+
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            close = difflib.get_close_matches(str(value), map(str, action.choices or ()), 1)
+            error.message += "".join(f"; did you mean {one}?" for one in close)
+            raise
+
     def refuse(self, words: list[str]) -> NoReturn:
         """`error` about unknown words, with the options that were probably meant."""
         hints = dict.fromkeys(self._hint(word.partition("=")[0]) for word in words)
@@ -40,7 +50,7 @@ class Parser(argparse.ArgumentParser):
     def _hint(self, word: str) -> str | None:
         import difflib
 
-        close = difflib.get_close_matches(word, self._option_string_actions, 1)
+        close = difflib.get_close_matches(word, self._option_string_actions, 1, cutoff=0.7)
         return self.habits(word) or (f"did you mean {close[0]}?" if close else None)
 
 

@@ -87,7 +87,9 @@ class TableOutput(Ordered):
             print_results(results, out)
         for result in results:
             if result.error is not None:
-                error, label = one_line(result.error), printable(result.ask.label)
+                # A URL says more than its address, which the library's errors begin with.
+                label = printable(result.ask.label)
+                error = one_line(result.error).removeprefix(f"{printable(result.ask.address)}: ")
                 print(f"  {error if label in error else f'{label}: {error}'}", file=out)
         print(sums(rounds), file=out)
 
@@ -101,8 +103,8 @@ def sums(rounds: Rounds) -> str:
     return (
         f"{rounds.finished - rounds.failed:,} complete, {failed}, "
         + (f"{unasked:,} not asked, " if unasked > 0 else "")
-        + f"{human_bytes(rounds.received)} received in {human_seconds(rounds.elapsed)} "
-        f"on engine {rounds.engine or 'none'}"
+        + f"{human_bytes(rounds.received)} received in {human_seconds(rounds.elapsed)}"
+        + (f" on engine {rounds.engine}" if rounds.engine else "")
     )
 
 

@@ -15,7 +15,8 @@ class TimedHeadPicker(FramePicker):
 
     Empty lines before it are dropped. If a head is not complete after `seconds` (None: no limit), or has
     `MAX_HEAD` bytes without an end, the frame is its received part, not an error, since `serve` has to answer
-    it. The time counts from the first byte, and is checked when more bytes arrive.
+    it. So it is, at once, if what came begins no request. The time counts from the first byte, and is checked
+    when more bytes arrive.
     """
 
     __slots__ = ("_due",)
@@ -26,17 +27,27 @@ class TimedHeadPicker(FramePicker):
     def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
         size = head_size(inbox, self, MAX_HEAD)
         if not size and (self._due is None or time.monotonic() <= self._due):
-            return None
+            line = inbox.find(b"\n") + 1
+            if not inbox or _may_begin(inbox.peek(line or 1)):
+                return None
         return Frame(inbox.take(min(size or MAX_HEAD, MAX_HEAD)), inbox.remote_address)
 
 
 def parse_head(head: bytes) -> Request:
     """Return the request whose head was picked; HttpError with the status to answer if it is none."""
     if not head.endswith((b"\n\r\n", b"\n\n")):
+        if head and not _may_begin(head[: head.find(b"\n") + 1] or head[:1]):
+            raise HttpError(HTTPStatus.BAD_REQUEST, "this is no HTTP request")
         if len(head) < MAX_HEAD:
             raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "the head took too long")
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is over {MAX_HEAD} bytes")
     return parse_request(head, Request)
+
+
+def _may_begin(line: bytes) -> bool:
+    """Whether a request can begin with `line`, or with its first byte if it is not complete. TLS (its first
+    byte is 0x16) and a line without a version are followed by nothing worth waiting for."""
+    return line[:1].isalpha() and (b"\n" not in line or b" HTTP/" in line)
 
 
 class RestPicker(FramePicker):

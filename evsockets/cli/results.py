@@ -133,6 +133,6 @@ def _phases(outcome: Outcome[Answer], answer: Answer) -> list[tuple[str, float]]
     if answer.written is not None:
         writing = min(talking, answer.written - answer.secured)
         spent += [("writing", writing), ("reading", talking - writing)]
-    else:
+    elif answer.reads:
         spent.append(("reading", talking))
     return [(name, seconds) for name, seconds in spent if seconds > 0.0]

@@ -51,7 +51,7 @@ def register(commands: Any) -> None:
         default=30.0,
         metavar="SECONDS",
         help="time for a request's head, from its first byte on, and for the rest of a refused request "
-        "(default 30)",
+        "(default 30); who sends less than 16 bytes a second has 10 seconds at most",
     )
     parser.add_argument(
         "--log",

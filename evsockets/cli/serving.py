@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -167,7 +168,7 @@ class Server:
         if self._listening:
             notice(f"evsockets: {text}")
         else:
-            self._failure = CommandError(f"cannot serve on {text}", 1)
+            self._failure = cannot_serve(event.exception)
 
     def _on_hang_up(self, *_: Any) -> None:
         if self.executor.is_executing:
@@ -228,7 +229,7 @@ def _run_workers(arguments: argparse.Namespace, make: Make, server: Server) -> D
     except ValueError as error:
         raise CommandError(f"--{error}") from error
     except ConnectionFailedError as error:
-        raise CommandError(f"cannot serve on {one_line(str(error))}", 1) from error
+        raise cannot_serve(error) from error
     try:
         return workers.run(listeners)
     except WorkerLostError as error:
@@ -244,6 +245,15 @@ def _work(
     """In a worker: see `evsockets.worker.Job`."""
     server = make(arguments, listener=ServerSocket.from_socket(listener), ready=ready)
     return server.run() or DrainReport()
+
+
+def cannot_serve(error: Exception) -> CommandError:
+    """The CommandError for a listener's `error`."""
+    text = one_line(str(error))
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE:
+        place = "path" if text.startswith(("unix:", "udg:")) else "port, or port 0 for any free one"
+        text += f"; give another {place}"
+    return CommandError(f"cannot serve on {text}", 1)
 
 
 def bound_url(address: str, local: Any) -> str:

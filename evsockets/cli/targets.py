@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from ..address import parse_address
 from .asking import Ask
 from .common import CommandError
 from .lines import LONGEST, Lines
@@ -13,6 +15,15 @@ from .words import Word, parse_word
 
 _COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
 _SECOND = re.compile(r"\s\S+://")
+#: A byte that is no UTF-8, as the repr of the text with it has it.
+_STRAY = re.compile(r"\\udc([89a-f][0-9a-f])")
+#: Options for HTTP, and for TLS, and what each needs.
+_HTTP = ("header", "location", "fail")
+_FOR_HTTP = (
+    "is for HTTP: give a URL or --http PATH, without --send, --connect-only, --until, --length and --starttls"
+)
+_TLS = ("certificates", "server_name", "insecure", "ca")
+_FOR_TLS = "is for TLS: give an https:// URL, a tls:// address, or --starttls"
 
 
 class Targets:
@@ -34,10 +45,31 @@ class Targets:
         try:
             self._words = deque(parse_word(word, most) for word in words)
         except ValueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(_why(error)) from error
         self._named = sum(word.count for word in self._words)
         self._files = [Lines(file) for file in files]
         self._expanding: Iterator[Ask] = iter(())
+
+    def check(self, arguments: argparse.Namespace) -> None:
+        """A CommandError if no word can use an option, or a word needs another. What the lines of files, and
+        redirects, can use is not known yet."""
+        addresses = [parse_address(next(word.addresses())) for word in self._words]
+        listed = bool(self._files)
+        http = self._web and (listed or bool(self._path) or any(word.url for word in self._words))
+        tls = listed or bool(arguments.starttls) or any(address.is_tls for address in addresses)
+        tls = tls or (http and arguments.location)
+        for names, used, cure in ((_HTTP, http, _FOR_HTTP), (_TLS, tls, _FOR_TLS)):
+            idle = next((name for name in names if getattr(arguments, name)), None)
+            if idle is not None and not used:
+                raise CommandError(f"--{idle.replace('_', '-')} {cure}")
+        asks = arguments.send is not None or arguments.connect_only or self._path is not None
+        for word, address in zip(self._words, addresses, strict=True):
+            if arguments.starttls and not (address.is_stream and not address.is_tls):
+                raise CommandError(
+                    f"--starttls needs tcp:// or unix:// instead of {word.url or address.text}"
+                )
+            if address.is_datagram and not asks:
+                raise CommandError(f"{address.text} needs --send TEXT: nobody answers before something came")
 
     @property
     def ended(self) -> bool:
@@ -102,7 +134,8 @@ class Targets:
                 raise ValueError(f"{text!r} is more than one address: give one a line")
             word = parse_word(text, self._most)
         except ValueError as error:
-            yield self._made("", text[:200], problem=f"{name}, line {number}: {error}")
+            label = text[:200].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            yield self._made("", label, problem=f"{name}, line {number}: {_why(error)}")
             return
         yield from self._asks(word)
 
@@ -110,9 +143,14 @@ class Targets:
         path = word.path or self._path or ("/" if word.url is not None else None) if self._web else None
         single = word.count == 1
         for address in word.addresses():
-            label = word.url if single and word.url is not None else address
+            label = address if word.url is None else word.url if single else word.url_for(address)
             yield self._made(address, label, path)
 
     def _made(self, address: str, label: str, path: str | None = None, problem: str | None = None) -> Ask:
         self.given += 1
         return Ask(self.given - 1, address, label, path, problem)
+
+
+def _why(error: ValueError) -> str:
+    """What it says, with bytes that are no UTF-8 as themselves."""
+    return _STRAY.sub(r"\\x\1", str(error))

@@ -18,6 +18,7 @@ _WEB = {"http": ("tcp", 80), "https": ("tls", 443)}
 _MANY = frozenset(get_transports()) - {"unix", "udg"}
 _TARGET = re.compile(r"(\[[^\]/]*(?:/[0-9]{1,3})?\]|[^:/\[\]]*)(?:/([0-9]{1,3}))?:([0-9,-]+)")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_BLOCK = re.compile(r"[^/?#]*/[0-9]{1,3}(?:\]|:[0-9,-]+(?:[/?#]|$))")
 _HOST_RANGE = re.compile(r"[0-9]+(?:-[0-9]+)?(?:\.[0-9]+(?:-[0-9]+)?){3}")
 
 
@@ -37,6 +38,11 @@ class Word:
         hosts = 1 if isinstance(self.hosts, str) else self.hosts.num_addresses
         return hosts * (sum(map(len, self.ports)) if self.ports else 1)
 
+    def url_for(self, address: str) -> str:
+        """The URL of one of its addresses."""
+        scheme = (self.url or "").partition("://")[0]
+        return f"{scheme}://{address.partition('://')[2]}{self.path or '/'}"
+
     def addresses(self) -> Iterator[str]:
         """Each of them, the ports of one host after another."""
         if not self.ports:
@@ -53,11 +59,20 @@ class Word:
 def parse_word(text: str, most: int) -> Word:
     """Parse a word. ValueError (AddressError for an address), with the remedy, for a wrong one, and for one
     that stands for more than `most` addresses."""
+    if not text.lower().startswith(("unix:", "udg:")):  # whose paths are in the locale's encoding
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     scheme, separator, target = text.partition("://")
+    if not separator and text.partition(":")[0].lower() in {*_WEB, *get_transports()}:
+        raise ValueError(f"{text!r} has no '://' behind {text.partition(':')[0]!r}")
     if not separator:
         raise ValueError(
             f"{text!r} has no scheme: write a URL (https://host/path) or an address (tcp://host:port, tls://...)"
         )
+    if scheme.lower() not in {*_WEB, *get_transports(), "fd"}:
+        known = ", ".join([*_WEB, *get_transports()])
+        raise ValueError(f"{text!r} has the unknown scheme {scheme!r}; known are {known}")
+    if "://" in target and scheme.lower() in _MANY:
+        raise ValueError(f"{text!r} is more than one address: give each as a word, or a line, of its own")
     web = _WEB.get(scheme.lower())
     word = _many(text, scheme, target) if separator and web is None else None
     if web is not None:
@@ -128,6 +143,10 @@ def _url(text: str, scheme: str, port: int, target: str) -> Word:
         raise ValueError(f"{text!r} names a user: write --header 'Authorization: Basic ...' instead")
     if not place:
         raise ValueError(f"{text!r} names no host: write {text.partition(':')[0]}://host/path")
+    if _BLOCK.match(target):
+        raise ValueError(
+            f"{text!r}: a URL names one host; write a block as tcp://10.0.0.0/24:80 (or tls://) --http /path"
+        )
     bare = ":" not in place.rpartition("]")[2]
     place = f"{place}:{port}" if bare else f"{place}{port}" if place.endswith(":") else place
     word = _many(text, scheme, place) or Word(scheme, place, ())

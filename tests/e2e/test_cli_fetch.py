@@ -21,6 +21,7 @@ import pytest
 from evsockets import __version__, _build
 from support.certificates import Authority
 from support.command import HANGS, environment, run, run_command, run_here, serving
+from support.optional import library
 from support.servers import Nginx
 
 ANSWER = b"HTTP/1.0 200 OK\r\n\r\n<html>\xff" + b"x" * 5000 + b"</html>"
@@ -126,6 +127,62 @@ def test_an_answer_that_ends_too_early_fails(peer: Callable[..., str]) -> None:
     status, found = document("--send", "x", "--length", "99", peer(b"short"))
     assert status == 1
     assert found["results"][0]["outcome"] == "bad answer"
+
+
+def test_what_arrived_of_an_incomplete_answer_is_shown(engine: str, peer: Callable[..., str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        waiting = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+        def begin() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.sendall(b"no newline")
+                while client.recv(100):
+                    pass
+
+        thread = threading.Thread(target=begin)
+        thread.start()
+        options = ["--engine", engine, "--data", "--send", "x", "--until", "\\n"]
+        found = [
+            document(*options, "--io-timeout", "1.5", waiting)[1]["results"][0],
+            document(*options, peer(b"partial"))[1]["results"][0],
+        ]
+        thread.join(HANGS)
+    assert [(one["outcome"], one["data"]) for one in found] == [
+        ("timed out (reading)", "no newline"), ("bad answer", "partial"),
+    ]  # fmt: skip
+
+
+def test_who_only_connects_reads_nothing(engine: str, silent: str) -> None:
+    status, found = document("--engine", engine, "--connect-only", silent)
+    assert (status, [phase["phase"] for phase in found["results"][0]["phases"]]) == (0, ["connecting"])
+
+
+def test_the_errors_of_a_url_name_it_once(engine: str, unused_port: int) -> None:
+    library("httptools")
+    ports = f"{unused_port},{unused_port}"
+    done = run_command("fetch", "--engine", engine, f"http://127.0.0.1:{ports}/x")
+    url = f"http://127.0.0.1:{unused_port}/x"
+    assert done.stdout.count("tcp://") == 0
+    assert done.stdout.count(f"\n  {url}: Connection refused") == 2
+    assert done.stdout.count(f"\n{url} ") == 2
+
+
+def test_a_list_without_an_address_is_said() -> None:
+    done = run_here("fetch", "--from", os.devnull)
+    assert done.returncode == 0
+    assert "nobody was asked" in done.stderr
+    assert "engine" not in done.stdout
+
+
+def test_names_beyond_the_locale(engine: str, unused_port: int) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run_command("fetch", "--engine", engine, "tcp://b\xfccher.invalid:0", **plain)
+    assert "port 0" in done.stderr
+    code = f"echo 'tcp://127.0.0.1:{unused_port} \xfc' | {sys.executable} -m evsockets fetch --from -"
+    done = run("sh", "-c", code, **plain)
+    assert done.returncode == 1
+    assert "\\xfc" in done.stdout
 
 
 def test_time_outs(silent: str) -> None:
@@ -241,6 +298,15 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str, pat
             ["-sSL", "--head", "https://localhost"],
             "-sSL write --quiet, --location; instead of --head write --jsonl",
         ),
+        (["--header", "A: b", "tcp://localhost:1"], "--header is for HTTP"),
+        (["--location", "--send", "x", "http://localhost"], "without --send"),
+        (["--fail", "tcp://localhost:1"], "--http PATH"),
+        (["--certificates", "http://localhost"], "https://"),
+        (["--server-name", "x", "tcp://localhost:1"], "--starttls"),
+        (["--insecure", "tcp://localhost:1"], "--insecure is for TLS"),
+        (["--starttls", "smtp", "tls://localhost:1"], "--starttls needs tcp://"),
+        (["--starttls", "smtp", "https://localhost"], "instead of https://localhost"),
+        (["udp://localhost:1"], "needs --send TEXT"),
         (["--connect", "1", "tcp://localhost"], "did you mean --connect-only?"),
         (["-p", "22,80", "tcp://localhost"], "tcp://host:22,80"),
         (["--starttls", "gopher", "tcp://localhost:1"], "smtp"),
@@ -278,7 +344,10 @@ def test_what_is_wrong_is_said_in_one_line_with_its_cure(arguments: list[str], c
     ("arguments", "says"),
     [
         ([], "COMMAND"),
-        (["fetsh"], "fetch"),
+        (["fetsh"], "did you mean fetch?"),
+        (["--verbose"], "unknown: --verbose"),
+        (["--verison"], "did you mean --version?"),
+        (["fetch", "--wait", "3"], "unknown: --wait (see"),
         (["echo"], "ADDRESS"),
         (["echo", "tcp://127.0.0.1:0", "--delay", "none"], "seconds"),
         (["serve", ".", "--port", "65536"], "no port"),
@@ -295,7 +364,11 @@ def test_usage_errors_take_one_line(arguments: list[str], says: str) -> None:
 
 
 def test_version() -> None:
-    assert run_command("--version").stdout == f"evsockets {__version__} ({_build.describe()})\n"
+    assert (
+        run_here("-V").stdout
+        == run_command("--version").stdout
+        == f"evsockets {__version__} ({_build.describe()})\n"
+    )
 
 
 def test_more_connections_than_the_soft_limit_of_descriptors(peer: Callable[..., str]) -> None:
@@ -320,7 +393,10 @@ def test_a_full_disk_is_said_in_one_line(peer: Callable[..., str]) -> None:
                 stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANGS, check=False,
             )  # fmt: skip
         assert done.returncode == 1
-        assert done.stderr == "evsockets: cannot go on: No space left on device\n"
+        assert done.stderr == (
+            "evsockets: cannot write to standard output: No space left on device; "
+            "make room, or redirect the output\n"
+        )
 
 
 def test_standard_input_and_errors_that_are_closed_or_full() -> None:

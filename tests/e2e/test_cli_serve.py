@@ -429,7 +429,7 @@ def test_what_cannot_be_served_is_said_in_one_line(site: Path, server: Serving, 
         ([str(site), "--address", "nonsense"], 2, "nonsense"),
         ([str(site), "-p", "0", "--certificate", str(tmp_path / "none.pem")], 2, "none.pem"),
         ([str(site), "-p", "0", "--key", "x"], 2, "--certificate"),
-        ([str(site), "-p", str(server.port)], 1, "cannot serve"),
+        ([str(site), "-p", str(server.port)], 1, "give another port, or port 0"),
     ]:
         done = run_here("serve", *arguments)
         assert done.returncode == status, (arguments, done.stderr)

@@ -61,6 +61,19 @@ def ends_well(server: Serving) -> None:
     assert "Warning" not in errors
 
 
+@pytest.mark.parametrize("first", [b"\x16\x03\x01\x02", b"garbage\r\n", b"\r\nGET /\r\n"])
+def test_what_is_no_request_is_refused_at_once(engine: str, site: Path, first: bytes) -> None:
+    """Before the rest of it, which may never come: not by a time-out, which would be 408 or no answer."""
+    with serving("serve", str(site), "-p", "0", "--engine", engine) as server:
+        for before in (b"", GET):
+            with connect(server) as sock:
+                sock.sendall(before)
+                assert not before or sock.recv(65536).endswith(b"0123456789")
+                sock.sendall(first)
+                assert sock.recv(65536).startswith(b"HTTP/1.1 400 ")
+        ends_well(server)
+
+
 def test_clients_that_go_in_the_middle_of_an_answer(server: Serving) -> None:
     works(server)
     before = server.descriptors()

@@ -76,7 +76,8 @@ def test_equal_means_the_same() -> None:
     [
         ("", "no scheme"),
         ("example.org:80", "no scheme"),
-        ("tcp:/example.org:80", "no scheme"),
+        ("tcp:/example.org:80", "no '://' behind 'tcp'"),
+        ("TLS:example.org:80", "no '://' behind 'TLS'"),
         ("http://example.org:80", "unknown scheme 'http'; known are tcp, tls, ssl"),
         ("tlsv1.1://example.org:80", "unknown scheme"),
         ("://example.org:80", "unknown scheme ''"),

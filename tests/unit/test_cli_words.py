@@ -85,6 +85,12 @@ def test_the_path_of_a_url(text: str, path: str | None) -> None:
         ("tcp://10.0.0.1-9:80", "10.0.0.0/28"),
         ("tcp://10.0.0.1:80/a", "--http /a"),
         ("tcp://a b:80,81", "character"),
+        ("ftp://host/", "known are http, https, tcp"),
+        ("tcp:/host:80", "no '://' behind 'tcp'"),
+        ("https:host", "no '://' behind 'https'"),
+        ("tcp://a:1,tcp://b:2", "more than one address"),
+        ("http://127.0.0.0/30:21320/", "a URL names one host"),
+        ("http://[::/64]:80/", "a URL names one host"),
         ("http://user@host/", "--header"),
         ("http://host/a b", "percent-encoded"),
         ("http://host/é", "percent-encoded"),
@@ -152,6 +158,24 @@ def test_targets_are_read_no_further_than_they_are_pulled(tmp_path: Path) -> Non
     total = targets.estimate()
     assert total is not None and round(total) == 50_000
     targets.close()
+
+
+def test_bytes_that_are_no_text_are_shown_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(b"tcp://h\xff:1\n")
+    targets = Targets([], [str(path)], None, web=True, most=1)
+    (wrong,) = targets.pull()
+    targets.close()
+    assert wrong.label == r"tcp://h\xff:1"
+    assert wrong.problem is not None
+    assert r"h\xff:1" in wrong.problem and "udcff" not in wrong.problem
+
+
+def test_the_urls_of_several_ports() -> None:
+    targets = Targets(["https://host:1-2/a?b"], [], None, web=True, most=2)
+    assert [(ask.address, ask.label, ask.path) for ask in targets.pull()] == [
+        ("tls://host:1", "https://host:1/a?b", "/a?b"), ("tls://host:2", "https://host:2/a?b", "/a?b"),
+    ]  # fmt: skip
 
 
 def test_a_silent_pipe_ends_a_round_and_not_the_targets() -> None:
