@@ -48,6 +48,7 @@ class Running(Operation):
     _replaceable = False
     _runs_ahead = True
     _heeds_next = True
+    _converses = True
 
     def __init__(self, channel: Channel, name: str) -> None:
         self.channel: Any = channel  # None when it is over
@@ -126,6 +127,7 @@ class Running(Operation):
             raise uncaught from None
         except BaseException as error:
             self._over()
+            channel.operation = channel.stepper = self  # also if it went on at once
             channel.socket._raised(self, error)
             raise
         wanted = self.wanted
