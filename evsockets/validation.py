@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import Iterable
 from functools import partial
+from types import CodeType
 
 from .address import UNIX_PATH_LIMIT, check_host, numeric_address, split_host_port
 from .errors import AddressError
@@ -39,10 +40,12 @@ def check_called(name: str, value: object) -> None:
     function: object = value
     while isinstance(function, partial):
         function = function.func
-    for called in (function, getattr(function, "__call__", None)):  # noqa: B004
-        if getattr(getattr(called, "__code__", None), "co_flags", 0) & _IS_COROUTINE_FUNCTION:
-            cure = f"give the socket ConversationOperation({getattr(function, '__name__', 'function')})"
-            raise TypeError(f"{name} must not be a coroutine function, got {value!r}: {cure}, which runs it")
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        code = getattr(function.__call__, "__code__", None)  # type: ignore[operator]
+    if isinstance(code, CodeType) and code.co_flags & _IS_COROUTINE_FUNCTION:
+        cure = f"give the socket ConversationOperation({getattr(function, '__name__', 'function')})"
+        raise TypeError(f"{name} must not be a coroutine function, got {value!r}: {cure}, which runs it")
 
 
 def check_timeout(name: str, value: object) -> float | None:
