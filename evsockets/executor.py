@@ -169,8 +169,8 @@ class RequestExecutor:
 
         The run goes on until the timer is called, unless `keeps_running=False`: a timer left at the end
         of a run is then called in the next one. `stop_request`, `drain` and an exception that ends the run
-        cancel timers. ValueError for a negative or infinite time; RuntimeError from another thread while
-        executing, and after `close()`.
+        cancel timers. ValueError for a negative or infinite time; TypeError for a coroutine function, as of
+        `call_soon_threadsafe`; RuntimeError from another thread while executing, and after `close()`.
         """
         return timer.call_later(self._loop, seconds, callback, args, keeps_running)
 

@@ -214,7 +214,9 @@ class Mailbox(Generic[T]):
         return loop
 
     def _full(self) -> MailboxFullError:
-        return MailboxFullError(f"{self.limit} items lie in the mailbox, which is its limit")
+        items = "1 item" if self.limit == 1 else f"{self.limit} items"
+        cure = "in a conversation, `await talk.put(mailbox, item)` waits for room"
+        return MailboxFullError(f"the mailbox is full, its limit is {items}; {cure}")
 
     def _is_closed(self, *, taking: bool = False) -> MailboxClosedError:
         error = MailboxClosedError("the mailbox is closed")

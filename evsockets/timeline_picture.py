@@ -82,7 +82,8 @@ class Group:
 
 #: Outcomes that are no failures, in the order they are shown, before all others.
 _HARMLESS = (
-    "complete", "ended by the peer", "running", "stopped", "cancelled", "ended before it was connected",
+    "complete", "listening", "ended by the peer", "running", "stopped", "cancelled",
+    "ended before it was connected",
 )  # fmt: skip
 
 
@@ -132,6 +133,8 @@ def _grouped(
     groups: dict[str, Group] = {}
     for record in records:
         outcome = record.outcome or "running"
+        if record.listens and outcome in _HARMLESS:
+            outcome = "listening"  # apart from the clients, whose durations it would hide
         group = groups.setdefault(outcome, Group(outcome))
         group.records.append(record)
         group.seconds.append(record.seconds(now))

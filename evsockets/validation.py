@@ -6,9 +6,14 @@ import math
 import os
 import ssl
 from collections.abc import Iterable
+from functools import partial
+from types import CodeType
 
 from .address import UNIX_PATH_LIMIT, check_host, numeric_address, split_host_port
 from .errors import AddressError
+
+# As inspect.CO_COROUTINE, whose module takes long to import.
+_IS_COROUTINE_FUNCTION = 0x80
 
 
 def check_number(name: str, value: object) -> float:
@@ -25,6 +30,22 @@ def check_number(name: str, value: object) -> float:
     if math.isnan(number) or number < 0:
         raise ValueError(f"{name} must not be negative or NaN: {value!r}")
     return number
+
+
+def check_called(name: str, value: object) -> None:
+    """Raise TypeError unless a call of `value` does what it is for: for what is not callable, and for a
+    coroutine function, whose call only makes a coroutine."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {value!r}")
+    function: object = value
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        code = getattr(function.__call__, "__code__", None)  # type: ignore[operator]
+    if isinstance(code, CodeType) and code.co_flags & _IS_COROUTINE_FUNCTION:
+        cure = f"give the socket ConversationOperation({getattr(function, '__name__', 'function')})"
+        raise TypeError(f"{name} must not be a coroutine function, got {value!r}: {cure}, which runs it")
 
 
 def check_timeout(name: str, value: object) -> float | None:

@@ -26,6 +26,10 @@ class Drained(Exception):
 
 #: What it may have at once in a turn (see at_once.py) before the others have their turn.
 STEPS = 64
+_NO_ASYNCIO = (
+    "conversations run without asyncio: await talk.sleep(seconds) in place of asyncio.sleep(), and write "
+    "`with talk.timeout(seconds):` in place of asyncio.timeout() and wait_for()"
+)
 # How often a coroutine may await anew while it is closed.
 _CLOSINGS = 100
 
@@ -48,6 +52,7 @@ class Running(Operation):
     _replaceable = False
     _runs_ahead = True
     _heeds_next = True
+    _converses = True
 
     def __init__(self, channel: Channel, name: str) -> None:
         self.channel: Any = channel  # None when it is over
@@ -126,6 +131,9 @@ class Running(Operation):
             raise uncaught from None
         except BaseException as error:
             self._over()
+            channel.operation = channel.stepper = self  # also if it went on at once
+            if type(error) is RuntimeError and error.args == ("no running event loop",):
+                error.add_note(_NO_ASYNCIO)
             channel.socket._raised(self, error)
             raise
         wanted = self.wanted

@@ -9,6 +9,7 @@ from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodType,
 from typing import TYPE_CHECKING, Any
 
 from ..event_types import CALLBACKS, EventType
+from ..validation import check_called
 from ..weak import living, remember
 
 if TYPE_CHECKING:
@@ -27,8 +28,13 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def check_handler(handler: Any) -> None:
-    """Raise TypeError unless `handler` is None, callable, or a mapping of EventType to callables."""
-    if handler is not None and not callable(handler):
+    """Raise TypeError unless `handler` is None, callable, or a mapping of EventType to callables. A coroutine
+    function is none: nobody would await what a call of it makes."""
+    if isinstance(handler, type) and issubclass(handler, ResolvableHandler):
+        raise TypeError(f"a handler must be an object of {handler!r}, not the class")
+    if callable(handler):
+        check_called("a handler", handler)
+    elif handler is not None:
         normalise(handler)
 
 
@@ -51,8 +57,7 @@ def _listed(type: EventType, value: Any) -> list[Callback]:
         raise TypeError(f"the handler of {type} is neither callable nor a list of callables: {value!r}")
     listed = list(listed)
     for one in listed:
-        if not callable(one):
-            raise TypeError(f"the handler of {type} is not callable: {one!r}")
+        check_called(f"the handler of {type}", one)
     return listed
 
 
@@ -67,8 +72,7 @@ def by_type(on: Mapping[str, Any]) -> dict[EventType, list[Callback]]:
     mapping = {}
     for name, callback in on.items():
         if callback is not None:
-            if not callable(callback):
-                raise TypeError(f"{name} must be a callable taking the event, got {callback!r}")
+            check_called(name, callback)
             mapping[CALLBACKS[name]] = [callback]
     return mapping
 
@@ -187,6 +191,8 @@ class Dispatch:
         if self.on:
             self._own.append(self.on)
         if given is not None:
+            if self._snapshot is None:
+                check_handler(given)
             self._own.append(given if self._snapshot is None else normalise(given))
         self._resolve()
 

@@ -34,13 +34,12 @@ def network_error(
     kind: type[E], address: str | None, why: str | BaseException, phase: str | None = None, *,
     cause: BaseException | None = None, **details: Any,
 ) -> E:  # fmt: skip
-    """`kind` saying that `why` happened at `address`, or on a socket without one, while `phase`; an exception
-    is its cause, too."""
+    """`kind` saying that `why` happened at `address`, or on a socket without one, while `phase`, and what to
+    do about it, where `why` has that behind a semicolon; an exception is its cause, too."""
     cause = why if isinstance(why, BaseException) else cause
     place = address or repr(details.get("socket"))
-    text = f"{place}: {why if isinstance(why, str) else reason(why)}"
-    if phase is not None:
-        text += f" while {phase}"
+    what, semicolon, cure = (why if isinstance(why, str) else reason(why)).partition("; ")
+    text = f"{place}: {what}{'' if phase is None else f' while {phase}'}{semicolon}{cure}"
     if cause is not None:
         details.setdefault("errno", errno_of(cause))
     made = kind(text, address=address, **details)
@@ -74,6 +73,8 @@ def place(channel: Channel, error: NetworkSocketError) -> None:
 
 
 def handler_error(channel: Channel, bug: Exception) -> HandlerError:
-    """A handler's bug as an error of its socket alone."""
-    # No errno: an OSError that the handler met elsewhere says nothing of this connection.
-    return socket_error(HandlerError, channel, f"a handler raised {bug!r}", cause=bug, errno=None)
+    """A bug of a handler, or of the conversation, as an error of its socket alone."""
+    ended = channel.conversation is None and channel.stepper is not None and channel.stepper._converses
+    why = f"{'the conversation' if ended else 'a handler'} raised {bug!r}"
+    # No errno: an OSError that was met elsewhere says nothing of this connection.
+    return socket_error(HandlerError, channel, why, cause=bug, errno=None)

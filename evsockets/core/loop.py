@@ -20,6 +20,7 @@ from ..limits import LimitationSolver, NoLimitationSolver
 from ..metadata import SocketMetadata
 from ..settings import Settings
 from ..sockets import Socket
+from ..validation import check_called
 from ..waker import Waker
 from . import forked, life, timeouts
 from .admission import Admission
@@ -291,7 +292,6 @@ class Loop:
         """See `RequestExecutor.call_soon_threadsafe`."""
         if self.closed:
             raise RuntimeError("the executor is closed")
-        if not callable(callback):
-            raise TypeError(f"callback must be callable, got {callback!r}")
+        check_called("callback", callback)
         self.callbacks.append((callback, args))
         self.waker.wake()

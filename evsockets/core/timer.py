@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..validation import check_flag, check_seconds
+from ..validation import check_called, check_flag, check_seconds
 from .deadlines import INFINITY, Timed
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def call_later(
     """See `RequestExecutor.call_later`."""
     loop.check_open()
     due = loop.clock() + check_seconds("seconds", seconds)
-    if not callable(callback):
-        raise TypeError(f"callback must be callable, got {callback!r}")
+    check_called("callback", callback)
     check_flag("keeps_running", keeps_running)
     timer = Timer(loop, due, callback, args)
     # In the next turn at the earliest, even while the clock stands still.

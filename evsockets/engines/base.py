@@ -127,7 +127,8 @@ class Engine(ABC):
 
         Watches made since the last poll count, too. UnsupportedOperationError if there is none.
         """
-        raise UnsupportedOperationError(f"the engine {self.name!r} has no descriptor of its own")
+        cure = "an executor of 'selectors:epoll' or 'selectors:kqueue' has one"
+        raise UnsupportedOperationError(f"the engine {self.name!r} has no descriptor of its own; {cure}")
 
     def __enter__(self: _Self) -> _Self:
         return self

@@ -213,6 +213,7 @@ def _with_known(complaint: str, given: str, known: Iterable[str]) -> str:
     import difflib
 
     names = list(known)
-    near = difflib.get_close_matches(given, names, 1)
+    variants = [f"{name}:{given}" for name, kind in _BUILT_IN.items() if given in _variants(kind)]
+    near = variants or difflib.get_close_matches(given, names, 1)
     hint = f", did you mean {near[0]!r}?" if near else ""
     return f"{complaint}{hint or ';'} known: {', '.join(names)}"

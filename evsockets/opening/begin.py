@@ -51,7 +51,8 @@ def _opener(channel: Channel) -> Stepper | None:
             return None
         raise ConnectionFailedError(f"{socket!r} cannot be opened again")
     if address is None:
-        raise ConnectionFailedError("no address: give add_socket() one, or set it in INITIALIZE")
+        why = "no address; give add_socket() one, or set it in INITIALIZE"
+        raise socket_error(ConnectionFailedError, channel, why, channel.phase_name())
     then: Then = Connect
     if socket.is_server:
         then = listen

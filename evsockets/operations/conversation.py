@@ -30,6 +30,7 @@ class ConversationOperation(Operation):
 
     interest = 0
     _replaceable = False
+    _converses = True
 
     def __init__(
         self,

@@ -65,8 +65,13 @@ class TlsHandshakeOperation(Operation):
         settings = channel.metadata._settings.stream_context
         listener = channel.socket._listener if isinstance(channel.socket, AcceptedSocket) else None
         if channel.inbox and listener is None and not self.allow_leftover:
-            why = f"{len(channel.inbox)} bytes came before the handshake (command injection?) while"
-            raise _refused(channel, f"{why} handshaking; allow_leftover=True keeps them")
+            why = f"{len(channel.inbox)} bytes came before the handshake"
+            parsed = channel.metadata._parsed
+            if parsed is not None and parsed.is_tls:  # through a proxy
+                why += ", as from a peer without TLS; tcp:// connects without"
+            else:
+                why += " (command injection?); allow_leftover=True keeps them"
+            raise _refused(channel, why, "handshaking")
         received, name = b"", None
         try:
             if listener is None:
@@ -131,7 +136,7 @@ def _refused(channel: Channel, why: str, phase: str | None = None, **details: An
 
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the peer's certificate was refused: {error.verify_message}"
+        return f"the peer's certificate was refused: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or error}"
     return reason(error)

@@ -36,14 +36,14 @@ def client_context(stream_context: StreamContext, address: Address | None = None
     Raises ValueError, naming the file and the cure, if the settings cannot be used.
     """
     if stream_context.verify == "optional":
-        raise ValueError("verify='optional' is for servers: a client's verify is True or False")
+        raise ValueError("verify='optional' is for servers; a client's verify is True or False")
     return _context(stream_context, address, server=False)
 
 
 def server_context(stream_context: StreamContext, address: Address | None = None) -> ssl.SSLContext:
     """Return the context for a server; `address` may pin the TLS version. Raises as client_context."""
     if stream_context.tls is None and stream_context.certificate is None:
-        raise ValueError("a TLS server needs a certificate: set certificate= (and private_key=), or tls=")
+        raise ValueError("a TLS server needs a certificate; set certificate= (and private_key=), or tls=")
     return _context(stream_context, address, server=True)
 
 
@@ -117,7 +117,7 @@ def _check_pinned(context: ssl.SSLContext, pinned: str) -> None:
     version = _version(pinned)
     if context.minimum_version != version or context.maximum_version != version:
         raise ValueError(
-            f"the address asks for {pinned} only: set minimum_version and maximum_version of the SSLContext "
+            f"the address asks for {pinned} only; set minimum_version and maximum_version of the SSLContext "
             f"to TLSVersion.{version.name}, or write tls://"
         )
 
@@ -201,7 +201,7 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path, private_key: P
     except (ssl.SSLError, ValueError) as error:
         key = f"private_key {str(private_key)!r}" if private_key is not None else "its private key"
         if encrypted:
-            raise ValueError(f"{key} is encrypted: decrypt it, or give an SSLContext as tls=") from error
+            raise ValueError(f"{key} is encrypted; decrypt it, or give an SSLContext as tls=") from error
         raise ValueError(
             f"certificate {str(certificate)!r} and {key} (PEM, set private_key= if it is in another file) "
             f"do not make a pair that can be used: {error}"

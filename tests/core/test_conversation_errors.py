@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -43,6 +44,18 @@ from support.conversation import (
 
 ONE = FixedLengthFramePicker(1)
 SHORT = MarkerFramePicker(None, b"\n", max_length=4)
+
+
+# ---- what asyncio alone can do ---------------------------------------------------------------------
+
+
+def test_without_a_loop_of_asyncio_a_note_says_what_to_await(talk: Talk) -> None:
+    async def sleeps(_: Conversation) -> None:
+        await asyncio.sleep(0.1)
+
+    with pytest.raises(RuntimeError, match="no running event loop") as caught:
+        talk(ConversationOperation(sleeps))
+    assert "await talk.sleep(seconds)" in caught.value.__notes__[0]
 
 
 # ---- the end of the stream -------------------------------------------------------------------------

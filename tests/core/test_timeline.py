@@ -25,6 +25,8 @@ from evsockets import (
     Timeline,
     WriteOperation,
 )
+from evsockets.timeline_picture import _grouped
+from evsockets.timeline_record import LeftOut
 from support.stage import Stage, unanswered
 from support.wire import add
 
@@ -186,6 +188,18 @@ def test_a_server_listens(stage: Stage, timeline: Timeline) -> None:
     add(stage.executor, "tcp://127.0.0.1:0", ReadOperation(), socket=ServerSocket(), io_timeout=7)
     stage.executor.execute_request()
     assert recorded(timeline) == ("timed out while listening", [("listening", 0, 7)])
+
+
+def test_a_servers_life_is_not_among_its_clients(stage: Stage, timeline: Timeline, ends: Any) -> None:
+    server, (client, theirs) = ServerSocket(), ends
+    add(stage.executor, "tcp://127.0.0.1:0", ReadOperation(), socket=server, io_timeout=None)
+    add(stage.executor, None, ASK, socket=client)
+    stage.executor.call_later(9, stage.executor.drain, 0)
+    play(stage, {2: lambda: theirs.send(b"answ")})
+    groups = _grouped(timeline._records(), LeftOut(), stage.now, 10)
+    assert [(group.outcome, [round(one) for one in group.seconds]) for group in groups] == [
+        ("complete", [2]), ("listening", [9]),
+    ]  # fmt: skip
 
 
 def test_of_many_phases_the_first_are_kept(stage: Stage, timeline: Timeline, ends: Any) -> None:

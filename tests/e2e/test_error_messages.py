@@ -22,10 +22,12 @@ from evsockets import (
     ReadWriteOperation,
     RequestExecutor,
     ServerSocket,
+    StreamContext,
     TlsHandshakeOperation,
     WriteOperation,
 )
-from support.wire import Log, add, answer, peer, read_to_end, reset, talk
+from support.certificates import Authority, server_side
+from support.wire import Log, add, answer, peer, quietly, read_to_end, reset, talk, tls_script
 
 Script = Callable[[socket.socket], object]
 
@@ -138,3 +140,21 @@ def test_the_address_of_an_accepted_client_is_filled_in(executor: RequestExecuto
         (log,) = logs
         assert log.error.address == "tcp://127.0.0.1:%d" % peers[0].getsockname()[1]
         assert log.error.socket is log.events[0].socket
+
+
+def test_what_to_do_comes_after_the_phase(executor: RequestExecutor, ca: Authority) -> None:
+    def told(address: str | None, **more: Any) -> str:
+        return str(talk(executor, address, ReadOperation(), **more).error)
+
+    server = told("tls://127.0.0.1:0", socket=ServerSocket())
+    assert "needs a certificate while listening; set certificate= (and private_key=), or tls=" in server
+    assert "no address while connecting; give add_socket() one, or set it in INITIALIZE" in told(None)
+    with peer(quietly(tls_script(server_side(ca), read_to_end))) as secure:
+        context = StreamContext(ca_file=ca.ca_file, server_hostname="other.test")
+        refused = told(secure.url("tls"), stream_context=context)
+    assert refused.endswith("not valid for 'other.test' while handshaking")
+    with peer(answer(b"injected")) as plain:
+        operation = ReadOperation(FixedLengthFramePicker(1))
+        upgrade = {"READ": lambda event: event.next_is(TlsHandshakeOperation())}
+        log = talk(executor, plain.url(), operation, on=upgrade)
+    assert str(log.error).endswith("(command injection?) while handshaking; allow_leftover=True keeps them")

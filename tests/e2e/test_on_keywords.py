@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -14,6 +15,7 @@ from evsockets import (
     EventType,
     ReadOperation,
     RequestExecutor,
+    Timeline,
     WriteOperation,
 )
 from support.scenes import KINDS, end, scene
@@ -157,8 +159,8 @@ def test_what_one_hears_is_not_logged(
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"on_read": 5}, "on_read must be a callable taking the event, got 5"),
-        ({"on_read": [print]}, "on_read must be a callable"),
+        ({"on_read": 5}, "on_read must be callable, got 5"),
+        ({"on_read": [print]}, "on_read must be callable"),
         ({"on_raed": print}, "no event for 'on_raed', did you mean 'on_read'"),
         ({"on_disconnect": print}, "'on_disconnect', did you mean 'on_disconnected'"),
         ({"on_qqqqqqqqq": print}, "'on_qqqqqqqqq'; known are on_initialize, "),
@@ -179,3 +181,44 @@ def test_they_are_no_metadata(executor: RequestExecutor) -> None:
     with pytest.raises(TypeError, match="unknown metadata 'on_read'"):
         executor.socket_bag.set_metadata(next(iter(executor.socket_bag)), on_read=print)
     assert not hasattr(metadata, "on_read")
+
+
+class Coroutines:
+    async def __call__(self, event: Any) -> None:
+        raise AssertionError
+
+    async def method(self, event: Any) -> None:
+        raise AssertionError
+
+
+async def never(*args: Any) -> None:
+    raise AssertionError
+
+
+@pytest.mark.parametrize("wrong", [never, Coroutines(), Coroutines().method, functools.partial(never, 1)])
+def test_a_coroutine_function_is_refused_wherever_a_call_alone_would_do_nothing(
+    executor: RequestExecutor, wrong: Any
+) -> None:
+    for call in (
+        lambda: bag_add(executor, handler=wrong),
+        lambda: bag_add(executor, handler={EventType.READ: wrong}),
+        lambda: bag_add(executor, handler={EventType.READ: [print, wrong]}),
+        lambda: bag_add(executor, on_read=wrong),
+        lambda: executor.with_event_handler(wrong),
+        lambda: EventMultiHandler([wrong]),
+        lambda: executor.call_later(0, wrong),
+        lambda: executor.call_soon_threadsafe(wrong),
+    ):
+        with pytest.raises(TypeError, match=r"must not be a coroutine function, .*ConversationOperation\("):
+            call()
+    executor.execute_request()
+    assert len(executor.socket_bag) == 0
+
+
+def test_a_class_of_handlers_is_no_handler(executor: RequestExecutor) -> None:
+    for call in (
+        lambda: executor.with_event_handler(Timeline),
+        lambda: bag_add(executor, handler=EventMultiHandler),
+    ):
+        with pytest.raises(TypeError, match="not the class"):
+            call()

@@ -354,6 +354,29 @@ def refused(connect: Callable[[], socket.socket]) -> None:
             time.sleep(0.01)
 
 
+@pytest.mark.parametrize("kind", ["no coroutine", "bug", "handler"])
+def test_an_error_says_who_raised(engine: str, kind: str) -> None:
+    told: list[str] = []
+
+    def plain(talk: Any) -> Any:
+        return None
+
+    def fault(event: Any) -> None:
+        raise ZeroDivisionError
+
+    more = {"on_read": fault} if kind == "handler" else {}
+    function: Any = plain if kind == "no coroutine" else echo
+    with serving(
+        function, engine=engine, on_exception=lambda event: told.append(str(event.exception)), **more
+    ) as server:
+        with contextlib.suppress(ConnectionResetError):  # it was not read
+            assert server.ask(b"bug\n") == b""
+        server.drain()
+    raised = "TypeError('" if kind == "no coroutine" else "ZeroDivisionError()"
+    assert len(told) == 1
+    assert f": {'a handler' if kind == 'handler' else 'the conversation'} raised {raised}" in told[0]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains(engine: str, number: signal.Signals) -> None:
     """Nobody new is let in, who is served is served to the end, and the earlier handlers are back."""

@@ -168,6 +168,8 @@ def test_unknown_names_list_the_known_and_the_nearest(plug: Plug) -> None:
         create_engine("selector")
     with pytest.raises(EngineUnavailableError, match="did you mean 'epoll'"):
         create_engine("selectors:epol")
+    with pytest.raises(EngineUnavailableError, match="did you mean 'selectors:select'"):
+        create_engine("select")
     with pytest.raises(EngineUnavailableError, match="no engine is named ''.*install the distribution"):
         create_engine("")
     with pytest.raises(TypeError):

@@ -129,7 +129,7 @@ def test_an_encrypted_key_is_not_asked_for_on_the_terminal(ca: Authority, tmp_pa
             serialization.BestAvailableEncryption(b"secret"),
         )
     )
-    with pytest.raises(ValueError, match=r"encrypted.pem' is encrypted: decrypt it"):
+    with pytest.raises(ValueError, match=r"encrypted.pem' is encrypted; decrypt it"):
         server_context(StreamContext(certificate=leaf.certificate, private_key=encrypted))
 
 
