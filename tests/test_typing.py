@@ -115,6 +115,7 @@ ANYTHING = {
     "Event.user_context": "the user's own, as it was set",
     "Conversation.user_context": "the user's own, as it was set",
     "ConversationOperation.__init__": COROUTINE,
+    "ConversationOperation.function": COROUTINE,
     "fan_out": COROUTINE,
     "fan_out_async": COROUTINE,
     "serve": COROUTINE,

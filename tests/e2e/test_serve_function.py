@@ -369,7 +369,7 @@ def test_an_error_says_who_raised(engine: str, kind: str) -> None:
     with serving(
         function, engine=engine, on_exception=lambda event: told.append(str(event.exception)), **more
     ) as server:
-        with contextlib.suppress(ConnectionResetError):  # it was not read
+        with contextlib.suppress(OSError):  # reset, as it was not read; perhaps before it was sent
             assert server.ask(b"bug\n") == b""
         server.drain()
     raised = "TypeError('" if kind == "no coroutine" else "ZeroDivisionError()"
