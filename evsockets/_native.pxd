@@ -10,3 +10,11 @@ cdef class Clock:
     cdef readonly object source
     cdef bint plain
     cpdef double read(self) except? -1
+
+
+cdef class ReceiveBuffer:
+    cdef char memory[65536]
+    cdef Py_ssize_t start, size
+    cpdef Py_ssize_t receive(self, Descriptor sock) except -2
+    cpdef part(self, Py_ssize_t start, Py_ssize_t stop)
+    cpdef bytes head(self, Py_ssize_t size)

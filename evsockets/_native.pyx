@@ -3,10 +3,10 @@
 import time
 from _socket import socket
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 
 cdef extern from "sys/socket.h" nogil:
     ssize_t c_recv "recv" (int fd, void *data, size_t size, int flags)
@@ -113,3 +113,45 @@ cdef class Clock:
 
     cpdef double read(self) except? -1:
         return monotonic() if self.plain else self.source()
+
+
+cdef class ReceiveBuffer:
+    """64 KiB of memory to receive into; `part` lends a part of it, as an object with the buffer protocol.
+
+    It lends one part at a time: each call of `part` takes the place of the one before.
+    """
+
+    cpdef Py_ssize_t receive(self, Descriptor sock) except -2:
+        """How many bytes `sock` had, 0 at the end of the stream, -1 if there is nothing now."""
+        cdef ssize_t got
+        if sock.fd < 0:
+            self.start, self.size = 0, CHUNK
+            try:
+                return sock.sock.recv_into(self)
+            except BlockingIOError:
+                return -1
+        while True:
+            got = c_recv(sock.fd, self.memory, CHUNK, 0)
+            if got >= 0:
+                return got
+            if errno == EAGAIN:
+                return -1
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            PyErr_CheckSignals()
+
+    cpdef part(self, Py_ssize_t start, Py_ssize_t stop):
+        """The bytes from `start` to `stop`, to be read or written by who takes a buffer."""
+        if not 0 <= start <= stop <= CHUNK:
+            raise ValueError(f"a part of {CHUNK} bytes is asked for, not {start} to {stop}")
+        self.start, self.size = start, stop - start
+        return self
+
+    cpdef bytes head(self, Py_ssize_t size):
+        """A copy of the first `size` bytes."""
+        if not 0 <= size <= CHUNK:
+            raise ValueError(f"{size} of {CHUNK} bytes are asked for")
+        return PyBytes_FromStringAndSize(self.memory, size)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.memory + self.start, self.size, 0, flags)
