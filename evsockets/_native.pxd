@@ -1,7 +1,7 @@
 cdef class Descriptor:
     cdef readonly object sock
     cdef int fd
-    cdef bint much  # came at the last receive
+    cdef int much  # came at the last receive: 0 little, 1 a lot, 2 at least all that there was room for
     cpdef object recv(self, Py_ssize_t size)
     cpdef Py_ssize_t send(self, data, int flags) except? -1
 

@@ -6,6 +6,11 @@ import _socket
 import contextlib
 from typing import Any
 
+from .stream import RECEIVE_SIZE
+
+# What one receive brings at most: compiled, more than RECEIVE_SIZE where the one before was as large as that.
+MOST_RECEIVED = RECEIVE_SIZE
+
 
 def plain(sock: _socket.socket) -> Any:
     """`sock` itself, whose `recv` and `send` these are."""
@@ -37,7 +42,10 @@ class ReceiveBuffer:
 
 
 with contextlib.suppress(ImportError):
-    from .._native import Descriptor as plain  # type: ignore[import-not-found, no-redef, unused-ignore]
-    from .._native import ReceiveBuffer  # type: ignore[no-redef, unused-ignore]
+    from .._native import (  # type: ignore[import-not-found, no-redef, unused-ignore]
+        MOST_RECEIVED,
+        ReceiveBuffer,
+    )
+    from .._native import Descriptor as plain  # type: ignore[no-redef, unused-ignore]
 
-__all__ = ["ReceiveBuffer", "plain"]
+__all__ = ["MOST_RECEIVED", "ReceiveBuffer", "plain"]

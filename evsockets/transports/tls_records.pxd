@@ -4,7 +4,7 @@ from evsockets._native cimport Descriptor, ReceiveBuffer
 from evsockets.transports.stream cimport StreamTransport
 
 cdef int _READ, _WRITE, _QUIET
-cdef Py_ssize_t _RECORD_SIZE, _SEND_LIMIT, _SEND_SLICE, _EMPTY_READS, _ANSWERS
+cdef Py_ssize_t _RECORD_SIZE, _SEND_LIMIT, _SEND_SLICE, _EMPTY_READS
 cdef list _spare
 
 
