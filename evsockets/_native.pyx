@@ -3,10 +3,16 @@
 import time
 from _socket import socket
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EINTR, errno
+from cpython.ref cimport PyObject, Py_XDECREF
+from libc.errno cimport EAGAIN, EINTR, errno
+
+cdef extern from "Python.h":
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *data, Py_ssize_t size) except NULL
+    char *start_of "PyBytes_AS_STRING"(PyObject *data)
+    int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1
 
 cdef extern from "sys/socket.h" nogil:
     ssize_t c_recv "recv" (int fd, void *data, size_t size, int flags)
@@ -33,6 +39,9 @@ cdef extern from *:
 
 cdef enum:
     CHUNK = 65536  # above it a send lets other threads run
+    LARGE = 262144  # what is received after a whole chunk: the next one is probably waiting
+
+MOST_RECEIVED = LARGE
 
 
 cdef class Descriptor:
@@ -52,25 +61,29 @@ cdef class Descriptor:
     cpdef object recv(self, Py_ssize_t size):
         cdef char small[CHUNK]
         cdef char *room = small
-        cdef bytes data = None
+        cdef PyObject *data = NULL
         cdef ssize_t got
+        size = min(size, LARGE if self.much > 1 else CHUNK)
         if self.fd < 0:
             return self.sock.recv(size)
-        if size > CHUNK:
-            size = CHUNK
         if self.much:  # what is received into the bytes themselves is not copied
-            data = PyBytes_FromStringAndSize(NULL, size)
-            room = PyBytes_AS_STRING(data)
-        while True:
-            got = c_recv(self.fd, room, size, 0)
-            if got >= 0:
-                self.much = 4 * got > CHUNK
-                if data is None:
-                    return PyBytes_FromStringAndSize(small, got)
-                return data if got == size else data[:got]
-            if errno != EINTR:
-                PyErr_SetFromErrno(OSError)
-            PyErr_CheckSignals()
+            data = new_bytes(NULL, size)
+            room = start_of(data)
+        try:
+            while True:
+                got = c_recv(self.fd, room, size, 0)
+                if got >= 0:
+                    break
+                if errno != EINTR:
+                    PyErr_SetFromErrno(OSError)
+                PyErr_CheckSignals()
+            if data is not NULL and got < size:
+                _PyBytes_Resize(&data, got)
+        except:
+            Py_XDECREF(data)
+            raise
+        self.much = 2 if got >= CHUNK else 4 * got > CHUNK
+        return PyBytes_FromStringAndSize(small, got) if data is NULL else given(data)
 
     cpdef Py_ssize_t send(self, data, int flags) except? -1:
         cdef Py_buffer view
@@ -113,3 +126,52 @@ cdef class Clock:
 
     cpdef double read(self) except? -1:
         return monotonic() if self.plain else self.source()
+
+
+cdef class ReceiveBuffer:
+    """64 KiB of memory to receive into; `part` lends a part of it, as an object with the buffer protocol.
+
+    It lends one part at a time: each call of `part` takes the place of the one before.
+    """
+
+    cpdef Py_ssize_t receive(self, Descriptor sock) except -2:
+        """How many bytes `sock` had, 0 at the end of the stream, -1 if there is nothing now."""
+        cdef ssize_t got
+        if sock.fd < 0:
+            self.start, self.size = 0, CHUNK
+            try:
+                return sock.sock.recv_into(self)
+            except BlockingIOError:
+                return -1
+        while True:
+            got = c_recv(sock.fd, self.memory, CHUNK, 0)
+            if got >= 0:
+                return got
+            if errno == EAGAIN:
+                return -1
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            PyErr_CheckSignals()
+
+    cpdef part(self, Py_ssize_t start, Py_ssize_t stop):
+        """The bytes from `start` to `stop`, to be read or written by who takes a buffer."""
+        if not 0 <= start <= stop <= CHUNK:
+            raise ValueError(f"a part of {CHUNK} bytes is asked for, not {start} to {stop}")
+        self.start, self.size = start, stop - start
+        return self
+
+    cpdef bytes head(self, Py_ssize_t size):
+        """A copy of the first `size` bytes."""
+        if not 0 <= size <= CHUNK:
+            raise ValueError(f"{size} of {CHUNK} bytes are asked for")
+        return PyBytes_FromStringAndSize(self.memory, size)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.memory + self.start, self.size, 0, flags)
+
+
+cdef object given(PyObject *data):
+    """`data`, whose one reference is given away."""
+    result = <object>data
+    Py_XDECREF(data)
+    return result

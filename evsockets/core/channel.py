@@ -18,8 +18,8 @@ from ..events import Event, ReadEvent
 from ..frames.inbox import Inbox
 from ..metadata import SocketMetadata
 from ..transports.broken import BrokenTransport
-from ..transports.plain import plain
-from ..transports.stream import RECEIVE_SIZE, StreamTransport
+from ..transports.plain import MOST_RECEIVED, plain
+from ..transports.stream import StreamTransport
 from . import interest, life, outbox, posted, progress, speed, start, telling, timeouts
 from .activities import IDLE, SENDING, YIELDED
 from .deadlines import INFINITY, TurnTime
@@ -95,7 +95,7 @@ class Channel(Token):
 
     # ---- what operations use -------------------------------------------------------------------------
 
-    def recv(self, size: int = RECEIVE_SIZE) -> bytes | None:
+    def recv(self, size: int = MOST_RECEIVED) -> bytes | None:
         """See `evsockets.channel`. At the end of the stream `ended` is true. `size` counts on plain ones."""
         try:
             direct = self.plain

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 
 from ..engines.base import READ, WRITE
-from .stream import RECEIVE_SIZE, send_queue
+from .plain import ReceiveBuffer
+from .stream import RECEIVE_SIZE, StreamTransport, send_queue
 from .tls_info import TlsInfo, agreed
 from .tls_records import TlsRecords
 
@@ -82,10 +83,10 @@ class TlsTransport(TlsRecords):
         """Send a close_notify; the TCP connection stays as it is. Return False if that cannot be done now."""
         if not self._shut:
             # The engine looks for the peer's answer as well, and takes data for an error: drain it first.
-            chunks = [self._stash]
+            chunks, buffer = [self._stash], ReceiveBuffer()
             while self.pending and not self._ended and self._failure is None:
                 try:
-                    chunks.append(self._decrypt())
+                    chunks.append(self._decrypt(buffer))
                 except ssl.SSLError:  # recv() raises it again
                     break
             self._stash = b"".join(chunks)
@@ -130,4 +131,4 @@ class TlsTransport(TlsRecords):
         self._failure = self._reset = self._lost = None  # their tracebacks refer back to here
         if self._established and self.unflushed and not self._backlog:
             self.flush_quietly()  # the last of the handshake: the peer shall know that it was not that
-        super().abort()
+        StreamTransport.abort(self)

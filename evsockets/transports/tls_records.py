@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import _socket
 import ssl
+from typing import Any
 
 from ..engines.base import READ, WRITE
+from .plain import ReceiveBuffer as Buffer
+from .plain import plain
 from .stream import NO_SIGNAL, RECEIVE_SIZE, Data, StreamTransport
 
 _RECORD_SIZE = 16384
@@ -24,6 +27,12 @@ _EMPTY_READS = 4
 # No more of TLS's own answers than this wait for a peer that reads none. Well above what one send() leaves
 # unflushed: where both sides write a lot, reading has to go on.
 _ANSWERS = 262144
+
+# Read by these names they cost compiled code no look-up.
+_READ, _WRITE, _QUIET = READ, WRITE, NO_SIGNAL
+# The buffers that no call uses now: one for each thread that has been receiving at the same time. Python's
+# ssl module lets other threads run while it decrypts.
+_spare: list[Buffer] = []
 
 
 class TlsRecords(StreamTransport):
@@ -39,8 +48,8 @@ class TlsRecords(StreamTransport):
     """
 
     __slots__ = (
-        "_backlog", "_ended", "_established", "_failure", "_incoming", "_lost", "_outgoing", "_require_end",
-        "_reset", "_shut", "_stash", "_tls", "most", "pending", "unflushed", "wants",
+        "_backlog", "_cipher", "_ended", "_established", "_failure", "_incoming", "_lost", "_outgoing",
+        "_require_end", "_reset", "_shut", "_stash", "_tls", "most", "pending", "unflushed", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -53,7 +62,7 @@ class TlsRecords(StreamTransport):
         require_close_notify: bool = True,
         received: bytes = b"",
     ) -> None:
-        super().__init__(sock)
+        StreamTransport.__init__(self, sock)
         if not server_side and context.check_hostname and not server_hostname:
             raise ValueError("verifying the host name needs one: set server_hostname, or verify=False")
         self.wants = 0
@@ -65,6 +74,8 @@ class TlsRecords(StreamTransport):
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
+        # SSLObject's read, write and pending only call this one's.
+        self._cipher: Any = getattr(self._tls, "_sslobj", self._tls)
         self._backlog: Data = b""
         self._stash = b""
         self._require_end = require_close_notify
@@ -83,31 +94,32 @@ class TlsRecords(StreamTransport):
         Reads from the kernel until there is plaintext, a few times at most. Raises ssl.SSLEOFError for a
         truncated stream, ssl.SSLError for bytes that are no TLS, and OSError.
         """
+        buffer = _borrowed()
+        try:
+            return self._recv(buffer)
+        finally:
+            _spare.append(buffer)
+
+    def _recv(self, buffer: Buffer) -> bytes | None:
         data = b""
         if not (self.pending or self._ended or self._stash or self.unflushed):
             # The way of most messages: one record, all of it here, and nothing to be sent for it.
-            try:
-                received = self.sock.recv(RECEIVE_SIZE)
-            except BlockingIOError:
+            if not self._receive(buffer):
                 return None
-            if received:
-                self._incoming.write(received)
-            else:
-                self._hung_up()
-            data = self._decrypt()
+            data = self._decrypt(buffer)
             if data and not self._outgoing.pending:
                 return data
         elif self._stash:
             data, self._stash = self._stash, b""
             self._note_pending()
         elif self.pending and not self._ended:
-            data = self._decrypt()
+            data = self._decrypt(buffer)
         if not data and not self._ended:
             # Records without data (session tickets) may lie before data or the end.
             for _ in range(_EMPTY_READS):
-                if self._is_choked() or not self._fill():
+                if self._is_choked() or not self._receive(buffer):
                     break
-                data = self._decrypt()
+                data = self._decrypt(buffer)
                 if data or self._ended:
                     break
         if self.unflushed or self._outgoing.pending:
@@ -125,48 +137,45 @@ class TlsRecords(StreamTransport):
         if len(self._backlog) + self._outgoing.pending > _ANSWERS:
             self.flush_quietly()
         choked = self.unflushed > _ANSWERS
-        self.wants = WRITE if choked else 0
+        self.wants = _WRITE if choked else 0
         return choked
 
-    def _decrypt(self) -> bytes:
+    def _decrypt(self, buffer: Buffer) -> bytes:
         """Return the plaintext at hand, at most `most` bytes; sets `pending`, and `_ended` at the end."""
         if self._failure is not None:
             raise self._failure
-        incoming, read = self._incoming, self._tls.read
-        chunks: list[bytes] = []
+        most = min(self.most, RECEIVE_SIZE)
         size = 0
         try:
-            while size < self.most:
-                chunk = read(min(_RECORD_SIZE, self.most - size))
-                if not chunk:
+            while size < most:
+                asked = min(_RECORD_SIZE, most - size)
+                got = self._cipher.read(asked, buffer.part(size, size + asked))
+                if not got:
                     self._ended = True
                     break
-                if not (incoming.pending or self._tls.pending()):
-                    if not chunks:  # one record and no more: most messages
-                        self.pending = False
-                        return chunk
-                    chunks.append(chunk)
-                    break
-                chunks.append(chunk)
-                size += len(chunk)
+                size += got
+                # What is less than a record and than was asked for is all there was of the record.
+                if not (self._incoming.pending or (got == asked and self._cipher.pending())):
+                    self.pending = False
+                    return buffer.head(size)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             self._ended = True
         except ssl.SSLEOFError as error:
             if self._require_end:
-                self._fail(error, chunks)
+                self._fail(error, size)
             else:
                 self._ended = True
         except ssl.SSLError as error:
-            self._fail(error, chunks)
+            self._fail(error, size)
         self._note_pending()
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return buffer.head(size)
 
-    def _fail(self, error: ssl.SSLError, chunks: list[bytes]) -> None:
-        """Keep `error`, for what came before it is delivered first; without that, raise it."""
+    def _fail(self, error: ssl.SSLError, size: int) -> None:
+        """Keep `error`, for the `size` bytes before it are delivered first; without any, raise it."""
         self._failure = error
-        if not chunks:
+        if not size:
             self.pending = False
             self.flush_quietly()
             raise error
@@ -174,20 +183,25 @@ class TlsRecords(StreamTransport):
     def _note_pending(self) -> None:
         # The end and a failure are news, too, and the kernel may announce nothing for them.
         self.pending = bool(
-            self._ended or self._failure or self._stash or self._incoming.pending or self._tls.pending()
+            self._ended or self._failure or self._stash or self._incoming.pending or self._cipher.pending()
         )
 
     def _fill(self) -> bool:
         """Take from the kernel what is there; return whether it was anything (the end included)."""
+        buffer = _borrowed()
         try:
-            data = self.sock.recv(RECEIVE_SIZE)
-        except BlockingIOError:
-            return False
-        if data:
-            self._incoming.write(data)
-        else:
+            return self._receive(buffer)
+        finally:
+            _spare.append(buffer)
+
+    def _receive(self, buffer: Buffer) -> bool:
+        """The same through `buffer`."""
+        count = buffer.receive(plain(self.sock))
+        if count > 0:
+            self._incoming.write(buffer.part(0, count))
+        elif not count:
             self._hung_up()
-        return True
+        return count >= 0
 
     def _hung_up(self) -> None:
         if self._reset is not None:
@@ -212,7 +226,7 @@ class TlsRecords(StreamTransport):
         sent = whole = 0
         while sent < total and not self._backlog:
             try:
-                sent += self._tls.write(
+                sent += self._cipher.write(
                     view if total <= _SEND_SLICE and not sent else view[sent:][:_SEND_SLICE]
                 )
             except ssl.SSLWantReadError:
@@ -222,7 +236,7 @@ class TlsRecords(StreamTransport):
                     self._note_pending()
                     continue
                 if not whole:
-                    self.wants = READ
+                    self.wants = _READ
                 break
             try:
                 self.flush()
@@ -236,21 +250,26 @@ class TlsRecords(StreamTransport):
 
     def flush(self) -> bool:
         """Pass on what TLS has produced; return whether nothing is left. Raises OSError."""
-        backlog = self._backlog or self._outgoing.read()
+        backlog, waited = self._backlog, self.unflushed
+        all_read = not backlog
+        if all_read:
+            backlog = self._outgoing.read()
         self._backlog = b""
-        waited = self.unflushed
         self.unflushed = 0  # also if sending fails: nothing of it can ever be sent then
+        sock = plain(self.sock)
         while backlog:
             try:
-                count = self.sock.send(backlog, NO_SIGNAL)
+                count = sock.send(backlog, _QUIET)
             except BlockingIOError:
                 self._backlog = backlog
                 self.unflushed = len(backlog) + self._outgoing.pending
                 return False
             if count < len(backlog):
                 backlog = memoryview(backlog)[count:]
+            elif all_read:
+                break
             else:
-                backlog = self._outgoing.read() if self._outgoing.pending else b""
+                backlog, all_read = self._outgoing.read(), True
         if waited:
             self.wants = 0
         return True
@@ -265,3 +284,11 @@ class TlsRecords(StreamTransport):
         except OSError:
             pass
         return True
+
+
+def _borrowed() -> Buffer:
+    """A buffer for one call, to be put back into `_spare`."""
+    try:
+        return _spare.pop()
+    except IndexError:
+        return Buffer()

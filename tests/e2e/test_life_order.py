@@ -18,6 +18,7 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
+from evsockets.transports.stream import StreamTransport
 from support.scenes import KINDS, UP_TO, rest_after, scene
 from support.wire import Log, add, pair, talk
 
@@ -207,22 +208,20 @@ def test_no_next_operation_after_all(executor: RequestExecutor) -> None:
     assert log.names == ["INITIALIZE", "CONNECTED", "WRITE", "DISCONNECTED", "FINALIZE"]
 
 
-def test_failing_close_gives_exception_instead_of_disconnected(
-    executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from evsockets.transports.stream import StreamTransport
+def test_failing_close_gives_exception_instead_of_disconnected(executor: RequestExecutor) -> None:
+    class Failing(StreamTransport):
+        def close(self) -> None:
+            self.sock.close()
+            raise OSError(5, "Input/output error")
 
-    close = StreamTransport.close
-
-    def fail(self: StreamTransport) -> None:
-        close(self)
-        raise OSError(5, "Input/output error")
+    def replace(event: Any) -> None:
+        channel = event._channel
+        channel.set_transport(Failing(channel.transport.sock))
 
     ours, theirs = pair()
     with theirs:
         theirs.sendall(b"!")
-        log = add(executor, None, ReadOperation(), socket=ours)
-        monkeypatch.setattr(StreamTransport, "close", fail)
+        log = add(executor, None, ReadOperation(), socket=ours, on={"CONNECTED": replace})
         executor.execute_request()
     assert log.names == ["INITIALIZE", "CONNECTED", "READ", "EXCEPTION", "FINALIZE"]
     assert log.error.errno == 5
