@@ -2,6 +2,7 @@
 
 from weakref import ref
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, errno
 
@@ -50,20 +51,23 @@ cdef enum:
 
 
 cdef class Epoll:
-    """`engine`'s epoll object `fd`; `watched` and `suspects` are the engine's own, see `SelectorsEngine`.
+    """`engine`'s epoll object `fd`; `tokens`, `interests` and `suspects` are the engine's own, see
+    `SelectorsEngine`.
 
     What is not usual the engine does itself, in Python.
     """
 
     cdef int fd
-    cdef list watched
+    cdef list tokens
+    cdef bytearray interests
     cdef set suspects
     cdef object engine
 
-    def __init__(self, engine, int fd, list watched, set suspects):
+    def __init__(self, engine, int fd, list tokens, bytearray interests, set suspects):
         self.engine = ref(engine)
         self.fd = fd
-        self.watched = watched
+        self.tokens = tokens
+        self.interests = interests
         self.suspects = suspects
 
     def watch(self, fd, interest, token):
@@ -72,23 +76,25 @@ cdef class Epoll:
         cdef int number, bits, how
         if type(fd) is not int or type(interest) is not int or self.fd < 0:
             return self._general(fd, interest, token)
-        if not 0 <= <object>fd < len(self.watched) or not 0 <= <object>interest <= READ | WRITE or self.suspects:
+        if not 0 <= <object>fd < PyByteArray_GET_SIZE(self.interests) or not 0 <= <object>interest <= READ | WRITE or self.suspects:
             return self._general(fd, interest, token)
         number, bits = fd, interest
-        known = self.watched[number]
+        cdef bint known = PyByteArray_AS_STRING(self.interests)[number] != 0
         if bits == 0:
-            if known is None:
+            if not known:
                 return None
             if epoll_ctl(self.fd, EPOLL_CTL_DEL, number, &event):
                 self.suspects.add(fd)
-            self.watched[number] = None
+            PyByteArray_AS_STRING(self.interests)[number] = 0
+            self.tokens[number] = None
             return None
         event.events = (IN if bits & READ else 0) | (OUT if bits & WRITE else 0)
         event.data.fd = number
-        how = EPOLL_CTL_ADD if known is None else EPOLL_CTL_MOD
+        how = EPOLL_CTL_MOD if known else EPOLL_CTL_ADD
         if epoll_ctl(self.fd, how, number, &event):
             return self._general(fd, interest, token)  # which also knows numbers that are another file by now
-        self.watched[number] = (token, interest)
+        self.tokens[number] = token
+        PyByteArray_AS_STRING(self.interests)[number] = <char>bits
 
     cdef _general(self, fd, interest, token):
         engine = self.engine()
@@ -100,12 +106,12 @@ cdef class Epoll:
 
     def poll(self, timeout):
         """See `Engine.poll`."""
-        cdef list watched = self.watched
+        cdef list tokens = self.tokens
+        cdef bytearray interests = self.interests
         cdef epoll_event events[MOST]
-        cdef int found, i, fd, bits
+        cdef int found, i, fd, bits, interest
         cdef long wait = -1
         cdef double end = -1.0, left
-        cdef tuple pair
         cdef list batch
         if timeout is not None:
             left = timeout
@@ -126,18 +132,23 @@ cdef class Epoll:
         batch = []
         for i in range(found):
             fd = events[i].data.fd
-            known = watched[fd] if fd < len(watched) else None
-            if known is None:
+            interest = PyByteArray_AS_STRING(interests)[fd] if fd < PyByteArray_GET_SIZE(interests) else 0
+            if interest == 0:
                 self.engine()._rebuild()
                 return []
-            pair = <tuple>known
-            if <int>pair[1] == (READ | WRITE):
+            if interest == READ | WRITE:
                 bits = events[i].events
                 if bits == IN:
-                    pair = (pair[0], READ)
+                    interest = READ
                 elif bits == OUT:
-                    pair = (pair[0], WRITE)
-            batch.append(pair)
+                    interest = WRITE
+            # Masks that are constants need no conversion.
+            if interest == READ:
+                batch.append((tokens[fd], 1))
+            elif interest == WRITE:
+                batch.append((tokens[fd], 2))
+            else:
+                batch.append((tokens[fd], 3))
         return batch
 
 
