@@ -4,6 +4,9 @@ from weakref import ref
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.errno cimport EINTR, errno
 
 cdef extern from *:
@@ -48,6 +51,9 @@ cdef enum:
     OUT = 4
     READ = 1
     WRITE = 2
+    KEPT = 512  # a power of two
+
+cdef object ONE = 1, TWO = 2, THREE = 3
 
 
 cdef class Epoll:
@@ -61,6 +67,9 @@ cdef class Epoll:
     cdef list tokens
     cdef bytearray interests
     cdef set suspects
+    # The pairs last told, by the end of the descriptor's number: to make one takes 200 instructions, and one
+    # kept for each descriptor 64 bytes of every idle one.
+    cdef list recent
     cdef object engine
 
     def __init__(self, engine, int fd, list tokens, bytearray interests, set suspects):
@@ -69,11 +78,13 @@ cdef class Epoll:
         self.tokens = tokens
         self.interests = interests
         self.suspects = suspects
+        self.recent = [None] * KEPT
 
     def watch(self, fd, interest, token):
         """See `Engine.watch`."""
         cdef epoll_event event
         cdef int number, bits, how
+        self._forget(fd)
         if type(fd) is not int or type(interest) is not int or self.fd < 0:
             return self._general(fd, interest, token)
         if not 0 <= <object>fd < PyByteArray_GET_SIZE(self.interests) or not 0 <= <object>interest <= READ | WRITE or self.suspects:
@@ -96,6 +107,14 @@ cdef class Epoll:
         self.tokens[number] = token
         PyByteArray_AS_STRING(self.interests)[number] = <char>bits
 
+    cdef _forget(self, fd):
+        """Refer to what was watched there no more."""
+        cdef Py_ssize_t place
+        if type(fd) is int:
+            place = (<object>fd) & (KEPT - 1)
+            if self.recent[place] is not None:
+                self.recent[place] = None
+
     cdef _general(self, fd, interest, token):
         engine = self.engine()
         return type(engine).watch(engine, fd, interest, token)
@@ -103,6 +122,7 @@ cdef class Epoll:
     def close(self):
         """Nothing more is asked of the descriptor."""
         self.fd = -1
+        self.recent[:] = [None] * KEPT
 
     def poll(self, timeout):
         """See `Engine.poll`."""
@@ -113,6 +133,9 @@ cdef class Epoll:
         cdef long wait = -1
         cdef double end = -1.0, left
         cdef list batch
+        cdef list recent = self.recent
+        cdef object token, mask, known
+        cdef Py_ssize_t size
         if timeout is not None:
             left = timeout
             end = monotonic() + left
@@ -129,11 +152,13 @@ cdef class Epoll:
                 left = end - monotonic()
                 wait = milliseconds(left)
         PyErr_CheckSignals()  # as a function of Python would
-        batch = []
+        size = min(PyByteArray_GET_SIZE(interests), PyList_GET_SIZE(tokens))
+        batch = PyList_New(found)
         for i in range(found):
             fd = events[i].data.fd
-            interest = PyByteArray_AS_STRING(interests)[fd] if fd < PyByteArray_GET_SIZE(interests) else 0
+            interest = PyByteArray_AS_STRING(interests)[fd] if fd < size else 0
             if interest == 0:
+                batch = None  # half of it is empty
                 self.engine()._rebuild()
                 return []
             if interest == READ | WRITE:
@@ -142,13 +167,14 @@ cdef class Epoll:
                     interest = READ
                 elif bits == OUT:
                     interest = WRITE
-            # Masks that are constants need no conversion.
-            if interest == READ:
-                batch.append((tokens[fd], 1))
-            elif interest == WRITE:
-                batch.append((tokens[fd], 2))
-            else:
-                batch.append((tokens[fd], 3))
+            token = <object>PyList_GET_ITEM(tokens, fd)
+            mask = ONE if interest == READ else TWO if interest == WRITE else THREE
+            known = <object>PyList_GET_ITEM(recent, fd & (KEPT - 1))
+            if known is None or <object>PyTuple_GET_ITEM(known, 0) is not token \
+                    or <object>PyTuple_GET_ITEM(known, 1) is not mask:
+                known = recent[fd & (KEPT - 1)] = (token, mask)
+            Py_INCREF(known)
+            PyList_SET_ITEM(batch, i, known)
         return batch
 
 
