@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--no-html", action="store_true", help="leave out the annotated sources")
     arguments = parser.parse_args()
-    folder = arguments.folder.absolute()
+    folder = arguments.folder.resolve()  # some build steps take a path with ".." apart
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(Path(__file__).parent)
     compile_package(folder, annotate=not arguments.no_html)

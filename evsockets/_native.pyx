@@ -3,6 +3,7 @@
 import time
 from _socket import socket
 
+from cython cimport no_gc
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
@@ -44,6 +45,7 @@ cdef enum:
 MOST_RECEIVED = LARGE
 
 
+@no_gc  # of a plain socket, which refers to nothing
 cdef class Descriptor:
     """A non-blocking socket's descriptor: `recv` and `send` as the socket itself has them.
 

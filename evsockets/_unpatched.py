@@ -15,7 +15,7 @@ def original(module: str, name: str) -> Any:
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_object_patched(module, name):
         return monkey.get_original(module, name)
-    found = importlib.import_module(module)
+    found = sys.modules.get(module) or importlib.import_module(module)
     if monkey is not None and not hasattr(found, name):
         # `patch_select` deletes what it cannot make cooperative (select.epoll, kqueue).
         return monkey.get_original(module, name)

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .core.deadlines import INFINITY
 from .core.raised import drop_frames
 from .core.states import seconds_spent
 from .errors import (
@@ -136,7 +137,7 @@ class TargetSocket(ClientSocket):
         """What was spent in each stage, the last one being over now."""
         if self._attempted_at is None:
             return Times()
-        connected = now if life.connected_at is None else life.connected_at
+        connected = now if life.connected_at == INFINITY else life.connected_at
         spent = seconds_spent(life.steps, self._attempted_at, connected)
         return Times(talking=max(0.0, now - connected), **spent)
 
@@ -148,7 +149,7 @@ class TargetSocket(ClientSocket):
 def may_try_again(outcome: Outcome[Any], metadata: SocketMetadata) -> bool:
     """Whether it was its opening that failed or timed out, and another one may fare better."""
     error = outcome.error
-    if metadata._channel.connected_at is not None or metadata._parsed is None:
+    if metadata._channel.connected_at != INFINITY or metadata._parsed is None:
         return False
     if isinstance(error, ConnectionFailedError):
         return not _is_refused_certificate(error.__cause__)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .typing import Handler, Lookup
 
 Arguments = TypeVarTuple("Arguments")
+_USUAL = Configuration()  # immutable, and checked once
 
 
 class RequestExecutor:
@@ -45,7 +46,7 @@ class RequestExecutor:
         configuration: Configuration | None = None,
         resolver: Lookup | None = None,
     ) -> None:
-        configuration = Configuration() if configuration is None else configuration
+        configuration = _USUAL if configuration is None else configuration
         if not isinstance(configuration, Configuration):
             raise TypeError(f"configuration must be a Configuration, got {configuration!r}")
         if resolver is not None and not callable(resolver):

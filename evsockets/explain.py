@@ -169,8 +169,8 @@ def _awaited(channel: Channel) -> str:
         awaited += f", {stepper._doing}"
     if channel.inbox:
         awaited += f"; {len(channel.inbox)} B received lie here"
-        if channel.arrived is not None:
-            awaited += f" for {human_seconds(max(0.0, loop.clock() - channel.arrived.when))}"
+        if channel.inbox._arrived is not None:
+            awaited += f" for {human_seconds(max(0.0, loop.clock() - channel.inbox._arrived.when))}"
     return awaited
 
 

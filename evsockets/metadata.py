@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from _socket import SOCK_STREAM
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, parse_address
@@ -160,7 +161,7 @@ class SocketMetadata:
         """Unix timestamp of CONNECTED."""
         start, finish = self._channel.opened_at, self._channel.connected_at
         # A connection made at once began in the same turn, whose time is read when its handlers have run.
-        if finish is None:
+        if finish == inf:
             return None
         return self._timestamp(finish if start is None else max(start.when, finish))
 

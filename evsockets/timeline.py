@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from .core.deadlines import INFINITY
 from .core.dispatch import Callback, ResolvableHandler
 from .core.operation import UNTOLD
 from .core.states import Phase
@@ -225,7 +226,7 @@ def _how(channel: Channel) -> str:
         return "stopped"
     if channel.cancelled:
         return "cancelled"
-    return "ended before it was connected" if channel.connected_at is None else "complete"
+    return "ended before it was connected" if channel.connected_at == INFINITY else "complete"
 
 
 def _write(path: str | os.PathLike[str], parts: Iterator[str]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from copy import copy
 from typing import TYPE_CHECKING
 
+from .core.deadlines import INFINITY
+
 if TYPE_CHECKING:
     from .core.channel import Channel
 
@@ -69,7 +71,7 @@ class Record:
         """A frame has arrived, and the phase `following` begins. A cheaper form of `enter`, since it is
         called for every message."""
         codes, times = self.codes, self.times
-        flushed, arrived = channel.flushed, channel.arrived
+        flushed, arrived = channel.flushed, channel.inbox._arrived
         if codes[-1] == WRITING:
             if flushed is None or flushed.when <= times[-1]:
                 codes[-1] = AWAITING
@@ -94,7 +96,7 @@ class Record:
 
     def catch_up(self, channel: Channel, phase: str, now: float) -> None:
         """Enter the phases since the last event; the present one is `phase`."""
-        if channel.connected_at is None:
+        if channel.connected_at == INFINITY:
             self.opened(channel, now)
             return
         if self.codes[-1] == WRITING and phase != "writing":
@@ -102,7 +104,7 @@ class Record:
             if following is not None:
                 flushed = channel.flushed
                 self.enter(following, self.times[-1] if flushed is None else min(flushed.when, now))
-        arrived = channel.arrived if channel.inbox else None
+        arrived = channel.inbox._arrived if channel.inbox else None
         if phase == "reading" and arrived is not None:
             self.enter(RECEIVING, min(arrived.when, now))
         elif phase in _QUIET and channel.io_start is not None:

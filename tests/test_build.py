@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -189,10 +190,11 @@ def test_the_sdist_holds_the_declarations_and_nothing_built(
 
 def test_the_sources_annotated(builder: Path, project: Path, tmp_path: Path) -> None:
     ran = subprocess.run(
-        [builder, project / "hatch_build.py", tmp_path],
+        [builder, "hatch_build.py", os.path.relpath(tmp_path, project)],  # "..", above all
         env=clean_environment() | {"CFLAGS": "-O0"},
         capture_output=True,
         text=True,
+        cwd=project,
         timeout=250,
     )
     assert ran.returncode == 0, ran.stderr

@@ -52,6 +52,8 @@ def declared(text: str) -> dict[str, Declared]:
         statement = line.strip()
         if statement.startswith("@") or re.match(r"(from \S+ )?c?import\b|pass$", statement):
             continue
+        if re.fullmatch(r'cdef extern from \*:|ctypedef bint \w+ "unsigned char"', statement):
+            continue  # a truth value of one byte
         if match := re.fullmatch(r"cdef class (\w+)(?:\(([\w.]*)\))?(?: \[.*\])?:(?: pass)?", statement):
             current = found[match[1]] = Declared(match[2] or None)
         elif match := re.match(r"c(?:p)?def\b[^(]*?(\w+)\((.*)\)[^()]*$", statement):

@@ -6,7 +6,7 @@ from evsockets.core.deadlines cimport TurnTime
 from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation, Stepper
-from evsockets.core.token cimport Token
+from evsockets.core.token cimport Token, flag
 from evsockets.frames.inbox cimport Inbox
 from evsockets.metadata cimport SocketMetadata
 
@@ -20,15 +20,15 @@ cdef class Channel(Token):
     cdef public Loop loop
     cdef public Descriptor plain
     cdef public Inbox inbox
-    cdef public TurnTime io_start, opened_at, request_start, arrived, flushed
+    cdef public TurnTime io_start, opened_at, request_start, flushed
     cdef public Dispatch dispatch
     cdef public SocketMetadata metadata
     cdef public object socket, phase, operation, next, after, conversation, transport, outbox, speeds, tls
-    cdef public object remote, local, pool_key, connected_at, steps
-    cdef public double io_limit
-    cdef public bint started, ended, truncated, datagrams, queued, cancelled, forgotten
+    cdef public object remote, local, opened_for, opened_with, steps
+    cdef public double connected_at, io_limit
     cdef public long long bytes_sent, bytes_received
-    cdef public long alerts
+    cdef public int alerts
+    cdef public flag started, ended, truncated, datagrams, queued, cancelled, forgotten
 
     @cython.locals(inbox=Inbox, direct=Descriptor)
     cpdef recv(self, size=*)

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..address import address_of
+from ..address import Address, address_of
 from ..engines.base import READ, WRITE
 from ..errors import ReceiveError, SendError
 from ..events import Event, ReadEvent
@@ -30,6 +30,7 @@ from .states import MOVES, Phase
 from .token import Token
 
 if TYPE_CHECKING:
+    from ..settings import Settings
     from ..sockets import Socket
     from ..typing import SocketAddress, TimeoutPhase
     from .conversation import Running
@@ -52,10 +53,10 @@ class Channel(Token):
 
     # One object per socket, so it is slots only, and what most sockets never need is None.
     __slots__ = (
-        "after", "alerts", "arrived", "bytes_received", "bytes_sent", "cancelled", "connected_at",
-        "conversation", "datagrams", "dispatch", "ended", "flushed", "forgotten", "inbox", "io_limit",
-        "io_start", "local", "loop", "metadata", "next", "opened_at", "operation", "outbox", "phase", "plain",
-        "pool_key", "queued", "remote", "request_start", "socket", "speeds", "started", "steps", "tls",
+        "after", "alerts", "bytes_received", "bytes_sent", "cancelled", "connected_at", "conversation",
+        "datagrams", "dispatch", "ended", "flushed", "forgotten", "inbox", "io_limit", "io_start", "local",
+        "loop", "metadata", "next", "opened_at", "opened_for", "opened_with", "operation", "outbox", "phase",
+        "plain", "queued", "remote", "request_start", "socket", "speeds", "started", "steps", "tls",
         "transport", "truncated",
     )  # fmt: skip
 
@@ -78,18 +79,19 @@ class Channel(Token):
         self.bytes_sent = self.bytes_received = self.alerts = self.watched = 0
         self.started = self.queued = self.cancelled = self.forgotten = False  # started: `operation` is
         self._armed = self.io_limit = INFINITY  # when it surfaces, and within what time after progress
+        self.connected_at = INFINITY  # never
         self.io_start: TurnTime | None = None
         self.opened_at: TurnTime | None = None
         self.request_start: TurnTime | None = None
         self.steps: tuple[tuple[str, float], ...] = ()  # of opening, each with its beginning, after the first
-        self.connected_at: float | None = None
-        self.arrived: TurnTime | None = None  # the first byte of the inbox
         self.flushed: TurnTime | None = None  # the last byte of the outbox
         self.speeds: tuple[Speed, ...] = ()  # one for each direction that is measured
         self.tls: Any = None
         self.remote: SocketAddress = None
         self.local: SocketAddress = None
-        self.pool_key: Any = None  # what the connection was opened for, if it may serve another life
+        # As of when it was opened, if the connection may serve another life.
+        self.opened_for: Address | None = None
+        self.opened_with: Settings | None = None
         settings = loop.server_settings if socket.is_server else loop.client_settings
         self.metadata = SocketMetadata(self, settings, socket._persistent)
 
@@ -122,7 +124,7 @@ class Channel(Token):
         inbox = self.inbox
         if not inbox._chunk:
             inbox._chunk = data  # what _append() does, without the call
-            self.arrived = self.io_start
+            inbox._arrived = self.io_start
         else:
             if self.transport.datagram:
                 inbox.drop(len(inbox))

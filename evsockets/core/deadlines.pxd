@@ -1,7 +1,6 @@
 cimport cython
 
 cdef double _NEVER
-cdef object _pop, _push
 
 
 cdef class TurnTime:
@@ -10,16 +9,28 @@ cdef class TurnTime:
 
 cdef class Timed:
     cdef public double _armed
+    cdef public long _arming
+    cdef public int _place
 
 
 cdef class Deadlines:
     cdef public set keepers
     cdef list _heap
-    cdef long _armings, _dead
+    cdef long _armings
 
     cpdef arm(self, Timed one, double when)
+    @cython.locals(heap=list, last=Timed, place=Py_ssize_t)
     cpdef disarm(self, Timed one)
-    @cython.locals(entry=tuple, live=list, one=Timed, when=double)
-    cpdef sweep(self)
-    @cython.locals(heap=list, entry=tuple, first=Timed, when=double)
+    @cython.locals(heap=list, other=Timed, place=Py_ssize_t, above=Py_ssize_t)
+    cdef _rise(self, Timed one)
+    @cython.locals(
+        heap=list, other=Timed, beside=Timed, place=Py_ssize_t, below=Py_ssize_t, size=Py_ssize_t
+    )
+    cdef _sink(self, Timed one)
+    @cython.locals(one=Timed)
+    cpdef clear(self)
+    @cython.locals(heap=list, first=Timed)
     cpdef double next(self) except? -1
+
+
+cdef bint _is_before(Timed one, Timed other) except -1

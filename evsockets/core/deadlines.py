@@ -1,13 +1,12 @@
 """When what must be looked at: a lazy heap of whatever can be late.
 
 That is channels and timers. A channel's deadline moves with every byte, so it is not kept in the heap. The
-heap holds at most one live entry for each, armed for the earliest time it could be late; when that surfaces
-it is asked, and if its deadline has moved on, the entry goes back in. Progress thus costs one store.
+heap holds each at most once, armed for the earliest time it could be late; when that surfaces it is asked,
+and if its deadline has moved on, it goes back in. Progress thus costs one store.
 """
 
 from __future__ import annotations
 
-import heapq
 from typing import Any
 
 INFINITY = float("inf")
@@ -15,8 +14,8 @@ AT_ONCE = -INFINITY
 UNTIL_STOPPED = "until stopped"
 """Keeps a run alive, as a timer that is never due."""
 
-# Read by these names they cost compiled code no look-up.
-_NEVER, _push, _pop = INFINITY, heapq.heappush, heapq.heappop
+# Read by this name it costs compiled code no look-up.
+_NEVER = INFINITY
 
 
 class TurnTime:
@@ -36,83 +35,98 @@ class Timed:
     """What can be late. `_armed` is the time it is armed for (INFINITY: it is not in the heap);
     `_deadline(now, early)` is when it is late, as things stand, and `_late(arrived, now)` is called then."""
 
-    __slots__ = ("_armed",)
+    # In the heap: where it is, and which arming it was, which keeps in order what is due at once.
+    __slots__ = ("_armed", "_arming", "_place")
 
     _armed: float
+    _arming: int
+    _place: int
 
 
 class Deadlines:
     """The heap. Times are those of the executor's clock, in seconds.
 
-    `keepers`: what keeps a run alive though no socket does.
+    `keepers`: what keeps a run alive though no socket does. Each knows its place in the heap, so an ended one
+    leaves it at once. A line that moves one moves both of them: a signal handler may raise between two lines.
     """
 
-    __slots__ = ("_armings", "_dead", "_heap", "keepers")
+    __slots__ = ("_armings", "_heap", "keepers")
 
     def __init__(self) -> None:
-        # An entry is live while its time is the `_armed` of what it is for. The number between them keeps in
-        # order what is due at once.
-        self._heap: list[tuple[float, int, Any]] = []
+        self._heap: list[Timed] = []
         self._armings = 0
-        self._dead = 0
         self.keepers: set[Any] = set()
 
     def arm(self, one: Timed, when: float) -> None:
         """Have `one` surface at `when`, or earlier if it is armed for earlier already."""
-        if when < one._armed:
-            self.disarm(one)
+        if not when < one._armed:
+            return
+        self._armings += 1
+        one._arming = self._armings
+        if one._armed == _NEVER:
+            one._armed, one._place = when, len(self._heap); self._heap.append(one)  # fmt: skip # noqa: E702
+        else:
             one._armed = when
-            self._armings += 1
-            _push(self._heap, (when, self._armings, one))
+        self._rise(one)
 
     def disarm(self, one: Timed) -> None:
         """Forget it."""
         if one._armed == _NEVER:
             return
-        one._armed = _NEVER
-        self._dead += 1
-        # Dead entries hold ended channels: never let them be more than the living ones, or a few.
-        if self._dead > 64 and self._dead * 2 > len(self._heap):
-            self.sweep()
+        heap, place = self._heap, one._place
+        last = heap[-1]
+        heap[place], last._place, one._armed = last, place, _NEVER; del heap[-1]  # fmt: skip # noqa: E702
+        if last is not one:
+            self._rise(last)
+            self._sink(last)
 
-    def end_run(self) -> None:
-        """The run came to its end by itself: what is armed waits for the next one."""
-        self.keepers.discard(UNTIL_STOPPED)
-        self.sweep()
+    def _rise(self, one: Timed) -> None:
+        """Change places with those above that are due later."""
+        heap, place = self._heap, one._place
+        while place > 0:
+            above = (place - 1) >> 1
+            other = heap[above]
+            if not _is_before(one, other):
+                return
+            heap[above], heap[place], one._place, other._place = one, other, above, place
+            place = above
 
-    def sweep(self) -> None:
-        """Let go of what has been disarmed."""
-        live = []
-        for entry in self._heap:
-            one: Timed = entry[2]
-            when: float = entry[0]
-            if one._armed == when:
-                live.append(entry)
-        heapq.heapify(live)
-        self._heap = live
-        self._dead = 0
+    def _sink(self, one: Timed) -> None:
+        """Change places with those below that are due earlier."""
+        heap, place = self._heap, one._place
+        size = len(heap)
+        below = 2 * place + 1
+        while below < size:
+            other = heap[below]
+            if below + 1 < size:
+                beside = heap[below + 1]
+                if _is_before(beside, other):
+                    below, other = below + 1, beside
+            if not _is_before(other, one):
+                return
+            heap[below], heap[place], one._place, other._place = one, other, below, place
+            place = below
+            below = 2 * place + 1
 
     def clear(self) -> None:
         """Disarm everything, and keep nothing alive."""
-        for _, _, one in self._heap:
+        for one in self._heap:
             one._armed = _NEVER
         self._heap.clear()
-        self._dead = 0
         self.keepers.clear()
 
     def next(self) -> float:
         """When the first one surfaces; infinity if none will."""
         heap = self._heap
-        while heap:
-            entry = heap[0]
-            first: Timed = entry[2]
-            when: float = entry[0]
-            if first._armed == when:
-                return when
-            _pop(heap)
-            self._dead -= 1
-        return _NEVER
+        if not heap:
+            return _NEVER
+        first = heap[0]
+        return first._armed
 
     def first(self) -> Any:
         """What `next` tells the time of; None if that is infinity."""
-        return None if self.next() == _NEVER else self._heap[0][2]
+        return self._heap[0] if self._heap else None
+
+
+def _is_before(one: Timed, other: Timed) -> bool:
+    return one._armed < other._armed or (one._armed == other._armed and one._arming < other._arming)

@@ -6,6 +6,7 @@ from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.operation cimport Stepper
 
 cdef object _CLOSING, _COMPLETE, _CONNECTED, _DEAF, _IDLE, _UNTOLD, _WAITING
+cdef double _NEVER
 
 
 cpdef nothing_next(Channel channel)

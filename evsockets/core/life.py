@@ -17,6 +17,7 @@ from ..frames.base import Frame, PartialFrame
 from ..frames.inbox import Inbox
 from . import interest, out_of_band, outbox, remains, timeouts, unheard
 from .activities import IDLE, SENDING, Linger
+from .deadlines import INFINITY
 from .dispatch import DEAF
 from .failure import handler_error, place, socket_error
 from .operation import UNTOLD, Operation, Stepper
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 # Read by these names they cost compiled code no look-up.
 _WAITING, _, _CONNECTED, _CLOSING, _COMPLETE = Phase
-_DEAF, _IDLE, _UNTOLD = DEAF, IDLE, UNTOLD
+_DEAF, _IDLE, _NEVER, _UNTOLD = DEAF, IDLE, INFINITY, UNTOLD
 
 
 def nothing_next(channel: Channel) -> None:
@@ -177,7 +178,7 @@ def abandon(channel: Channel, stepper: Stepper | None, operation: Operation | No
 def _tell_end(channel: Channel, trouble: OSError | None, kept: bool) -> None:
     """DISCONNECTED, or what happened instead."""
     handler = channel.dispatch.disconnected
-    if trouble is not None or handler is None or channel.connected_at is None or kept:
+    if trouble is not None or handler is None or channel.connected_at == _NEVER or kept:
         channel.move(_CLOSING)
         if trouble is not None:
             number, why = trouble.errno, str(trouble)

@@ -26,7 +26,7 @@ from . import forked, life, timeouts
 from .admission import Admission
 from .channel import Channel
 from .clock import clock_of
-from .deadlines import AT_ONCE, INFINITY, Deadlines, TurnTime
+from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED, Deadlines, TurnTime
 from .dispatch import Dispatch, ResolvableHandler
 from .drain import Drain
 from .failure import handler_error
@@ -93,7 +93,7 @@ class Loop:
         outlive it if it came to its end by itself."""
         if self.stopping or self.draining is not None:
             self.deadlines.clear()
-        self.deadlines.end_run()
+        self.deadlines.keepers.discard(UNTIL_STOPPED)
         self.executing = False
         self.in_turn = False
         self.stopping = False

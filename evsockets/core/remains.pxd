@@ -6,12 +6,12 @@ from evsockets.core.loop cimport Loop
 
 
 cdef class Remains:
-    cdef public object address, connected_at, kind, local, phase, remote, speeds, steps, tls
+    cdef public object address, kind, local, phase, remote, speeds, steps, tls
     cdef public TurnTime io_start, opened_at
     cdef public Loop loop
     cdef public long long bytes_received, bytes_sent
     cdef public bint complete
-    cdef public double over_at
+    cdef public double connected_at, over_at
 
 
 @cython.locals(left=Remains)

@@ -189,7 +189,7 @@ def live(channel: Any, direction: str, now: float) -> float:
     if speed is not None:
         speed.look(channel, now)
         return speed.speed(now)
-    if channel.connected_at is None:
+    if channel.connected_at == INFINITY:
         return 0.0
     elapsed: float = max(now - channel.connected_at, 1e-6)
     if elapsed > _LIVE_SPEED_SECONDS and channel.connected:

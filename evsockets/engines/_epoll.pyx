@@ -2,7 +2,11 @@
 
 from weakref import ref
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.errno cimport EINTR, errno
 
 cdef extern from *:
@@ -47,48 +51,69 @@ cdef enum:
     OUT = 4
     READ = 1
     WRITE = 2
+    KEPT = 512  # a power of two
+
+cdef object ONE = 1, TWO = 2, THREE = 3
 
 
 cdef class Epoll:
-    """`engine`'s epoll object `fd`; `watched` and `suspects` are the engine's own, see `SelectorsEngine`.
+    """`engine`'s epoll object `fd`; `tokens`, `interests` and `suspects` are the engine's own, see
+    `SelectorsEngine`.
 
     What is not usual the engine does itself, in Python.
     """
 
     cdef int fd
-    cdef list watched
+    cdef list tokens
+    cdef bytearray interests
     cdef set suspects
+    # The pairs last told, by the end of the descriptor's number: to make one takes 200 instructions, and one
+    # kept for each descriptor 64 bytes of every idle one.
+    cdef list recent
     cdef object engine
 
-    def __init__(self, engine, int fd, list watched, set suspects):
+    def __init__(self, engine, int fd, list tokens, bytearray interests, set suspects):
         self.engine = ref(engine)
         self.fd = fd
-        self.watched = watched
+        self.tokens = tokens
+        self.interests = interests
         self.suspects = suspects
+        self.recent = [None] * KEPT
 
     def watch(self, fd, interest, token):
         """See `Engine.watch`."""
         cdef epoll_event event
         cdef int number, bits, how
+        self._forget(fd)
         if type(fd) is not int or type(interest) is not int or self.fd < 0:
             return self._general(fd, interest, token)
-        if not 0 <= <object>fd < len(self.watched) or not 0 <= <object>interest <= READ | WRITE or self.suspects:
+        if not 0 <= <object>fd < PyByteArray_GET_SIZE(self.interests) or not 0 <= <object>interest <= READ | WRITE or self.suspects:
             return self._general(fd, interest, token)
         number, bits = fd, interest
-        known = self.watched[number]
+        cdef bint known = PyByteArray_AS_STRING(self.interests)[number] != 0
         if bits == 0:
-            if known is None:
+            if not known:
                 return None
             if epoll_ctl(self.fd, EPOLL_CTL_DEL, number, &event):
                 self.suspects.add(fd)
-            self.watched[number] = None
+            PyByteArray_AS_STRING(self.interests)[number] = 0
+            self.tokens[number] = None
             return None
         event.events = (IN if bits & READ else 0) | (OUT if bits & WRITE else 0)
         event.data.fd = number
-        how = EPOLL_CTL_ADD if known is None else EPOLL_CTL_MOD
+        how = EPOLL_CTL_MOD if known else EPOLL_CTL_ADD
         if epoll_ctl(self.fd, how, number, &event):
             return self._general(fd, interest, token)  # which also knows numbers that are another file by now
-        self.watched[number] = (token, interest)
+        self.tokens[number] = token
+        PyByteArray_AS_STRING(self.interests)[number] = <char>bits
+
+    cdef _forget(self, fd):
+        """Refer to what was watched there no more."""
+        cdef Py_ssize_t place
+        if type(fd) is int:
+            place = (<object>fd) & (KEPT - 1)
+            if self.recent[place] is not None:
+                self.recent[place] = None
 
     cdef _general(self, fd, interest, token):
         engine = self.engine()
@@ -97,16 +122,20 @@ cdef class Epoll:
     def close(self):
         """Nothing more is asked of the descriptor."""
         self.fd = -1
+        self.recent[:] = [None] * KEPT
 
     def poll(self, timeout):
         """See `Engine.poll`."""
-        cdef list watched = self.watched
+        cdef list tokens = self.tokens
+        cdef bytearray interests = self.interests
         cdef epoll_event events[MOST]
-        cdef int found, i, fd, bits
+        cdef int found, i, fd, bits, interest
         cdef long wait = -1
         cdef double end = -1.0, left
-        cdef tuple pair
         cdef list batch
+        cdef list recent = self.recent
+        cdef object token, mask, known
+        cdef Py_ssize_t size
         if timeout is not None:
             left = timeout
             end = monotonic() + left
@@ -123,21 +152,29 @@ cdef class Epoll:
                 left = end - monotonic()
                 wait = milliseconds(left)
         PyErr_CheckSignals()  # as a function of Python would
-        batch = []
+        size = min(PyByteArray_GET_SIZE(interests), PyList_GET_SIZE(tokens))
+        batch = PyList_New(found)
         for i in range(found):
             fd = events[i].data.fd
-            known = watched[fd] if fd < len(watched) else None
-            if known is None:
+            interest = PyByteArray_AS_STRING(interests)[fd] if fd < size else 0
+            if interest == 0:
+                batch = None  # half of it is empty
                 self.engine()._rebuild()
                 return []
-            pair = <tuple>known
-            if <int>pair[1] == (READ | WRITE):
+            if interest == READ | WRITE:
                 bits = events[i].events
                 if bits == IN:
-                    pair = (pair[0], READ)
+                    interest = READ
                 elif bits == OUT:
-                    pair = (pair[0], WRITE)
-            batch.append(pair)
+                    interest = WRITE
+            token = <object>PyList_GET_ITEM(tokens, fd)
+            mask = ONE if interest == READ else TWO if interest == WRITE else THREE
+            known = <object>PyList_GET_ITEM(recent, fd & (KEPT - 1))
+            if known is None or <object>PyTuple_GET_ITEM(known, 0) is not token \
+                    or <object>PyTuple_GET_ITEM(known, 1) is not mask:
+                known = recent[fd & (KEPT - 1)] = (token, mask)
+            Py_INCREF(known)
+            PyList_SET_ITEM(batch, i, known)
         return batch
 
 

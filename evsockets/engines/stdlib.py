@@ -51,8 +51,9 @@ class SelectorsEngine(Engine):
         self.binding = variant
         self._multiplexer = MULTIPLEXERS[variant]()
         self._wait = self._multiplexer.wait
-        # By descriptor: (token, interest), None if it is not watched. A list costs a third of a dict.
-        self._watched: list[tuple[Any, int] | None] = []
+        # By descriptor; an interest of 0: it is not watched. These cost a sixth of a dict of pairs.
+        self._tokens: list[Any] = []
+        self._interests = bytearray()
         self._duplex: set[int] = set()
         # Numbers the kernel refused to drop: closed before being forgotten, perhaps alive in a copy.
         self._suspects: set[int] = set()
@@ -60,20 +61,20 @@ class SelectorsEngine(Engine):
         own = (type(self).watch, type(self).poll) == (SelectorsEngine.watch, SelectorsEngine.poll)
         if Epoll is not None and variant == "epoll" and own:
             # The same in C. The descriptor stays, also when the kernel's object is made anew.
-            self._in_c = Epoll(self, self.fileno(), self._watched, self._suspects)
+            self._in_c = Epoll(self, self.fileno(), self._tokens, self._interests, self._suspects)
             self.watch = self._in_c.watch  # type: ignore[method-assign]
             self.poll = self._in_c.poll  # type: ignore[method-assign]
 
     def watch(self, fd: int, interest: int, token: Any) -> None:
         """See `Engine.watch`."""
-        watched = self._watched
-        known = watched[fd] if 0 <= fd < len(watched) else None
-        if known is None:
+        interests = self._interests
+        if not (0 <= fd < len(interests) and interests[fd]):
             self._begin(fd, interest, token)
         elif interest == 0:
             if not self._multiplexer.drop(fd):
                 self._suspects.add(fd)
-            watched[fd] = None  # after the kernel: a signal handler may raise in between
+            # After the kernel: a signal handler may raise in between.
+            interests[fd], self._tokens[fd] = 0, None
             if self._duplex:
                 self._duplex.discard(fd)
         elif 0 < interest <= _BOTH:
@@ -96,10 +97,11 @@ class SelectorsEngine(Engine):
             self._rebuild()
         try:
             self._multiplexer.add(fd, _BITS[interest])
-            missing = fd + 1 - len(self._watched)
-            if missing > 0:  # the kernel knows it: no number out of this world makes a list of that length
+            if fd >= len(self._interests):  # the kernel knows it: no number is out of this world
                 # An eighth more, so that a growing crowd is not copied for each newcomer.
-                self._watched.extend([None] * (missing + fd // 8))
+                size = fd + 1 + fd // 8
+                self._tokens.extend([None] * (size - len(self._tokens)))
+                self._interests.extend(bytes(size - len(self._interests)))
             self._set(fd, interest, token)
         except OSError:
             raise
@@ -108,7 +110,7 @@ class SelectorsEngine(Engine):
             raise
 
     def _set(self, fd: int, interest: int, token: Any) -> None:
-        self._watched[fd] = token, interest
+        self._tokens[fd], self._interests[fd] = token, interest
         if interest == _BOTH:
             self._duplex.add(fd)
         elif self._duplex:
@@ -117,22 +119,22 @@ class SelectorsEngine(Engine):
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`."""
         events = self._wait(timeout)
-        watched = self._watched
+        tokens, interests = self._tokens, self._interests
         if not (self._duplex or self._suspects):  # the one thing asked for is what any event means
-            return [watched[fd] for fd, _ in events]  # type: ignore[misc]
+            return [(tokens[fd], interests[fd]) for fd, _ in events]
         batch = []
         for fd, bits in events:
-            pair = watched[fd]
-            if pair is None:
+            mask = interests[fd]
+            if not mask:
                 # A number forgotten too late: its file lives on in a copy, and the kernel still reports it.
                 self._rebuild()
                 return []
-            if pair[1] == _BOTH:
+            if mask == _BOTH:
                 if bits == IN:
-                    pair = pair[0], READ
+                    mask = READ
                 elif bits == OUT:
-                    pair = pair[0], WRITE
-            batch.append(pair)
+                    mask = WRITE
+            batch.append((tokens[fd], mask))
         return batch
 
     def _rebuild(self) -> None:
@@ -145,10 +147,10 @@ class SelectorsEngine(Engine):
             self._multiplexer = old
         self._wait = self._multiplexer.wait
         self._suspects.clear()
-        for fd, pair in enumerate(self._watched):
-            if pair is not None:
+        for fd, interest in enumerate(self._interests):
+            if interest:
                 try:
-                    self._multiplexer.add(fd, _BITS[pair[1]])
+                    self._multiplexer.add(fd, _BITS[interest])
                 except OSError:
                     pass  # closed without being forgotten
 
@@ -167,5 +169,6 @@ class SelectorsEngine(Engine):
                     if vars(self).get(name) == getattr(self._in_c, name):
                         delattr(self, name)
             self._multiplexer.close()
-            self._watched.clear()
+            self._tokens.clear()
+            self._interests.clear()
             self._duplex.clear()

@@ -5,7 +5,7 @@ cdef class Inbox:
     cdef public object _chunk
     cdef public Py_ssize_t _offset
     cdef public dict _searched
-    cdef public object remote_address
+    cdef public object remote_address, _arrived
 
     cpdef _append(self, data)
     @cython.locals(offset=Py_ssize_t)

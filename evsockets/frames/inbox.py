@@ -32,7 +32,7 @@ class Inbox:
     # What is left is _chunk[_offset:]; _chunk is empty exactly if the inbox is. It is the received object
     # itself as long as that can be, so that it can become a frame without a copy. Pickers of this package
     # use these attributes directly: a small message spends much of its time here.
-    __slots__ = ("_chunk", "_offset", "_searched", "remote_address")
+    __slots__ = ("_arrived", "_chunk", "_offset", "_searched", "remote_address")
 
     def __init__(self, data: bytes = b"", remote_address: RemoteAddress = None) -> None:
         self._chunk: bytes | bytearray = data if type(data) is bytes else bytes(data)
@@ -41,6 +41,7 @@ class Inbox:
         # All counted from _offset, so void when it moves.
         self._searched: dict[Any, Any] | None = None
         self.remote_address = remote_address
+        self._arrived: Any = None  # when the first byte did; the channel says so
 
     def __len__(self) -> int:
         return len(self._chunk) - self._offset

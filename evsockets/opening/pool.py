@@ -13,8 +13,9 @@ from ..frames.inbox import Inbox
 from ..sockets import PersistentClientSocket, Socket
 
 if TYPE_CHECKING:
+    from ..address import Address
     from ..core.channel import Channel
-
+    from ..settings import Settings
 
 # How often a pooled TLS connection is read for its end; one that has still more to say is not silent.
 _LOOKS = 64
@@ -29,8 +30,11 @@ class Connection:
         self.transport = transport
         self.inbox = channel.inbox
         self.ended = channel.ended
-        # None: kept alive by a handler, in mid-life.
-        self.pool_key = _key_of(channel) if channel.pool_key is None else channel.pool_key
+        # What it was opened for; kept alive by a handler in mid-life: what it is now.
+        address, settings = channel.opened_for, channel.opened_with
+        if settings is None:
+            address, settings = channel.metadata._parsed, channel.metadata._settings
+        self.pool_key = _key_of(channel.socket, address, settings)
         self.remote = channel.remote
         self.tls = channel.tls
         self.owner: Socket | None = None  # the pooled connection's last user
@@ -92,9 +96,9 @@ _pool: dict[Any, dict[Connection, None]] = {}
 _lock = original("_thread", "allocate_lock")()
 
 
-def _key_of(channel: Channel) -> Any:
+def _key_of(socket: Socket, address: Address | None, settings: Settings) -> Any:
     """What must be equal for an open connection to serve another life."""
-    address, context = channel.metadata._parsed, channel.metadata._settings.stream_context
+    context = settings.stream_context
     made: Any = None
     if address is not None and address.is_tls:
         made = tls_settings_of(context)
@@ -102,7 +106,7 @@ def _key_of(channel: Channel) -> Any:
         made = context.connect_datagrams
     if address is not None and not address.is_datagram and context.proxy is not None:
         made = (made, context.proxy)
-    key = channel.socket.key if isinstance(channel.socket, PersistentClientSocket) else None
+    key = socket.key if isinstance(socket, PersistentClientSocket) else None
     return (None if address is None else address.text, made, key)
 
 
@@ -123,8 +127,12 @@ def keep(channel: Channel, transport: Any) -> None:
 def left_open(channel: Channel) -> Connection | None:
     """The connection an earlier life of this socket left, or one from the pool, if it can serve this one."""
     socket = channel.socket
-    key = channel.pool_key = _key_of(channel)
+    address = channel.opened_for = channel.metadata._parsed
+    settings = channel.opened_with = channel.metadata._settings
     connection, socket._connection = socket._connection, None
+    if connection is None and not socket._persistent:
+        return None
+    key = _key_of(socket, address, settings)
     if connection is not None:
         channel.loop.kept_sockets.pop(id(socket), None)
         fresh = not socket._persistent or (connection.leave_pool() and connection.is_fresh())

@@ -65,7 +65,7 @@ class ProxyHeader(Stepper):
             channel.remote = channel.socket._remote = remote  # type: ignore[attr-defined]
             if channel.metadata._parsed is None:
                 channel.metadata._address = None  # named again when it is asked for
-        channel.arrived = channel.loop.turn_time
+        channel.inbox._arrived = channel.loop.turn_time
         channel.bytes_received = len(channel.inbox) if self._then is None else 0  # what follows, if not TLS
         return self._then
 

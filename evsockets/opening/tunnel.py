@@ -146,7 +146,7 @@ class Tunnel(Stepper):
 
     def _opened(self, channel: Channel) -> Stepper | None:
         channel.bytes_received = len(channel.inbox)  # what follows is the peer's own
-        channel.arrived = channel.loop.turn_time
+        channel.inbox._arrived = channel.loop.turn_time
         return TlsHandshakeOperation() if self._target.is_tls else None
 
 

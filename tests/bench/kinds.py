@@ -235,6 +235,18 @@ class ServeCounts(Serve):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Making(Kind):
+    """Milliseconds of processor time to make and close an executor."""
+
+    unit: str = "ms"
+    count: int = 500
+
+    def sample(self, lab: Lab, peer: Peer) -> Sample:
+        result = lab.run(lab.python(peer.client, "make", *peer.options(), "--count", str(self.count)))
+        return Sample(result["cpu"] / result["count"] * 1e3)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Polls(Kind):
     """An engine alone with 100 descriptors watched: instructions of one poll, or of each further event in it.
     Those of a poll are the difference of a long and a short run."""

@@ -11,6 +11,7 @@ from .kinds import (
     ClientCounts,
     ClientMemory,
     Kind,
+    Making,
     Peer,
     Polls,
     Serve,
@@ -293,6 +294,13 @@ SECTIONS: dict[str, list[Kind]] = {
         fanout("Fan-out, by engine", ENGINES, 5000, 100, base=ENGINES[0].name),
         lines("Lines, by engine", ENGINES, 100_000, base=ENGINES[0].name),
         lines("Lines, by engine", ENGINES, 400_000, 16, base=ENGINES[0].name),
+    ],
+    "executor": [
+        Making(
+            title="Make and close an executor",
+            peers=[replace(peer, client="our_making") for peer in COUNTED],
+            base=COUNTED[0].name,
+        )
     ],
     # Instructions.
     "counts-polls": [

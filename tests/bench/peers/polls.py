@@ -16,6 +16,7 @@ from typing import Any
 from .job import Stopwatch, parse_job
 
 WATCHED = 100
+ENGINES: list[object] = []  # which must outlive their methods written in C
 
 Poll = Callable[[float], list[Any]]
 
@@ -58,6 +59,7 @@ def on_engine(name: str, watched: list[socket.socket], tokens: list[object]) -> 
     if name == "libev-gevent":
         name, sys.modules["pyev"] = "libev", None  # type: ignore[assignment]
     engine = create_engine(name)
+    ENGINES.append(engine)
     for sock, token in zip(watched, tokens, strict=True):
         engine.watch(sock.fileno(), READ, token)
     return engine.poll

@@ -1,0 +1,87 @@
+"""The heap of what can be late: whoever is armed surfaces in order, and leaves it at once."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evsockets.core.deadlines import AT_ONCE, INFINITY, Deadlines, Timed
+
+
+class Late(Timed):
+    __slots__ = ("__weakref__",)
+
+    def __init__(self) -> None:
+        self._armed = INFINITY
+
+
+def drained(deadlines: Deadlines) -> Iterator[Timed]:
+    """Each one, as it surfaces."""
+    while (first := deadlines.first()) is not None:
+        assert deadlines.next() == first._armed
+        deadlines.disarm(first)
+        yield first
+
+
+#: Whom it concerns, and the time it is armed for; None: it is disarmed.
+Steps = list[tuple[int, float | None]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 11), st.none() | st.integers(0, 5).map(float)), max_size=80))
+def test_in_order_of_time_then_of_arming(steps: Steps) -> None:
+    deadlines, ones = Deadlines(), [Late() for _ in range(12)]
+    armed: dict[int, tuple[float, int]] = {}
+    for number, (which, when) in enumerate(steps):
+        if when is None:
+            deadlines.disarm(ones[which])
+            armed.pop(which, None)
+        else:
+            deadlines.arm(ones[which], when)
+            if when < armed.get(which, (INFINITY, 0))[0]:
+                armed[which] = when, number
+        first = min(armed, key=armed.__getitem__, default=None)
+        assert deadlines.first() is (None if first is None else ones[first])
+    assert [ones.index(one) for one in drained(deadlines)] == sorted(armed, key=armed.__getitem__)
+    assert all(one._armed == INFINITY for one in ones)
+    assert deadlines.next() == INFINITY
+
+
+def test_at_once_comes_first_in_the_order_armed() -> None:
+    deadlines, ones = Deadlines(), [Late() for _ in range(20)]
+    deadlines.arm(ones[0], 1.0)
+    for one in ones[1:]:
+        deadlines.arm(one, AT_ONCE)
+    assert list(drained(deadlines)) == [*ones[1:], ones[0]]
+
+
+@pytest.mark.parametrize("which", range(7))
+def test_what_is_disarmed_is_held_no_more(which: int) -> None:
+    deadlines, ones = Deadlines(), [Late() for _ in range(7)]
+    for when, one in enumerate(ones):
+        deadlines.arm(one, float(when))
+    gc.disable()
+    try:
+        gone = weakref.ref(ones[which])
+        deadlines.disarm(ones[which])
+        del ones[which], one
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert list(drained(deadlines)) == ones
+
+
+def test_clearing_disarms_all() -> None:
+    deadlines, ones = Deadlines(), [Late() for _ in range(5)]
+    for one in ones:
+        deadlines.arm(one, 1.0)
+    deadlines.keepers.add(ones[0])
+    deadlines.clear()
+    assert deadlines.first() is None and not deadlines.keepers
+    assert all(one._armed == INFINITY for one in ones)
+    deadlines.arm(ones[3], 2.0)
+    assert deadlines.first() is ones[3]
