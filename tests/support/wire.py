@@ -79,6 +79,13 @@ def peer(
         running.wait()
 
 
+@contextlib.contextmanager
+def listening(scheme: str = "tcp") -> Iterator[tuple[socket.socket, str]]:
+    """A plain listener on loopback that nobody accepts from, and its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener, f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+
+
 def read_to_end(sock: socket.socket) -> bytes:
     """Everything until the end of the stream."""
     return b"".join(iter(lambda: sock.recv(65536), b""))
