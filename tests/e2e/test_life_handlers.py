@@ -1,4 +1,4 @@
-"""What handlers do to other sockets that are ready with them; many at once, and what an engine still watches."""
+"""What handlers do to sockets that are ready with them; many at once; and what an engine still watches."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ class Conversation:
         self._answers = {name: iter(each) if isinstance(each, list) else each for name, each in on.items()}
         handler = {kind: self._tell for kind in EventType if kind is not EventType.OOB or "OOB" in on}
         self.metadata = self.executor.socket_bag.add_socket(
-            self.client, operation, handler=handler, **{"io_timeout": PATIENCE, **metadata}
+            self.client, operation, **{"handler": handler, "io_timeout": PATIENCE, **metadata}
         )
 
     def _tell(self, event: Any) -> None:
