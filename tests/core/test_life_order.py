@@ -53,15 +53,6 @@ def test_read_first_is_connected_before_the_peer_speaks(executor: RequestExecuto
     assert log.names == [*USUAL, *END]
 
 
-@pytest.mark.parametrize("operation", [ReadOperation(), WriteOperation(b"x")], ids=["read", "write"])
-def test_refused(executor: RequestExecutor, unused_port: int, operation: Any) -> None:
-    log = hold(executor, f"tcp://127.0.0.1:{unused_port}", operation)
-    assert log.names == FAILED
-    assert isinstance(log.error, ConnectionFailedError)
-    assert log.error.errno and isinstance(log.error.__cause__, OSError)
-    assert log.error.attempts[-1][1] is log.error.__cause__
-
-
 @pytest.mark.parametrize("kind", [ClientSocket, ServerSocket])
 def test_no_address(executor: RequestExecutor, kind: Any) -> None:
     log = hold(executor, None, ReadOperation(), socket=kind())

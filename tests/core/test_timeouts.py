@@ -14,6 +14,7 @@ from evsockets import (
     READ,
     WRITE,
     ClientSocket,
+    Configuration,
     DelayedOperation,
     NullOperation,
     Operation,
@@ -130,16 +131,21 @@ def test_handshaking_counts_as_connecting(stage: Stage) -> None:
     assert stage.now == pytest.approx(5)
 
 
-def test_server_timeouts(stage: Stage) -> None:
-    metadata = stage.executor.socket_bag.add_socket(
-        ServerSocket(), ReadOperation(), address="tcp://127.0.0.1:0"
-    )
-    for name in ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout"):
-        assert getattr(metadata, name) is None
+def test_a_server_has_the_time_outs_that_it_is_given() -> None:
+    names = ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout")
+    configuration = Configuration(**dict.fromkeys(names, 3))
+    with RequestExecutor(configuration=configuration) as executor:
+        add_socket = executor.socket_bag.add_socket
+        metadata = add_socket(ServerSocket(), ReadOperation(), address="tcp://127.0.0.1:0")
+    assert [getattr(metadata, name) for name in names] == [None] * 4
+
+
+def test_a_servers_time_counts_since_the_last_accept(stage: Stage) -> None:
     log = add(
         stage.executor, "tcp://127.0.0.1:0", ReadOperation(), socket=ServerSocket(), io_timeout=3,
-        on={"FINALIZE": lambda event: stage.executor.stop_request()},
+        on={"TIMEOUT": again(2)},
     )  # fmt: skip
+    moments = stage.stamp(log)
     with contextlib.ExitStack() as stack:
 
         def knock() -> None:
@@ -147,9 +153,9 @@ def test_server_timeouts(stage: Stage) -> None:
 
         stage.engine.call(knock, after=2)
         stage.executor.execute_request()
-    assert log.timeouts == [("IO", "listening")]
-    assert log.names == [*USUAL, "ACCEPT", "TIMEOUT", *END]
-    assert stage.now == pytest.approx(5)
+    assert log.timeouts == [("IO", "listening")] * 2
+    assert log.names == [*USUAL, "ACCEPT", "TIMEOUT", "TIMEOUT", *END]
+    assert [when for name, when in moments if name == "TIMEOUT"] == pytest.approx([5, 8])
 
 
 # ---- while it is connected -----------------------------------------------------------------------------

@@ -150,17 +150,6 @@ def test_what_idled_before_the_handler_asked_is_closed_as_idle(
     assert kept.names == [*USUAL, *END]
 
 
-def test_not_executing(executor: RequestExecutor) -> None:
-    with pytest.raises(RuntimeError):
-        executor.drain(1)
-
-
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_bad_timeout(executor: RequestExecutor, timeout: float) -> None:
-    with pytest.raises(ValueError, match="timeout"):
-        executor.drain(timeout)
-
-
 def test_nothing_left_to_drain(server: Serve, drains: Any) -> None:
     """Only a listener: ended at once, whatever the time-out."""
     service = server(started=drains(600)).execute()
