@@ -25,7 +25,7 @@ from evsockets import (
 from evsockets.explain import next_timeout
 from support.conversation import Talk, reads_nothing
 from support.stage import Stage, unanswered
-from support.wire import add
+from support.wire import add, turns_to_the_end
 
 FOUR = ReadOperation(FixedLengthFramePicker(4))
 
@@ -45,8 +45,7 @@ def seen(stage: Stage, turns: int = 3, wait: float = 1.0) -> str:
         stage.executor.turn(wait)
     said = explain(stage.executor)
     stage.executor.stop_request()
-    while stage.executor.turn(0):
-        pass
+    turns_to_the_end(stage.executor, 0)
     return said
 
 

@@ -22,7 +22,7 @@ from evsockets import (
 from evsockets.explain import next_timeout
 from support.optional import library
 from support.stage import Stage
-from support.wire import add
+from support.wire import add, turns_to_the_end
 
 FOUR = FixedLengthFramePicker(4)
 
@@ -43,8 +43,7 @@ def seen(stage: Stage, turns: int = 3) -> str:
         stage.executor.turn(1.0)
     said = explain(stage.executor)
     stage.executor.stop_request()
-    while stage.executor.turn(0):
-        pass
+    turns_to_the_end(stage.executor, 0)
     return said
 
 
@@ -106,8 +105,7 @@ def test_the_scope_named_is_the_one_that_passes(stage: Stage, ends: Any) -> None
     stage.executor.start_request()
     stage.executor.turn(0.5)
     promised = next_timeout(log.metadata._channel)
-    while stage.executor.turn(None):
-        pass
+    turns_to_the_end(stage.executor)
     assert promised == (pytest.approx(stage.now), TimeoutStage.SCOPE)
     (record,) = timeline._records()
     assert record.outcome == "timed out while reading"

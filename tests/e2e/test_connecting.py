@@ -25,7 +25,7 @@ from support.certificates import Authority
 from support.life import END, FAILED, USUAL
 from support.servers import free_port
 from support.service import Serve
-from support.wire import PATIENCE, Log, add, peer, read_to_end, reset, talk
+from support.wire import PATIENCE, Log, add, peer, read_to_end, reset, talk, turns_to_the_end
 
 WROTE = [*USUAL, "WRITE", *END]
 LATE = ["INITIALIZE", "TIMEOUT", "FINALIZE"]
@@ -360,8 +360,7 @@ def test_a_full_unix_queue_is_tried_again(executor: RequestExecutor, tmp_path: P
 
         thread = threading.Thread(target=accept)
         thread.start()
-        while executor.turn(None):
-            pass
+        turns_to_the_end(executor)
         thread.join(PATIENCE)
     assert sorted(received) == [b"", b"x" * 1_000_000 + b"y", b"z"]
     assert log.names == [*USUAL, "WRITE", "WRITE", *END]

@@ -38,7 +38,7 @@ from evsockets import (
 )
 from support.life import END, USUAL
 from support.service import Peers
-from support.wire import Log
+from support.wire import Log, turns_to_the_end
 
 UDP = "udp://127.0.0.1:0"
 
@@ -492,8 +492,7 @@ def test_what_was_not_taken_is_dropped_at_the_end(serve: Any, tmp_path: Path, en
         server.socket.close()
     else:
         executor.stop_request()
-    while executor.turn(0):
-        pass
+    turns_to_the_end(executor, 0)
     assert server.log.names[-2:] == END
     assert [peer.recv(10) for _ in range(queue + 1)] == [b"%d" % n for n in range(queue + 1)]
     with pytest.raises(BlockingIOError):

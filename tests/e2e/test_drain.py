@@ -23,7 +23,7 @@ from evsockets.core import run
 from support.life import END, USUAL
 from support.service import LINE, Serve, echo
 from support.sources import sources_only
-from support.wire import add, pair
+from support.wire import add, pair, turns_until
 
 
 class House:
@@ -99,8 +99,7 @@ def test_from(executor: RequestExecutor, server: Serve, on_signal: Any, place: s
         executor.execute_request()
     else:  # it takes the turns itself and returns the report
         executor.start_request()
-        while not ready:
-            assert executor.turn(1)
+        turns_until(executor, lambda: ready, 1)
         house.service.peers[1].sendall(b"second\n")
         house.reports.append(executor.drain(0.1))
         with pytest.raises(RuntimeError):

@@ -16,7 +16,7 @@ from evsockets import (
     RequestExecutor,
     create_engine,
 )
-from support.wire import add, pair, talk
+from support.wire import add, pair, talk, turns_until
 
 ENDED = ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
 
@@ -150,8 +150,7 @@ def test_an_exception_inside_with_closes_everything(engine: str) -> None:
         with pytest.raises(ZeroDivisionError), RequestExecutor(engine) as executor:
             log = add(executor, None, ReadOperation(), socket=ours)
             executor.start_request()
-            while "CONNECTED" not in log.names:
-                executor.turn()
+            turns_until(executor, lambda: "CONNECTED" in log.names)
             raise ZeroDivisionError
         assert log.names == ENDED
 

@@ -15,7 +15,7 @@ from evsockets import (
 )
 from support.life import END, USUAL
 from support.scenes import KINDS, end, scene
-from support.wire import Log, add, pair
+from support.wire import Log, add, pair, turns_to_the_end, turns_until
 
 ENDED = [*USUAL, *END]
 
@@ -97,12 +97,10 @@ def test_two_thousand_at_once_with_high_numbers(executor: RequestExecutor) -> No
         picker = FixedLengthFramePicker(4)
         logs = [add(executor, None, ReadOperation(picker), socket=ours, on=on) for ours, _ in sockets]
         executor.start_request()
-        while together[0] < 2000:
-            executor.turn(0)
+        turns_until(executor, lambda: together[0] == 2000)
         for number, (_, theirs) in enumerate(sockets):
             theirs.sendall(b"%04d" % number)
-        while executor.turn(None):
-            pass
+        turns_to_the_end(executor)
         assert together == [0, 2000]
         assert [log.frames for log in logs] == [[b"%04d" % number] for number in range(2000)]
         for _, theirs in sockets:

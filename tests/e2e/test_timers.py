@@ -24,7 +24,7 @@ from evsockets import (
 from evsockets.testing.engines import alarm
 from support.runs import WAYS, run
 from support.service import Service, count_polls, needs_descriptor
-from support.wire import Log, add, pair
+from support.wire import Log, add, pair, turns_to_the_end, turns_until
 
 BRIEF = 0.02
 
@@ -235,8 +235,7 @@ def test_until_stopped_it_waits_for_sockets_from_everywhere(
 
 def test_until_stopped_a_host_has_all_the_time(executor: RequestExecutor) -> None:
     executor.start_request(until_stopped=True)
-    while executor.patience() == 0:
-        assert executor.turn(0)
+    turns_until(executor, lambda: executor.patience() != 0, 0)
     assert executor.patience() is None
     assert executor.turn(0)
     executor.stop_request()
@@ -250,21 +249,17 @@ def test_until_stopped_a_host_has_all_the_time(executor: RequestExecutor) -> Non
 def test_patience_names_the_next_timer(executor: RequestExecutor) -> None:
     service = Service(executor).listen()
     far = executor.call_later(1000, bug)
-    while executor.patience() == 0:
-        assert executor.turn(0)
+    turns_until(executor, lambda: executor.patience() != 0, 0)
     near = executor.call_later(100, bug)
     for timer, low, high in ((near, 50, 100), (far, 500, 1000)):
-        while executor.patience() == 0:
-            assert executor.turn(0)
+        turns_until(executor, lambda: executor.patience() != 0, 0)
         patience = executor.patience()
         assert patience is not None and low < patience <= high
         timer.cancel()
-    while executor.patience() == 0:
-        assert executor.turn(0)
+    turns_until(executor, lambda: executor.patience() != 0, 0)
     assert executor.patience() is None
     service.server.close()
-    while executor.turn(0):
-        pass
+    turns_to_the_end(executor, 0)
 
 
 def test_setting_and_cancelling_between_turns_wakes_the_engine(executor: RequestExecutor) -> None:

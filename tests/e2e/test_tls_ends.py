@@ -25,7 +25,19 @@ from evsockets import (
 from support.certificates import Authority, server_side
 from support.life import END, USUAL
 from support.service import LINE
-from support.wire import PATIENCE, add, hang_up, peer, quietly, read_to_end, reset, talk, tls_script
+from support.wire import (
+    PATIENCE,
+    add,
+    hang_up,
+    peer,
+    quietly,
+    read_to_end,
+    reset,
+    talk,
+    tls_script,
+    turns_to_the_end,
+    turns_until,
+)
 
 
 @pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])
@@ -143,9 +155,9 @@ def test_close_notify_waits_for_the_kernel(executor: RequestExecutor, ca: Author
         stream_context = {"ca_file": ca.ca_file, "send_buffer_size": 4096}
         log = add(executor, server.url("tls"), WriteOperation(bytes(size)), stream_context=stream_context)
         executor.start_request()
-        while executor.turn(1):
-            if "WRITE" in log.names:
-                started.set()  # the buffers are full
+        turns_until(executor, lambda: "WRITE" in log.names)
+        started.set()  # the buffers are full
+        turns_to_the_end(executor)
         assert server.wait() == [size] and log.errors == []
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from evsockets import ClientSocket, EventType, Operation, RequestExecutor
+from support.machine import until
 
 #: Seconds after which a peer gives up, so that a broken test ends.
 PATIENCE = 60.0
@@ -224,6 +225,18 @@ def talk(executor: RequestExecutor, address: str | None, operation: Operation, *
     log = add(executor, address, operation, **more)
     executor.execute_request()
     return log
+
+
+def turns_until(executor: RequestExecutor, done: Callable[[], object], wait: float = 0.01) -> None:
+    """Take turns of a run, each waiting for so long at most, until `done()`; it must not end before."""
+    for _ in until(done):
+        assert executor.turn(wait), "the run has ended before"
+
+
+def turns_to_the_end(executor: RequestExecutor, wait: float = PATIENCE) -> None:
+    """Take turns of a run, each waiting for so long at most, to its end."""
+    for _ in until(lambda: not executor.turn(wait), "the run's end"):
+        pass
 
 
 #: The fixture `secure`.
