@@ -6,7 +6,6 @@ from __future__ import annotations
 import array
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -34,7 +33,7 @@ from support.certificates import Authority
 from support.life import FAILED, USUAL
 from support.machine import until
 from support.service import LINE
-from support.tls import contexts
+from support.tls import Far, contexts
 from support.wire import PATIENCE, Log, add, pair, read_exactly, talk, turns_to_the_end, turns_until
 
 AROUND_16 = [15, 16, 17, 32, 48]
@@ -47,29 +46,6 @@ def send_in_pieces(sock: socket.socket, data: bytes, pieces: int) -> None:
     for number in range(pieces):
         part = data[number * len(data) // pieces : (number + 1) * len(data) // pieces]
         sock.sendmsg([part], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))])
-
-
-class Far:
-    """The other end of a TLS connection, step by step."""
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, server_side: bool) -> None:
-        self._sock = sock
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        name = None if server_side else "localhost"
-        self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=name
-        )
-
-    def flight(self) -> bytes:
-        """What the handshake has to say next."""
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
-        return self._outgoing.read()
-
-    def listen(self) -> None:
-        self._incoming.write(self._sock.recv(65536))
 
 
 @pytest.mark.parametrize("pieces", AROUND_16)
@@ -143,9 +119,9 @@ def test_records_in_pieces(executor: RequestExecutor, ca: Authority, pieces: int
         executor.turn(0)
         far.listen()
         tickets = far.flight()
-        far._tls.write(b"x" * 1000 + b"\n")
+        far.tls.write(b"x" * 1000 + b"\n")
         send_in_pieces(theirs, tickets, pieces)
-        send_in_pieces(theirs, far._outgoing.read(), pieces)
+        send_in_pieces(theirs, far.outgoing.read(), pieces)
         turns_to_the_end(executor)
     assert log.frames == [b"x" * 1000 + b"\n"] and not log.errors
 

@@ -25,6 +25,7 @@ from evsockets import (
 from support.certificates import Authority, server_side
 from support.life import END, USUAL
 from support.service import LINE
+from support.tls import Far
 from support.wire import (
     PATIENCE,
     add,
@@ -231,31 +232,15 @@ def test_a_client_that_only_writes_loses_nothing(
     kernel would answer them with a reset, and what the peer has not got by then would be dropped."""
 
     def script(sock: socket.socket) -> int:
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = server_side(ca).wrap_bio(incoming, outgoing, server_side=True)
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                sock.sendall(outgoing.read())
-                incoming.write(sock.recv(65536))
-        assert outgoing.pending
+        far = Far(sock, server_side(ca), server_side=True)
+        far.call(far.tls.do_handshake)
+        assert far.outgoing.pending
         time.sleep(0.1)  # by now a hasty client would have closed
         if tickets:
-            sock.sendall(outgoing.read())
-        total = 0
-        while True:
-            try:
-                data = tls.read(65536)
-            except ssl.SSLWantReadError:
-                received = sock.recv(65536)
-                assert received, "the end came without close_notify"
-                incoming.write(received)
-            else:
-                if not data:
-                    return total
-                total += len(data)
+            far.send()
+        else:
+            far.outgoing.read()
+        return sum(iter(lambda: len(far.call(lambda: far.tls.read(65536))), 0))
 
     with peer(script, receive_buffer=8192) as server:
         log = talk(executor, server.url("tls"), WriteOperation(bytes(SIZE)), stream_context=roomy(ca))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
 import contextlib
 import socket
 import ssl
@@ -262,14 +261,3 @@ def tcp_pair(receive_buffer: int = 65_536) -> tuple[ClientSocket, socket.socket]
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     theirs.settimeout(PATIENCE)
     return ClientSocket.from_socket(ours), theirs
-
-
-def packet_pair() -> tuple[ClientSocket, socket.socket]:
-    """A client, each of whose sends is one packet for its peer: a kind of socket nobody else can adopt."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    theirs.settimeout(PATIENCE)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-    client = ClientSocket()
-    client._adopted = _socket.socket(-1, -1, -1, ours.detach())
-    client._adopted.setblocking(False)
-    return client, theirs
