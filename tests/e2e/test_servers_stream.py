@@ -21,7 +21,7 @@ from evsockets import (
 from evsockets.transports.listener import Listener
 from support.certificates import Authority
 from support.life import END, FAILED, USUAL
-from support.service import CLIENT, LINE, Serve, Service, echo
+from support.service import LINE, Serve, Service, echo
 from support.wire import add, pair
 
 LIFE = [*USUAL, "ACCEPT", *END]
@@ -152,11 +152,6 @@ def test_a_connection_gone_before_it_was_accepted(server: Serve, monkeypatch: py
     service = server(says=[b"x\n"]).execute()
     assert service.answers() == [b"x\n"]
     assert failures == [] and service.listening.names == LIFE
-
-
-def test_asks_its_own_server(server: Serve) -> None:
-    (client,) = server(asks=[WriteOperation(b"hello\n", then=ReadOperation(LINE))]).execute().asked
-    assert client.names == CLIENT and client.frames == [b"hello\n"]
 
 
 def test_bind_failure(server: Serve, unused_port: int) -> None:
