@@ -18,7 +18,7 @@ from evsockets import (
     WriteOperation,
 )
 from evsockets.core import timeouts
-from support.conversation import Talk
+from support.conversation import Talk, fixed
 from support.stage import Stage
 from support.wire import add, tcp_pair
 
@@ -109,6 +109,25 @@ def test_an_event_of_ones_own(talk: Talk) -> None:
     told = ["CONNECTED", "TIMEOUT IO reading"]
     talk(Telling(), told=told, on={"CONNECTED": second}, again=one, io_timeout=3)
     assert one.when("TIMEOUT") == pytest.approx([SLOW + 3], abs=2)
+
+
+@pytest.mark.parametrize(("size", "told", "when"), [
+    (4, [b"just"], []), (9, ["TIMEOUT IO reading"], [3 + SLOW + 3]),
+])  # fmt: skip
+def test_what_arrives_during_a_read_handler(talk: Talk, size: int, told: Any, when: Any) -> None:
+    """Another socket is late when the engine is asked, and has its bytes when it would be told so; if they
+    are no frame, they are progress, and the time-out counts from there."""
+
+    def slow(event: Any) -> None:
+        talk.clock.advance(SLOW)
+        other.peer.send(b"just")
+
+    other = talk.begin(fixed(size), io_timeout=3)
+    one = talk.begin(ReadOperation(), on={"READ": slow}, io_timeout=100)
+    talk.later((3, lambda: one.peer.send(b"x")))
+    talk.run()
+    other.check(told)
+    assert other.when("TIMEOUT") == pytest.approx(when)
 
 
 def test_many_time_outs_at_once(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:

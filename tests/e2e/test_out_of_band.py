@@ -18,7 +18,7 @@ from evsockets import (
 )
 from support.conversation import READ_LINE, Talk, fixed, gets, sends, urgent
 from support.life import END, USUAL
-from support.service import Service, ask
+from support.service import Service
 from support.wire import add, peer, read_to_end, tcp_pair, turns_to_the_end
 from support.wire import talk as hold
 
@@ -134,7 +134,7 @@ def test_urgent_byte_between_two_sockets_of_the_library(executor: RequestExecuto
 
     def started(event: Any) -> None:
         operation = WriteOperation(b"!", out_of_band=True, then=WriteOperation(b"line\n"))
-        ask(executor, "tcp://127.0.0.1:%d" % event.metadata.local_address[1], operation)
+        add(executor, "tcp://127.0.0.1:%d" % event.metadata.local_address[1], operation)
 
     Service(executor, handler=note, started=started)
     executor.execute_request()

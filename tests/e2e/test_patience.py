@@ -20,7 +20,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.stage import unanswered
-from support.wire import Log, add, pair, tcp_pair, turns_to_the_end, turns_until
+from support.wire import Log, add, listening, pair, tcp_pair, turns_to_the_end, turns_until
 
 LONG = {"io_timeout": None, "connection_timeout": None}
 
@@ -129,8 +129,7 @@ def test_an_operation_that_is_done(hosted: Hosted, tcp: bool) -> None:
 
 
 def test_connecting_is_done(hosted: Hosted) -> None:
-    listener = hosted.stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-    address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+    _, address = hosted.stack.enter_context(listening())
     log = add(hosted.executor, address, ReadOperation(), **{**LONG, "connection_timeout": 100})
     hosted.executor.start_request()
     hosted.turn_until(lambda: "CONNECTED" in log.names)

@@ -25,6 +25,7 @@ from support import workers_service
 from support.certificates import Authority
 from support.command import HANGS, Serving, environment, program
 from support.machine import comes_true, until
+from support.wire import listening
 
 SERVICE = str(Path(workers_service.__file__))
 
@@ -343,8 +344,7 @@ def test_what_cannot_be_sent(engine: str) -> None:
 
 
 def test_a_port_in_use(engine: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+    with listening() as (_, address):
         with pytest.raises(ConnectionFailedError, match="in use"):
             serve(workers_service.answer, address, workers=2, engine=engine)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import socket
 import threading
 import time
 from typing import Any
@@ -25,7 +24,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.stage import unanswered
-from support.wire import Log, add, pair, peer, read_to_end, talk
+from support.wire import Log, add, listening, pair, peer, read_to_end, talk
 
 SHORT = 0.04
 STAGES = ("CONNECTION", "HANDSHAKE", "IO", "WRITING", "IDLE", "REQUEST", "LISTENING")
@@ -50,8 +49,7 @@ class Late:
                 address = self._stack.enter_context(unanswered())
                 self.told = "CONNECTION", "connecting"
             else:
-                listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-                address = "tls://127.0.0.1:%d" % listener.getsockname()[1]
+                _, address = self._stack.enter_context(listening("tls"))
                 self.told = "CONNECTION", "handshaking"
         elif stage == "LISTENING":
             self.socket, address = ServerSocket(), "tcp://127.0.0.1:0"
