@@ -24,7 +24,7 @@ from evsockets.gathering import Gathering
 from evsockets.handles import _Handle
 from support.greeter import GREETING, Greeter, ask, greeter, hello, wait
 from support.interrupts import interrupted, lines_of, some
-from support.machine import comes_true, resident
+from support.machine import comes_true, resident, until
 from support.optional import library
 
 
@@ -370,7 +370,7 @@ def test_inside_gevent(server: Greeter) -> None:
             pass
 
     one = gevent.spawn(go)
-    while len(watch.begun) < 3:
+    for _ in until(lambda: len(watch.begun) >= 3):
         gevent.sleep(0.001)
     one.kill()
     other.kill()
