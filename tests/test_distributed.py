@@ -75,9 +75,12 @@ def server() -> Iterator[Greeter]:
 def cluster() -> Iterator[Any]:
     distributed = library("distributed")
     settings = {"distributed.worker.daemon": True, "distributed.admin.large-graph-warning-threshold": "100MB"}
-    with library("dask").config.set(settings), distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
-    ) as made:
+    with (
+        library("dask").config.set(settings),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
+        ) as made,
+    ):
         yield made
 
 

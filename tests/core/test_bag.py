@@ -232,6 +232,4 @@ def test_the_last_word_counts_after_set_operation(talk: Talk) -> None:
         talk.bag.set_operation(event.socket, WriteOperation(b"first thought"))
         event.next_is_write(b"second thought")
 
-    talk(
-        ReadOperation(), sends(b"!"), told=[b"!", "WRITE"], sent=b"second thought", on={"READ": change_mind}
-    )
+    talk(ReadOperation(), sends(b"!"), told=[b"!", "WRITE"], sent=b"second thought", on={"READ": change_mind})

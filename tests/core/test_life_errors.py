@@ -127,9 +127,7 @@ def test_other_exception_in_every_event(executor: RequestExecutor, kind: str, er
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("error_type", [Boom, NetworkSocketError, FileNotFoundError])
-def test_isolated(
-    isolating: RequestExecutor, kind: str, error_type: Any, hooked: list[Any]
-) -> None:
+def test_isolated(isolating: RequestExecutor, kind: str, error_type: Any, hooked: list[Any]) -> None:
     """The number of a handler's own failure is not the socket's."""
     error = error_type(2, "no such file") if error_type is FileNotFoundError else error_type("mine")
     silent, theirs = pair()

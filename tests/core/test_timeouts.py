@@ -81,9 +81,7 @@ def test_another_address_for_another_attempt(stage: Stage) -> None:
             event.metadata.address = url
             event.enable_one_more_attempt()
 
-        log = add(
-            stage.executor, address, WriteOperation(b"x"), on={"TIMEOUT": move}, connection_timeout=5
-        )
+        log = add(stage.executor, address, WriteOperation(b"x"), on={"TIMEOUT": move}, connection_timeout=5)
         stage.executor.execute_request()
     assert log.names == ["INITIALIZE", "TIMEOUT", *USUAL, "WRITE", *END]
 

@@ -100,9 +100,10 @@ def test_tls(ca: Authority, caplog: pytest.LogCaptureFixture, trusted: bool) -> 
     """A refused certificate, and TLS that ends without its end: that is no clean goodbye, though it comes
     where no frame had begun."""
     context = server_side(ca) if trusted else server_side(ca, ca.wrong_host)
-    with RequestExecutor() as executor, peer(
-        quietly(tls_script(context, hang_up if trusted else read_to_end))
-    ) as server:
+    with (
+        RequestExecutor() as executor,
+        peer(quietly(tls_script(context, hang_up if trusted else read_to_end))) as server,
+    ):
         address = server.url("tls", "localhost")
         unheard(executor, READ_LINE, address=address, stream_context={"ca_file": ca.ca_file})
     refused = "handshaking", "TlsHandshakeError", "certificate"
@@ -273,18 +274,14 @@ def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("where", ["own", "global"])
 @pytest.mark.parametrize("who", HEARS)
-def test_what_hears(
-    talk: Talk, caplog: pytest.LogCaptureFixture, who: str, where: str
-) -> None:
+def test_what_hears(talk: Talk, caplog: pytest.LogCaptureFixture, who: str, where: str) -> None:
     an_error_and_a_time_out(talk, HEARS[who](), where)
     assert logged(caplog) == []
 
 
 @pytest.mark.parametrize("where", ["own", "global"])
 @pytest.mark.parametrize("who", WATCHES)
-def test_what_only_watches(
-    talk: Talk, caplog: pytest.LogCaptureFixture, who: str, where: str
-) -> None:
+def test_what_only_watches(talk: Talk, caplog: pytest.LogCaptureFixture, who: str, where: str) -> None:
     an_error_and_a_time_out(talk, WATCHES[who](), where)
     assert levels(caplog) == ["WARNING", "WARNING"]
 

@@ -79,9 +79,7 @@ def test_a_client(secure: Secure, ca: Authority, how: str) -> None:
 def test_what_a_client_does_not_take(
     secure: Secure, ca: Authority, answer: bytes, handshake: Any, cause: Any
 ) -> None:
-    log, _ = secure(
-        upgrading(ca, answer), STARTTLS, "tcp", wrapped=False, quiet=True, on=then(go=handshake)
-    )
+    log, _ = secure(upgrading(ca, answer), STARTTLS, "tcp", wrapped=False, quiet=True, on=then(go=handshake))
     assert isinstance(log.error, TlsHandshakeError) and isinstance(log.error, ConnectionFailedError)
     assert cause is None or isinstance(log.error.__cause__, cause)
     assert log.names == [*USUAL, "WRITE", "READ", "EXCEPTION", *END]

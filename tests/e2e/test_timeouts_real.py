@@ -67,9 +67,7 @@ class Late:
             elif stage == "REQUEST":
                 self.name, self.told = "request_timeout", ("REQUEST", "reading")
                 more["io_timeout"] = WAIT_FOREVER  # nothing else is due
-        self.log: Log = add(
-            executor, address, operation, socket=self.socket, **{self.name: timeout, **more}
-        )
+        self.log: Log = add(executor, address, operation, socket=self.socket, **{self.name: timeout, **more})
 
     def __enter__(self) -> Late:
         return self
@@ -180,9 +178,7 @@ def test_wait_forever_and_nothing_else_pending(executor: RequestExecutor) -> Non
 
 
 @pytest.mark.parametrize("stage", ["CONNECTION", "IO"])
-def test_one_more_attempt_of_one_socket_is_not_the_next_ones(
-    executor: RequestExecutor, stage: str
-) -> None:
+def test_one_more_attempt_of_one_socket_is_not_the_next_ones(executor: RequestExecutor, stage: str) -> None:
     """A socket made after another has gone, perhaps where it was in memory, begins with nothing of it."""
     seen: list[str] = []
 
