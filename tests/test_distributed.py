@@ -10,10 +10,9 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,7 @@ from support.errands import (
     trusts,
 )
 from support.greeter import Greeter, greeter, hello, wait
+from support.machine import comes_true, until
 from support.optional import library
 
 HANGS = 60
@@ -75,9 +75,12 @@ def server() -> Iterator[Greeter]:
 def cluster() -> Iterator[Any]:
     distributed = library("distributed")
     settings = {"distributed.worker.daemon": True, "distributed.admin.large-graph-warning-threshold": "100MB"}
-    with library("dask").config.set(settings), distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
-    ) as made:
+    with (
+        library("dask").config.set(settings),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
+        ) as made,
+    ):
         yield made
 
 
@@ -96,15 +99,7 @@ def failures(cluster: Any, allowed: int) -> Iterator[None]:
         yield
     finally:
         cluster.scheduler.allowed_failures = before
-        until(lambda: len(cluster.scheduler.workers) >= 2, "the workers")
-
-
-def until(told: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + HANGS
-    while not (answer := told()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return answer
+        comes_true(lambda: len(cluster.scheduler.workers) >= 2, "the workers")
 
 
 def test_each_target_has_one_outcome(client: Any, server: Greeter, unused_port: int) -> None:
@@ -212,12 +207,12 @@ def test_left_early_all_end(client: Any, server: Greeter, tmp_path: Path, way: s
     settings: Any = {**ONE, "args": (str(tmp_path),), "limit": 1}
     outcomes = fan_out(client, lingers, [server.url] * 100, **settings)
     if way == "break":
-        until(lambda: outcomes._source._awaited() and begun(tmp_path) == 2, "conversations")
+        comes_true(lambda: outcomes._source._awaited() and begun(tmp_path) == 2, "conversations")
         outcomes.close()
     else:
 
         def interrupt() -> None:
-            until(lambda: begun(tmp_path) == 2, "conversations")
+            comes_true(lambda: begun(tmp_path) == 2, "conversations")
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
         thread = threading.Thread(target=interrupt)
@@ -225,8 +220,8 @@ def test_left_early_all_end(client: Any, server: Greeter, tmp_path: Path, way: s
         with pytest.raises(KeyboardInterrupt):
             next(outcomes)
         thread.join()
-    until(lambda: begun(tmp_path, "ended") == 2, "the end of what runs")
-    until(lambda: not client.cluster.scheduler.tasks, "tasks are left")
+    comes_true(lambda: begun(tmp_path, "ended") == 2, "the end of what runs")
+    comes_true(lambda: not client.cluster.scheduler.tasks, "tasks are left")
     assert begun(tmp_path) == 2
     assert list(outcomes) == []
 
@@ -275,12 +270,12 @@ def test_an_asynchronous_client(cluster: Any, server: Greeter, tmp_path: Path) -
                 found = [outcome async for outcome in outcomes]
             left = fan_out_async(client, lingers, [server.url] * 30, args=(str(tmp_path),), **ONE)
             waiting = asyncio.ensure_future(anext(left))
-            while begun(tmp_path) < 2:
+            for _ in until(lambda: begun(tmp_path) >= 2):
                 await asyncio.sleep(0.01)
             waiting.cancel()
             await asyncio.wait([waiting])
             await left.aclose()
-            while begun(tmp_path, "ended") < 2:
+            for _ in until(lambda: begun(tmp_path, "ended") >= 2):
                 await asyncio.sleep(0.01)
             return found
 
@@ -294,16 +289,16 @@ def test_a_lost_scheduler_is_an_error(tmp_path: Path, server: Greeter) -> None:
     command += ["--host", "127.0.0.1", "--scheduler-file", str(file)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as scheduler:
         try:
-            until(file.exists, "the scheduler")
+            comes_true(file.exists, "the scheduler")
             with distributed.Client(scheduler_file=str(file), timeout=HANGS) as client:
                 client._timeout = 0.1  # of its attempts to find the scheduler again
                 outcomes = fan_out(client, hello, [server.url], **SELECTORS)
                 # There is no worker: the task waits for one.
-                until(lambda: outcomes._source._awaited() and outcomes.running, "the task")
+                comes_true(lambda: outcomes._source._awaited() and outcomes.running, "the task")
                 scheduler.kill()
                 with pytest.raises(ConnectionError, match="scheduler"):
                     next(outcomes)
-                until(lambda: client.status == "closed", "the client's end")
+                comes_true(lambda: client.status == "closed", "the client's end")
                 with pytest.raises(ConnectionError, match="closed"):
                     next(fan_out(client, hello, [server.url], **SELECTORS))
         finally:
@@ -363,6 +358,6 @@ def test_a_cluster_that_changes(cluster: Any, client: Any, server: Greeter) -> N
         finally:
             adaptive.stop()
         client.retire_workers([next(iter(cluster.scheduler.workers))], close_workers=True)
-        until(lambda: next(outcomes).ok and len(cluster.scheduler.workers) == 2, "the end of one")
+        comes_true(lambda: next(outcomes).ok and len(cluster.scheduler.workers) == 2, "the end of one")
         for _ in range(100):
             assert next(outcomes).ok

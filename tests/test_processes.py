@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from evsockets import Target, WorkerLostError, fan_out, fan_out_async
 from support.certificates import Authority
 from support.errands import Tagged, Tagging, blocks, bug, how_often, lingers, makes_tls, pid_or_death, tagged
 from support.greeter import Greeter, greeter, hello
+from support.machine import comes_true, until
 
 # Python's own, which lives as long as the process: no test has left it.
 resource_tracker.ensure_running()
@@ -30,14 +31,6 @@ HANGS = 60
 def server() -> Iterator[Greeter]:
     with greeter() as made:
         yield made
-
-
-def until(told: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + HANGS
-    while not (answer := told()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return answer
 
 
 def exists(process: int) -> bool:
@@ -108,8 +101,8 @@ def test_left_early_all_end_within_a_second(server: Greeter, tmp_path: Path, fun
     outcomes = fan_out(function, [server.url] * 4, args=(str(tmp_path),), processes=2, engine="selectors")
     with outcomes:
         futures = outcomes._source._awaited  # started without waiting for an outcome
-        until(lambda: len(futures()) == 2 and outcomes.running == 4, "the processes")
-        processes = until(lambda: len(found := begun(tmp_path)) == 2 and found, "conversations")
+        comes_true(lambda: len(futures()) == 2 and outcomes.running == 4, "the processes")
+        processes = comes_true(lambda: len(found := begun(tmp_path)) == 2 and found, "conversations")
         left = time.monotonic()
     took = time.monotonic() - left
     assert not any(map(exists, processes))
@@ -141,10 +134,10 @@ def test_no_process_outlives_its_parent(server: Greeter, tmp_path: Path, number:
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), server.url, str(tmp_path)]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE) as parent:
-        processes = until(lambda: len(found := begun(tmp_path)) == 2 and found, "conversations")
+        processes = comes_true(lambda: len(found := begun(tmp_path)) == 2 and found, "conversations")
         parent.send_signal(number)
         _, error = parent.communicate(timeout=HANGS)
-    until(lambda: not any(map(exists, processes)), "processes are left")
+    comes_true(lambda: not any(map(exists, processes)), "processes are left")
     assert len(list(tmp_path.glob("ended-*"))) == len(list(tmp_path.glob("begun-*")))
     if number == signal.SIGINT:
         assert error.rstrip().endswith(b"KeyboardInterrupt"), error
@@ -175,14 +168,14 @@ def test_inside_asyncio_it_is_left_early(server: Greeter, tmp_path: Path) -> Non
         settings: Any = {"args": (str(tmp_path),), "processes": 2, "engine": "selectors"}
         outcomes = fan_out_async(blocks, [server.url] * 4, **settings)
         waiting = asyncio.ensure_future(anext(outcomes))
-        while len(begun(tmp_path)) < 2:
+        for _ in until(lambda: len(begun(tmp_path)) >= 2):
             await asyncio.sleep(0.01)
         waiting.cancel()
         await asyncio.wait([waiting])
         outcomes.close()
         turns = 0
         closed = asyncio.ensure_future(outcomes.aclose())
-        while not closed.done():
+        for _ in until(closed.done):
             turns += 1
             await asyncio.sleep(0.01)
         assert turns > 3

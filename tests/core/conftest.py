@@ -23,6 +23,12 @@ def stage() -> Iterator[Stage]:
 
 
 @pytest.fixture
+def executor(stage: Stage) -> RequestExecutor:
+    """On a clock that only the engine moves; the sockets may be the kernel's."""
+    return stage.executor
+
+
+@pytest.fixture
 def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
     """Conversations in memory."""
     monkeypatch.setattr(broken, "_unread_bytes", unread)

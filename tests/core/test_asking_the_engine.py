@@ -26,8 +26,9 @@ from evsockets import (
     WriteOperation,
 )
 from evsockets.testing.scripted import ScriptedEngine
+from support.machine import until
 from support.stage import Stage
-from support.wire import Log, add, pair
+from support.wire import Log, add, pair, turns_to_the_end
 
 BIG = bytes(5_000_000)
 FOREVER = {"connection_timeout": None, "io_timeout": None}
@@ -131,15 +132,15 @@ def test_it_watches_exactly_what_the_operation_waits_for(stage: Stage, name: str
         assert stage.engine.watched[ours.fileno()][0] == interest
         if interest & WRITE and name != "one's own":
             # When everything is sent it waits to read, or has ended.
-            while stage.engine.watched.get(ours.fileno(), (0,))[0] & WRITE:
+            for _ in until(lambda: not stage.engine.watched.get(ours.fileno(), (0,))[0] & WRITE):
                 with contextlib.suppress(BlockingIOError):
                     theirs.recv(1 << 20)
                 executor.turn(0)
             expected = READ if name in ("write, then read", "both") else 0
             assert stage.engine.watched.get(ours.fileno(), (0,))[0] == expected
         executor.stop_request() if executor.is_executing else None
-        while executor.is_executing and executor.turn(0):
-            pass
+        if executor.is_executing:
+            turns_to_the_end(executor, 0)
     # Only the waker's.
     assert len(stage.engine.watched) == 1
 
@@ -182,7 +183,7 @@ def test_called_for_nothing(name: str, mask: int) -> None:
         assert log.errors == []
         if interest & READ and name not in ("handshake", "idle"):
             theirs.sendall(b"true")
-            while "READ" not in log.names:
+            for _ in until(lambda: "READ" in log.names):
                 stage.engine.play((ours.fileno(), interest))
                 executor.turn(0)
             assert log.frames == [b"true"]
@@ -248,8 +249,7 @@ def test_a_connect_announced_too_early(stage: Stage) -> None:
             stage.engine.play((attempt, WRITE))
             executor.turn(0)
             assert log.names == ["INITIALIZE"]
-        while executor.turn(None):
-            pass
+        turns_to_the_end(executor)
     assert log.timeouts == [("CONNECTION", "connecting")] and stage.now == pytest.approx(9)
 
 

@@ -33,6 +33,7 @@ from support.conversation import (
     turns,
 )
 from support.states import Sampler
+from support.wire import turns_to_the_end
 
 ONE = FixedLengthFramePicker(1)
 BIG = bytes(range(256)) * 8_000
@@ -372,8 +373,7 @@ def test_flushed_from_another_executor(talk: Talk) -> None:
         talk(of(waits))
         one.close_peer()
         other.executor.stop_request()
-        while other.executor.turn(0):
-            pass
+        turns_to_the_end(other.executor, 0)
         other.close()
 
 

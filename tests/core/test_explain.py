@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ from evsockets import (
 from evsockets.explain import next_timeout
 from support.conversation import Talk, reads_nothing
 from support.stage import Stage, unanswered
-from support.wire import add
+from support.wire import add, turns_to_the_end
 
 FOUR = ReadOperation(FixedLengthFramePicker(4))
 
@@ -38,24 +37,20 @@ def busy(*_: object) -> bool:
     return True
 
 
-def seen(stage: Stage, turns: int = 3, wait: float = 1.0) -> str:
-    """What is said after a few turns of a second each."""
-    stage.executor.start_request()
+def seen(executor: RequestExecutor, turns: int = 3, wait: float = 1.0) -> str:
+    """What is said after a few turns of a second each, and then the run is stopped."""
+    executor.start_request()
     for _ in range(turns):
-        stage.executor.turn(wait)
-    said = explain(stage.executor)
-    stage.executor.stop_request()
-    while stage.executor.turn(0):
-        pass
+        executor.turn(wait)
+    said = explain(executor)
+    executor.stop_request()
+    turns_to_the_end(executor, 0)
     return said
 
 
-def test_a_socket_that_reads(stage: Stage) -> None:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        theirs.send(b"ab")
-        add(stage.executor, None, FOUR, socket=ClientSocket.from_socket(ours), io_timeout=10)
-        said = seen(stage)
+def test_a_socket_that_reads(talk: Talk) -> None:
+    talk.begin(FOUR, io_timeout=10).peer.send(b"ab")
+    said = seen(talk.executor)
     assert "1 socket (1 reading)" in said
     assert re.search(
         r"reading for \d.*: <ReadOperation FixedLengthFramePicker>, waits for the peer to send; "
@@ -65,30 +60,32 @@ def test_a_socket_that_reads(stage: Stage) -> None:
     assert re.search(r"next time-out: IO in [789]\.\d+ s\n.* 0 B sent, 2 B received, 0 B unsent", said)
 
 
+HUGE = b"x" * 9_000_000
+
+
 @pytest.mark.parametrize(
     ("operation", "settings", "parts"),
     [
         (NullOperation(), {"keep_alive": True, "idle_timeout": 9}, ["idle", "IDLE in", "an operation, data"]),
         (DelayedOperation(FOUR, busy), {"request_timeout": 99}, ["delayed", "busy to say no", "REQUEST in"]),
-        (DelayedOperation(FOUR, busy, interval=7), {}, ["no time-out; goes on by itself in"]),
         (
-            WriteOperation(b"x" * 9_000_000),
-            {"io_timeout": 60},
+            DelayedOperation(FOUR, busy, interval=7), {"io_timeout": None},
+            ["no time-out; goes on by itself in"],
+        ),
+        (
+            WriteOperation(HUGE), {"io_timeout": 60},
             ["writing", "the peer to take what is sent", ", 0 B received, 8", "IO in"],
         ),
         (
-            WriteOperation(b"x" * 9_000_000, then=FOUR),
-            {},
+            WriteOperation(HUGE, then=FOUR), {},
             ["writing", "then <ReadOperation FixedLengthFramePicker>"],
         ),
         (ReadWriteOperation(False, [FOUR]), {}, ["reading", "<ReadWriteOperation 1 reads, 0 writes>"]),
     ],
-)
-def test_what_is_waited_for(stage: Stage, operation: Operation, settings: Any, parts: list[str]) -> None:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        add(stage.executor, None, operation, socket=ClientSocket.from_socket(ours), **settings)
-        said = seen(stage)
+)  # fmt: skip
+def test_what_is_waited_for(talk: Talk, operation: Operation, settings: Any, parts: list[str]) -> None:
+    talk.begin(operation, **settings)
+    said = seen(talk.executor)
     for part in parts:
         assert part in said
 
@@ -96,7 +93,7 @@ def test_what_is_waited_for(stage: Stage, operation: Operation, settings: Any, p
 def test_on_the_way_to_a_connection(stage: Stage) -> None:
     with unanswered() as address:
         add(stage.executor, address, WriteOperation(b"four"), connection_timeout=5)
-        said = seen(stage, turns=2, wait=0.5)
+        said = seen(stage.executor, turns=2, wait=0.5)
     assert f"ClientSocket {address}\n" in said
     assert "connecting for" in said
     assert ", then <WriteOperation 4 bytes>, waits for the connection\n" in said
@@ -117,32 +114,27 @@ def test_before_and_after_a_run(stage: Stage) -> None:
     assert "in no bag" in explain(ClientSocket())
 
 
-def test_who_has_to_wait_for_a_place(stage: Stage) -> None:
-    stage.executor.with_limitation_solver(ConstantLimitationSolver(1))
-    ours, theirs = socket.socketpair()
-    with theirs:
-        add(stage.executor, None, FOUR, socket=ClientSocket.from_socket(ours))
-        add(stage.executor, "tcp://127.0.0.1:1", FOUR)
-        said = seen(stage)
+def test_who_has_to_wait_for_a_place(talk: Talk) -> None:
+    talk.executor.with_limitation_solver(ConstantLimitationSolver(1))
+    talk.begin(FOUR)
+    add(talk.executor, "tcp://127.0.0.1:1", FOUR)
+    said = seen(talk.executor)
     assert "not started, then" in said
     assert "waits for the leave of ConstantLimitationSolver" in said
 
 
 def test_a_server_says_where_it_listens(stage: Stage) -> None:
     add(stage.executor, "tcp://127.0.0.1:0", ReadOperation(), socket=ServerSocket(), io_timeout=None)
-    said = seen(stage)
+    said = seen(stage.executor)
     assert re.search(r"ServerSocket tcp://127.0.0.1:0, bound to \('127.0.0.1', [1-9]\d*\)\n", said)
     assert "listening for" in said
     assert "waits for clients\n    no time-out" in said
 
 
-def test_inside_a_handler(stage: Stage) -> None:
+def test_inside_a_handler(talk: Talk) -> None:
     said: list[str] = []
-    ours, theirs = socket.socketpair()
-    with theirs:
-        on = {"CONNECTED": lambda event: said.extend((explain(event.executor), explain(event.socket)))}
-        add(stage.executor, None, NullOperation(), socket=ClientSocket.from_socket(ours), on=on)
-        stage.executor.execute_request()
+    on = {"CONNECTED": lambda event: said.extend((explain(event.executor), explain(event.socket)))}
+    talk(NullOperation(), on=on)
     assert "executing, at work on ClientSocket unix://" in said[0]
     assert said[1].startswith("ClientSocket unix://")
     assert "waits for its handler" in said[1]
@@ -179,23 +171,17 @@ def test_the_time_out_named_is_the_one_that_comes(
     talk: Talk, operation: Operation, settings: dict[str, Any]
 ) -> None:
     promised: list[Any] = []
-    told: list[Any] = []
     engine: Any = talk.executor.engine
-    made = talk.begin(
-        operation,
-        reads_nothing,
-        on={"TIMEOUT": lambda event: told.append((engine.clock.now, event.when))},
-        **settings,
-    )
+    one = talk.begin(operation, reads_nothing, **settings)
     real = engine.poll
 
     def poll(timeout: float | None) -> Any:
-        channel = made.metadata._channel
-        if made.going_on and channel.stepper is not None:
+        channel = one.metadata._channel
+        if one.going_on and channel.stepper is not None:
             promised.append(next_timeout(channel))
         return real(timeout)
 
     engine.poll = poll
     talk.run()
-    (when, stage), _ = told[0], promised[-1]
-    assert promised[-1] == (pytest.approx(when), stage)
+    late = next(event for event in one.events if event.type.name == "TIMEOUT")
+    assert promised[-1] == (pytest.approx(one.when("TIMEOUT")[0]), late.when)

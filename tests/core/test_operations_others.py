@@ -21,6 +21,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.conversation import READ_LINE, Talk, does, gets_end, sends, turns
+from support.wire import turns_to_the_end
 
 X = WriteOperation(b"x")
 
@@ -157,8 +158,7 @@ def test_asked_after_a_thread_safe_callback_and_never_spins(talk: Talk) -> None:
     executor.turn(0)
     assert len(pending.asked) == 2
     executor.call_soon_threadsafe(pending.release)
-    while executor.turn(0):
-        pass
+    turns_to_the_end(executor, 0)
     assert len(pending.asked) == 3
     one.go_on()
     one.check(["WRITE"], b"x")

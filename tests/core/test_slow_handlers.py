@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import socket
 from typing import Any
 
@@ -13,7 +11,6 @@ from evsockets import (
     READ,
     Event,
     EventType,
-    FixedLengthFramePicker,
     NullOperation,
     Operation,
     ReadOperation,
@@ -21,38 +18,33 @@ from evsockets import (
     WriteOperation,
 )
 from evsockets.core import timeouts
+from support.conversation import Talk, fixed
 from support.stage import Stage
-from support.wire import add, pair, tcp_pair
+from support.wire import add, tcp_pair
 
 SLOW = 10.0
 
 
-def timeout(moments: list[tuple[str, float]]) -> float:
-    return [when for name, when in moments if name == "TIMEOUT"][-1]
+def slowly(talk: Talk) -> Any:
+    return lambda event: talk.clock.advance(SLOW)
 
 
-def test_data_alerts(stage: Stage) -> None:
+def test_data_alerts(talk: Talk) -> None:
     """An idle connection's time goes on when the handler has returned."""
-    ours, theirs = pair()
-    alerts: list[float] = []
 
     def slow(event: Any) -> None:
-        alerts.append(stage.now)
-        if len(alerts) == 2:  # the bytes have been received in an earlier turn
-            stage.engine.clock.advance(SLOW)
-        elif len(alerts) == 3:
+        if event.attempt == 2:  # the bytes have been received in an earlier turn
+            talk.clock.advance(SLOW)
+        elif event.attempt == 3:
             event.next_is_read()
 
-    with theirs:
-        stage.engine.call(lambda: theirs.send(b"x") and [(ours.fileno(), READ)], after=2)
-        log = add(
-            stage.executor, None, NullOperation(), socket=ours, keep_alive=True, idle_timeout=3,
-            on={"DATA_ALERT": slow},
-        )  # fmt: skip
-        moments = stage.stamp(log)
-        stage.executor.execute_request()
-    assert log.frames == [b"x"]
-    assert timeout(moments) == pytest.approx(2 + SLOW + 3)
+    one = talk.pair()
+    talk.later((2, lambda: one.peer.send(b"x")))
+    talk(
+        NullOperation(), told=["DATA_ALERT 1", "DATA_ALERT 2", "DATA_ALERT 3", b"x", "TIMEOUT IDLE idle"],
+        on={"DATA_ALERT": slow}, again=one, keep_alive=True, idle_timeout=3,
+    )  # fmt: skip
+    assert one.when("TIMEOUT") == pytest.approx([2 + SLOW + 3])
 
 
 def test_out_of_band_data(stage: Stage) -> None:
@@ -70,110 +62,75 @@ def test_out_of_band_data(stage: Stage) -> None:
         )  # fmt: skip
         moments = stage.stamp(log)
         stage.executor.execute_request()
-    assert timeout(moments) == pytest.approx(2 + SLOW + 3)
+    assert dict(moments)["TIMEOUT"] == pytest.approx(2 + SLOW + 3)
 
 
-def test_another_time_out_of_its_own(stage: Stage) -> None:
+def test_another_time_out_of_its_own(talk: Talk) -> None:
     """REQUEST is put off by a handler that takes its time; what was pending has as much left as before."""
-    ours, theirs = pair()
 
     def slow(event: Any) -> None:
         if event.when.name == "REQUEST":
-            stage.engine.clock.advance(SLOW)
+            talk.clock.advance(SLOW)
             event.enable_one_more_attempt()
 
-    with theirs:
-        log = add(
-            stage.executor, None, ReadOperation(), socket=ours, io_timeout=5, request_timeout=4,
-            on={"TIMEOUT": slow},
-        )  # fmt: skip
-        moments = stage.stamp(log)
-        stage.executor.execute_request()
-    assert log.timeouts == [("REQUEST", "reading"), ("IO", "reading")]
-    assert timeout(moments) == pytest.approx(4 + SLOW + 1)
+    told = ["TIMEOUT REQUEST reading", "TIMEOUT IO reading"]
+    one = talk(ReadOperation(), told=told, on={"TIMEOUT": slow}, io_timeout=5, request_timeout=4)
+    assert one.when("TIMEOUT")[1] == pytest.approx(4 + SLOW + 1)
 
 
-def test_a_write_begun_where_nothing_leaves(stage: Stage) -> None:
+def test_a_write_begun_where_nothing_leaves(talk: Talk) -> None:
     """In both directions: the read has been pending, and the peer takes nothing."""
-    ours, theirs = pair()
     duplex = ReadWriteOperation(True, [ReadOperation()])
-
-    def fill() -> None:
-        with socket.socket(fileno=os.dup(ours.fileno())) as same, contextlib.suppress(BlockingIOError):
-            same.setblocking(False)
-            while same.send(bytes(65_536)):
-                pass
-        stage.executor.call_soon_threadsafe(duplex.schedule, WriteOperation(b"x"))
-
-    with theirs:
-        log = add(
-            stage.executor, None, duplex, socket=ours, io_timeout=3,
-            on={"WRITE": lambda event: stage.engine.clock.advance(SLOW)},
-        )  # fmt: skip
-        stage.engine.call(fill, after=2)
-        moments = stage.stamp(log)
-        stage.executor.execute_request()
-    assert log.timeouts == [("IO", "reading")]
-    assert timeout(moments) == pytest.approx(2 + SLOW + 3)
+    one = talk.pair()
+    one.peer.room = 0
+    write = WriteOperation(b"x")
+    talk.later((2, lambda: talk.executor.call_soon_threadsafe(duplex.schedule, write)))
+    told = ["WRITE", "TIMEOUT IO reading"]
+    talk(duplex, told=told, on={"WRITE": slowly(talk)}, again=one, io_timeout=3)
+    assert one.when("TIMEOUT") == pytest.approx([2 + SLOW + 3])
 
 
-def test_an_event_of_ones_own(stage: Stage) -> None:
-    ours, theirs = pair()
-
+def test_an_event_of_ones_own(talk: Talk) -> None:
     class Telling(Operation):
         def step(self, channel: Any, mask: int) -> Any:
-            channel.emit(Event(EventType.DATA_ALERT, channel))
+            channel.emit(Event(EventType.CONNECTED, channel))
             self.interest = 0
             return self
 
-    with theirs:
-        stage.engine.call(lambda: theirs.send(b"x") and [(ours.fileno(), READ)], after=2)
-        log = add(
-            stage.executor, None, Telling(), socket=ours, io_timeout=3,
-            on={"DATA_ALERT": lambda event: stage.engine.clock.advance(SLOW)},
-        )  # fmt: skip
-        moments = stage.stamp(log)
-        stage.executor.execute_request()
-    assert timeout(moments) == pytest.approx(SLOW + 3, abs=2)
+    seen: list[Any] = []
+
+    def second(event: Any) -> None:
+        seen.append(event)
+        if len(seen) == 2:
+            talk.clock.advance(SLOW)
+
+    one = talk.pair()
+    talk.later((2, lambda: one.peer.send(b"x")))
+    told = ["CONNECTED", "TIMEOUT IO reading"]
+    talk(Telling(), told=told, on={"CONNECTED": second}, again=one, io_timeout=3)
+    assert one.when("TIMEOUT") == pytest.approx([SLOW + 3], abs=2)
 
 
-def test_what_arrives_during_a_read_handler(stage: Stage) -> None:
-    """Another socket is late when the engine is asked, and has its bytes when it would be told so."""
-    ours, theirs = pair()
-    other, others = pair()
-
-    def slow(event: Any) -> None:
-        stage.engine.clock.advance(SLOW)
-        others.send(b"just now")
-
-    with theirs, others:
-        stage.engine.call(lambda: theirs.send(b"x") and [(ours.fileno(), READ)], after=3)
-        add(stage.executor, None, ReadOperation(), socket=ours, on={"READ": slow}, io_timeout=100)
-        log = add(stage.executor, None, ReadOperation(), socket=other, io_timeout=3)
-        stage.executor.execute_request()
-    assert (log.timeouts, log.frames) == ([], [b"just now"])
-
-
-def test_what_arrives_is_no_frame(stage: Stage) -> None:
-    """It is progress, and the time-out counts from there."""
-    ours, theirs = pair()
-    other, others = pair()
+@pytest.mark.parametrize(("size", "told", "when"), [
+    (4, [b"just"], []), (9, ["TIMEOUT IO reading"], [3 + SLOW + 3]),
+])  # fmt: skip
+def test_what_arrives_during_a_read_handler(talk: Talk, size: int, told: Any, when: Any) -> None:
+    """Another socket is late when the engine is asked, and has its bytes when it would be told so; if they
+    are no frame, they are progress, and the time-out counts from there."""
 
     def slow(event: Any) -> None:
-        stage.engine.clock.advance(SLOW)
-        others.send(b"half")
+        talk.clock.advance(SLOW)
+        other.peer.send(b"just")
 
-    with theirs, others:
-        stage.engine.call(lambda: theirs.send(b"x") and [(ours.fileno(), READ)], after=3)
-        add(stage.executor, None, ReadOperation(), socket=ours, on={"READ": slow}, io_timeout=100)
-        log = add(stage.executor, None, ReadOperation(FixedLengthFramePicker(8)), socket=other, io_timeout=3)
-        moments = stage.stamp(log)
-        stage.executor.execute_request()
-    assert log.timeouts == [("IO", "reading")]
-    assert timeout(moments) == pytest.approx(3 + SLOW + 3)
+    other = talk.begin(fixed(size), io_timeout=3)
+    one = talk.begin(ReadOperation(), on={"READ": slow}, io_timeout=100)
+    talk.later((3, lambda: one.peer.send(b"x")))
+    talk.run()
+    other.check(told)
+    assert other.when("TIMEOUT") == pytest.approx(when)
 
 
-def test_many_time_outs_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_time_outs_at_once(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow handler leaves the others to later turns, which do not look through all of them each time."""
     many = 200
     asked = 0
@@ -185,24 +142,15 @@ def test_many_time_outs_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -
         return earliest(channel)
 
     monkeypatch.setattr(timeouts, "earliest", counted)
-    ended: list[Any] = []
-
-    def slow(event: Any) -> None:
-        ended.append(event.socket)
-        stage.engine.clock.advance(0.01)
-
-    with contextlib.ExitStack() as stack:
-        for _ in range(many):
-            ours, theirs = pair()
-            stack.enter_context(theirs)
-            stage.executor.socket_bag.add_socket(
-                ours, ReadOperation(), io_timeout=1, handler={EventType.TIMEOUT: slow}
-            )
-        stage.executor.execute_request()
-    assert len(ended) == many and asked < 20 * many
+    slow = {"TIMEOUT": lambda event: talk.clock.advance(0.01)}
+    all_of_them = [talk.begin(ReadOperation(), io_timeout=1, on=slow) for _ in range(many)]
+    talk.run()
+    for one in all_of_them:
+        one.check(["TIMEOUT IO reading"])
+    assert asked < 20 * many
 
 
-def test_late_again_at_once(stage: Stage) -> None:
+def test_late_again_at_once(talk: Talk) -> None:
     """A clock may stand still: each is told once a turn all the same, and nobody keeps the others waiting."""
     many, times = 4, 3
     told: list[Any] = []
@@ -212,42 +160,24 @@ def test_late_again_at_once(stage: Stage) -> None:
         if len(told) <= many * (times - 1):
             event.enable_one_more_attempt()
 
-    with contextlib.ExitStack() as stack:
-        for _ in range(many):
-            ours, theirs = pair()
-            stack.enter_context(theirs)
-            stage.executor.socket_bag.add_socket(
-                ours, ReadOperation(), io_timeout=0, handler={EventType.TIMEOUT: again}
-            )
-        stage.executor.execute_request()
-    turns = [told[n : n + many] for n in range(0, len(told), many)]
-    assert [len(set(turn)) for turn in turns] == [many] * times
+    for _ in range(many):
+        talk.begin(ReadOperation(), io_timeout=0, on={"TIMEOUT": again})
+    talk.run()
+    rounds = [told[n : n + many] for n in range(0, len(told), many)]
+    assert [len(set(one)) for one in rounds] == [many] * times
 
 
 @pytest.mark.parametrize("end", ["cancel", "stop"])
-def test_ended_while_the_engine_is_asked_again(stage: Stage, end: str) -> None:
+def test_ended_while_the_engine_is_asked_again(talk: Talk, end: str) -> None:
     """As another greenlet can, behind a slow handler: who was late is told of no time-out any more."""
-    ours, theirs = pair()
-    other, others = pair()
-    events: dict[str, Any] = {}
-
-    def ended() -> list[tuple[int, int]]:
-        if end == "stop":
-            stage.executor.stop_request()
-        else:
-            events["CONNECTED"].cancel_operation()
-        return []
+    other = talk.begin(ReadOperation(), io_timeout=3)
+    cancel = {"stop": talk.executor.stop_request, "cancel": lambda: other.events[1].cancel_operation()}[end]
 
     def slow(event: Any) -> None:
-        stage.engine.clock.advance(SLOW)
-        stage.engine.call(ended)
+        talk.clock.advance(SLOW)
+        talk.later((0, cancel))
 
-    with theirs, others:
-        stage.engine.call(lambda: theirs.send(b"x") and [(ours.fileno(), READ)], after=3)
-        add(stage.executor, None, ReadOperation(), socket=ours, on={"READ": slow}, io_timeout=100)
-        log = add(
-            stage.executor, None, ReadOperation(), socket=other, io_timeout=3,
-            on={"CONNECTED": lambda event: events.update(CONNECTED=event)},
-        )  # fmt: skip
-        stage.executor.execute_request()
-    assert log.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
+    one = talk.begin(ReadOperation(), on={"READ": slow}, io_timeout=100)
+    talk.later((3, lambda: one.peer.send(b"x")))
+    talk.run()
+    other.check()

@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from core.test_explain import seen
 from evsockets import (
-    ClientSocket,
     Conversation,
     ConversationOperation,
     FixedLengthFramePicker,
     PrometheusEventHandler,
     Timeline,
     TimeoutStage,
-    explain,
 )
 from evsockets.explain import next_timeout
+from support.conversation import Talk, sends
 from support.optional import library
-from support.stage import Stage
-from support.wire import add
+from support.wire import turns_to_the_end
 
 FOUR = FixedLengthFramePicker(4)
-
-
-@pytest.fixture
-def ends() -> Iterator[tuple[ClientSocket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        client = ClientSocket.from_socket(ours)
-        yield client, theirs
-        client.close()
-
-
-def seen(stage: Stage, turns: int = 3) -> str:
-    """What is said after a few turns of a second each, and then the run is stopped."""
-    stage.executor.start_request()
-    for _ in range(turns):
-        stage.executor.turn(1.0)
-    said = explain(stage.executor)
-    stage.executor.stop_request()
-    while stage.executor.turn(0):
-        pass
-    return said
 
 
 async def helper(talk: Conversation) -> bytes:
@@ -90,57 +66,50 @@ def line_of(function: Any, text: str) -> int:
         (hurries, ["next time-out: SCOPE in"]),
     ],
 )
-def test_what_is_awaited(stage: Stage, ends: Any, function: Any, parts: list[str]) -> None:
-    client, _theirs = ends
-    add(stage.executor, None, ConversationOperation(function), socket=client, io_timeout=20)
-    said = seen(stage)
+def test_what_is_awaited(talk: Talk, function: Any, parts: list[str]) -> None:
+    talk.begin(ConversationOperation(function), io_timeout=20)
+    said = seen(talk.executor)
     for part in parts:
         assert part in said
 
 
-def test_the_scope_named_is_the_one_that_passes(stage: Stage, ends: Any) -> None:
-    client, _theirs = ends
+def test_the_scope_named_is_the_one_that_passes(talk: Talk) -> None:
     timeline = Timeline()
-    stage.executor.with_event_handler(timeline)
-    log = add(stage.executor, None, ConversationOperation(hurries), socket=client, io_timeout=20)
-    stage.executor.start_request()
-    stage.executor.turn(0.5)
-    promised = next_timeout(log.metadata._channel)
-    while stage.executor.turn(None):
-        pass
-    assert promised == (pytest.approx(stage.now), TimeoutStage.SCOPE)
+    talk.executor.with_event_handler(timeline)
+    one = talk.begin(ConversationOperation(hurries), io_timeout=20)
+    talk.executor.start_request()
+    talk.executor.turn(0.5)
+    promised = next_timeout(one.metadata._channel)
+    turns_to_the_end(talk.executor)
+    assert promised == (pytest.approx(talk.clock.now), TimeoutStage.SCOPE)
     (record,) = timeline._records()
     assert record.outcome == "timed out while reading"
     assert [name for name, _, _ in record.phases(0)] == ["awaiting"]
 
 
-def test_a_time_out_of_a_scope_is_counted_as_one(stage: Stage, ends: Any) -> None:
+def test_a_time_out_of_a_scope_is_counted_as_one(talk: Talk) -> None:
     registry = library("prometheus_client").CollectorRegistry()
-    stage.executor.with_event_handler(PrometheusEventHandler(registry))
-    client, _theirs = ends
-    add(stage.executor, None, ConversationOperation(hurries), socket=client)
-    stage.executor.execute_request()
+    talk.executor.with_event_handler(PrometheusEventHandler(registry))
+    talk.begin(ConversationOperation(hurries))
+    talk.run()
     assert registry.get_sample_value("evsockets_timeouts_total", {"stage": "scope"}) == 1
 
 
-def test_a_conversation_that_is_kept_alive_does_not_idle_before_its_end(stage: Stage, ends: Any) -> None:
-    client, theirs = ends
+def test_a_conversation_that_is_kept_alive_does_not_idle_before_its_end(talk: Talk) -> None:
+    async def twice(conversation: Conversation) -> None:
+        await conversation.read(FOUR)
+        await conversation.sleep(3)
+
     timeline = Timeline()
-    stage.executor.with_event_handler(timeline)
-    theirs.sendall(b"four")
-
-    async def twice(talk: Conversation) -> None:
-        await talk.read(FOUR)
-        await talk.sleep(3)
-
-    add(stage.executor, None, ConversationOperation(twice), socket=client, keep_alive=True, request_timeout=5)
-    stage.executor.execute_request()
+    talk.executor.with_event_handler(timeline)
+    talk.begin(ConversationOperation(twice), sends(b"four"), keep_alive=True, request_timeout=5)
+    talk.run()
     (record,) = timeline._records()
     assert "idle" not in [name for name, _, end in record.phases(0) if end < 3]
     assert record.outcome.startswith("timed out while idle")
 
 
-def test_a_coroutine_of_another_kind(stage: Stage, ends: Any) -> None:
+def test_a_coroutine_of_another_kind(talk: Talk) -> None:
     """What is no native coroutine has no line to tell."""
 
     class Own:
@@ -161,9 +130,8 @@ def test_a_coroutine_of_another_kind(stage: Stage, ends: Any) -> None:
         def __await__(self) -> Any:
             return self.inner.__await__()
 
-    def makes(talk: Conversation) -> Any:
-        return Own(sleeps(talk))
+    def makes(conversation: Conversation) -> Any:
+        return Own(sleeps(conversation))
 
-    client, _theirs = ends
-    add(stage.executor, None, ConversationOperation(makes), socket=client)
-    assert re.search(r"awaited by [\w.<>]*makes\(\),", seen(stage))
+    talk.begin(ConversationOperation(makes))
+    assert re.search(r"awaited by [\w.<>]*makes\(\),", seen(talk.executor))

@@ -22,6 +22,7 @@ from evsockets import (
 )
 from support.certificates import Authority, server_side
 from support.life import FAILED
+from support.machine import until
 from support.wire import add, pair, peer, read_to_end, reset, talk, tls_script
 
 Make = Callable[[ExitStack], socket.socket]
@@ -269,7 +270,7 @@ def test_a_connection_that_was_reset_meanwhile(executor: RequestExecutor) -> Non
         near = stack.enter_context(socket.create_connection(listener.getsockname()))
         far, _ = listener.accept()
         reset(far)
-        while True:  # the reset is under way
+        for _ in until(what="the reset, which is under way"):
             try:
                 near.getpeername()
             except OSError:

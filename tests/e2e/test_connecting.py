@@ -25,8 +25,7 @@ from support.certificates import Authority
 from support.life import END, FAILED, USUAL
 from support.servers import free_port
 from support.service import Serve
-from support.stage import unanswered
-from support.wire import PATIENCE, Log, add, peer, read_to_end, reset, talk
+from support.wire import PATIENCE, Log, add, peer, read_to_end, reset, talk, turns_to_the_end
 
 WROTE = [*USUAL, "WRITE", *END]
 LATE = ["INITIALIZE", "TIMEOUT", "FINALIZE"]
@@ -129,17 +128,6 @@ def test_a_malformed_address_is_told_where_it_is_set(executor: RequestExecutor, 
     metadata = bag.add_socket(ClientSocket(), ReadOperation())
     with pytest.raises(AddressError):
         metadata.address = address
-
-
-def test_no_address(executor: RequestExecutor) -> None:
-    failed(talk(executor, None, ReadOperation()), None)
-
-
-def test_initialize_is_the_last_moment_to_set_it(executor: RequestExecutor) -> None:
-    with peer(read_to_end) as server:
-        on = {"INITIALIZE": lambda event: setattr(event.metadata, "address", server.url())}
-        log = talk(executor, "tcp://127.0.0.1:1", X, on=on)
-    assert server.results == [b"x"] and log.errors == []
 
 
 def test_bind_to(executor: RequestExecutor) -> None:
@@ -372,18 +360,11 @@ def test_a_full_unix_queue_is_tried_again(executor: RequestExecutor, tmp_path: P
 
         thread = threading.Thread(target=accept)
         thread.start()
-        while executor.turn(None):
-            pass
+        turns_to_the_end(executor)
         thread.join(PATIENCE)
     assert sorted(received) == [b"", b"x" * 1_000_000 + b"y", b"z"]
     assert log.names == [*USUAL, "WRITE", "WRITE", *END]
     assert kept.names == [*USUAL, "WRITE", "TIMEOUT", *END]
-
-
-def test_a_unix_queue_that_stays_full(executor: RequestExecutor) -> None:
-    with unanswered() as address:
-        log = talk(executor, address, ReadOperation(), connection_timeout=0.1)
-    assert log.timeouts == [("CONNECTION", "connecting")] and log.names == LATE
 
 
 def test_reset_while_connecting_over_tls(executor: RequestExecutor) -> None:

@@ -31,7 +31,19 @@ from evsockets import (
 from support.certificates import Authority, server_side
 from support.command import run_python
 from support.life import END, USUAL
-from support.wire import PATIENCE, Log, Secure, add, pair, peer, read_exactly, read_to_end
+from support.machine import until
+from support.wire import (
+    PATIENCE,
+    Log,
+    Secure,
+    add,
+    pair,
+    peer,
+    read_exactly,
+    read_to_end,
+    turns_to_the_end,
+    turns_until,
+)
 
 LINE = MarkerFramePicker(None, b"\n")
 ONE = FixedLengthFramePicker(1)
@@ -233,7 +245,7 @@ def test_while_it_sleeps_over_tls(secure: Secure, before: bytes) -> None:
                 await talk.sleep(60)
             assert raised.value.clean is (before == b"")
         else:
-            while talk.metadata.bytes_received < 65_536:
+            for _ in until(lambda: talk.metadata.bytes_received >= 65_536):
                 await talk.sleep(0.001)
             await talk.sleep(0.05)
             assert talk.metadata.bytes_received == 65_536
@@ -532,7 +544,7 @@ def test_inside_asyncio(engine: str) -> None:
 
     async def main() -> None:
         run = asyncio.ensure_future(executor.execute_request_async())
-        while not kept:
+        for _ in until(lambda: kept):
             await asyncio.sleep(0.001)
         with pytest.raises(RuntimeError):
             await kept[0].read()
@@ -655,8 +667,7 @@ def test_a_crowd(executor: RequestExecutor) -> None:
         add(executor, None, of(member), socket=ours)
         theirs.setblocking(False)
     executor.start_request()
-    while len(members) < count:
-        executor.turn(0)
+    turns_until(executor, lambda: len(members) >= count, 0)
     for _, theirs in ends:
         theirs.sendall(b"go\n")
     got = [0] * count
@@ -670,6 +681,5 @@ def test_a_crowd(executor: RequestExecutor) -> None:
                 pass
     for _, theirs in ends:
         theirs.close()
-    while executor.turn(0.1):
-        pass
+    turns_to_the_end(executor, 0.1)
     assert got == [count] * count

@@ -38,7 +38,7 @@ from evsockets import (
 )
 from support.life import END, USUAL
 from support.service import Peers
-from support.wire import Log
+from support.wire import Log, turns_to_the_end, turns_until
 
 UDP = "udp://127.0.0.1:0"
 
@@ -484,16 +484,14 @@ def test_what_was_not_taken_is_dropped_at_the_end(serve: Any, tmp_path: Path, en
     executor.turn(0)
     # The peer's queue takes one more than the setting says.
     peer = full_peer(server, queue + 1 + 128 + 2)
-    while len(server.log.of("READ")) < queue + 131:
-        executor.turn(0)
+    turns_until(executor, lambda: len(server.log.of("READ")) >= queue + 131, 0)
     assert [type(error) for error in server.log.errors] == [SendError] * 2
     assert server_operation(server)._answers.kept
     if end == "close":
         server.socket.close()
     else:
         executor.stop_request()
-    while executor.turn(0):
-        pass
+    turns_to_the_end(executor, 0)
     assert server.log.names[-2:] == END
     assert [peer.recv(10) for _ in range(queue + 1)] == [b"%d" % n for n in range(queue + 1)]
     with pytest.raises(BlockingIOError):

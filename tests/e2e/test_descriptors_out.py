@@ -24,7 +24,7 @@ from evsockets import (
     ServerSocket,
 )
 from support.command import run_python
-from support.wire import Log
+from support.wire import Log, turns_until
 
 
 @contextmanager
@@ -80,8 +80,7 @@ def test_while_accepting(executor: RequestExecutor) -> None:
         port = listener.getsockname()[1]
         executor.socket_bag.add_socket(ServerSocket.from_socket(listener), ReadOperation(), handler=events)
         executor.start_request()
-        while not events.of(EventType.CONNECTED):
-            executor.turn(0)
+        turns_until(executor, lambda: events.of(EventType.CONNECTED))
         for _ in range(3):
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         with descriptors_left(0):

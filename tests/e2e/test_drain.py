@@ -23,7 +23,7 @@ from evsockets.core import run
 from support.life import END, USUAL
 from support.service import LINE, Serve, echo
 from support.sources import sources_only
-from support.wire import add, pair
+from support.wire import add, pair, turns_until
 
 
 class House:
@@ -99,8 +99,7 @@ def test_from(executor: RequestExecutor, server: Serve, on_signal: Any, place: s
         executor.execute_request()
     else:  # it takes the turns itself and returns the report
         executor.start_request()
-        while not ready:
-            assert executor.turn(1)
+        turns_until(executor, lambda: ready, 1)
         house.service.peers[1].sendall(b"second\n")
         house.reports.append(executor.drain(0.1))
         with pytest.raises(RuntimeError):
@@ -148,17 +147,6 @@ def test_what_idled_before_the_handler_asked_is_closed_as_idle(
     ((socket, _),) = drains.reports[0].aborted
     assert (drains.reports[0].finished, drains.reports[0].closed_idle, socket) == (0, 1, asking)
     assert kept.names == [*USUAL, *END]
-
-
-def test_not_executing(executor: RequestExecutor) -> None:
-    with pytest.raises(RuntimeError):
-        executor.drain(1)
-
-
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_bad_timeout(executor: RequestExecutor, timeout: float) -> None:
-    with pytest.raises(ValueError, match="timeout"):
-        executor.drain(timeout)
 
 
 def test_nothing_left_to_drain(server: Serve, drains: Any) -> None:

@@ -32,6 +32,7 @@ from support.certificates import Authority
 from support.life import Life
 from support.queued import PLACES, begin_drain
 from support.service import LINE
+from support.wire import turns_to_the_end
 
 #: Where a client is when the drain comes. Of the last two the kernel has something: a connection, a request.
 STATES = [
@@ -291,8 +292,7 @@ def test_everybody_is_counted_once(
         until(lambda: not executor.is_executing or all(peer.end == "end" for peer in ours if peer.ends))
         if executor.is_executing:
             house.late()
-            while executor.turn(0):
-                pass
+            turns_to_the_end(executor, 0)
         for peer in ours:
             peer.turn()
 

@@ -12,7 +12,7 @@ from core.test_early_answers import ADDRESSES, ANSWER, LOST, converse, lost, ove
 from evsockets import PersistentClientSocket, ReadOperation, RequestExecutor, ServerSocket, WriteOperation
 from support.conversation import READ_LINE, Talk, fixed, says_goodbye
 from support.life import END, USUAL
-from support.wire import Log, add, reset
+from support.wire import Log, add, listening, reset
 from support.wire import talk as hold
 
 
@@ -79,8 +79,7 @@ def test_a_server_hears_the_last_requests_of_a_client_that_is_gone(executor: Req
 
 
 def test_a_pooled_connection_that_ended_that_way_is_not_handed_out(executor: RequestExecutor) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+    with listening() as (listener, address):
 
         def refuse(event: Any) -> None:
             theirs, _ = listener.accept()

@@ -23,8 +23,9 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.life import END, USUAL
+from support.machine import until
 from support.service import LINE
-from support.tls import VERSIONS
+from support.tls import VERSIONS, Far, contexts
 from support.wire import Log, peer, quietly, read_exactly, reset, talk, tls_script
 
 ANSWER = b"HTTP/1.1 413 Content Too Large\r\n"
@@ -53,15 +54,8 @@ def settings(ca: Authority) -> StreamContext:
 
 
 def server_side(ca: Authority, version: str, client_certificates: bool = False) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca.server.certificate, ca.server.private_key)
-    context.minimum_version = context.maximum_version = getattr(
-        ssl.TLSVersion, version.replace(".", "_")
-    )
-    if client_certificates:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(ca.ca_file)
-    return context
+    settings = {"verify": True, "ca_file": ca.ca_file} if client_certificates else {}
+    return contexts(ca, version, **settings)[1]
 
 
 def no_delay(sock: socket.socket) -> None:
@@ -134,26 +128,19 @@ def test_an_alert_behind_data(executor: RequestExecutor, ca: Authority, version:
 
     def script(sock: socket.socket) -> None:
         no_delay(sock)
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = server_side(ca, version).wrap_bio(incoming, outgoing, server_side=True)
-        while True:
+        far = Far(sock, server_side(ca, version), server_side=True)
+        far.call(far.tls.do_handshake)
+        far.tls.write(ANSWER)
+        far.send()
+        far.incoming.write(b"\x17\x03\x03\x00\x20" + bytes(32))  # a record that cannot be opened
+        for _ in until(lambda: far.outgoing.pending):
             try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                sock.sendall(outgoing.read())
-                incoming.write(sock.recv(65536))
-        tls.write(ANSWER)
-        sock.sendall(outgoing.read())
-        incoming.write(b"\x17\x03\x03\x00\x20" + bytes(32))  # a record that cannot be opened
-        while not outgoing.pending:
-            try:
-                tls.read(65536)
+                far.tls.read(65536)
             except ssl.SSLWantReadError:  # it completes one that had begun to arrive
-                incoming.write(bytes(1000))
+                far.incoming.write(bytes(1000))
             except ssl.SSLError:
                 break
-        sock.sendall(outgoing.read())  # the alert bad_record_mac
+        far.send()  # the alert bad_record_mac
         reset(sock)
 
     with peer(quietly(script)) as server:

@@ -13,6 +13,7 @@ import pytest
 
 from support.certificates import Authority
 from support.command import HANGS, ROOT, environment, program
+from support.machine import comes_true
 from support.servers import Exim, Nginx, Redis
 
 
@@ -43,10 +44,7 @@ def test_smtp(engine: str, exim: Exim, ca: Authority) -> None:
     people = "tester", "secret", "me@localhost", "you@localhost", ca.ca_file
     code, shown, errors = run(engine, "smtp", tcp(exim.port), *people, given=f"Subject: hi\n\n{words}")
     assert (code, errors) == (0, "") and shown.startswith("OK ")
-    deadline = time.monotonic() + HANGS
-    while not (exim.mailbox.exists() and words in exim.mailbox.read_text()):
-        assert time.monotonic() < deadline, "the mail does not come"
-        time.sleep(0.02)
+    comes_true(lambda: exim.mailbox.exists() and words in exim.mailbox.read_text(), "the mail comes")
 
 
 @pytest.mark.parametrize(("password", "to", "why"), [

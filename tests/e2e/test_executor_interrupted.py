@@ -30,7 +30,7 @@ from evsockets.core import run
 from evsockets.testing.engines import alarm
 from support.sources import sources_only
 from support.stage import unanswered
-from support.wire import Log, add, pair, talk
+from support.wire import Log, add, listening, pair, talk, turns_to_the_end
 
 ENDED = ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
 
@@ -50,8 +50,7 @@ class Waiting:
         self.logs: list[Log] = []
         if stage in ("connecting", "handshaking"):
             self.life = ["INITIALIZE", "FINALIZE"]
-            listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            address = "tls://127.0.0.1:%d" % listener.getsockname()[1]
+            _, address = self._stack.enter_context(listening("tls"))
             if stage == "connecting":
                 address = self._stack.enter_context(unanswered())
             self.logs.append(add(executor, address, ReadOperation(), **forever))
@@ -213,7 +212,6 @@ def test_what_a_signal_handler_adds_while_a_run_begins_belongs_to_it(executor: R
         executor.start_request()
     finally:
         sys.settrace(before)
-    while executor.turn(0.1):
-        pass
+    turns_to_the_end(executor, 0.1)
     assert len(added) > 5
     assert [log.names for log in added.values()] == [ENDED] * len(added)

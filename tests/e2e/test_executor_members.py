@@ -1,9 +1,8 @@
-"""RequestExecutor's members: running again, stopping, closing, other threads, forks."""
+"""RequestExecutor's members: closing, other threads, forks."""
 
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from typing import Any
 
@@ -11,84 +10,15 @@ import pytest
 
 from evsockets import (
     ClientSocket,
-    ConnectionFailedError,
     EngineError,
-    EventType,
     NoLimitationSolver,
     ReadOperation,
     RequestExecutor,
-    StreamContext,
-    WriteOperation,
     create_engine,
 )
-from support.wire import add, pair, talk
+from support.wire import add, pair, talk, turns_until
 
 ENDED = ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
-
-
-def test_empty_run(executor: RequestExecutor) -> None:
-    assert not executor.is_executing
-    executor.execute_request()
-    assert not executor.is_executing
-    assert executor.engine.name
-
-
-def test_complete_sockets_are_not_run_again(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-    with theirs:
-        first = talk(executor, None, WriteOperation(b"x"), socket=ours)
-        before = list(first.names)
-        executor.execute_request()
-        assert first.names == before
-        new, others = pair()
-        with others:
-            second = talk(executor, None, WriteOperation(b"x"), socket=new)
-    assert second.names == before == first.names
-
-
-def test_context_reaches_the_handlers(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-    seen: list[Any] = []
-    with theirs:
-        log = add(executor, None, WriteOperation(b"x"), socket=ours)
-        executor.with_event_handler(lambda event: seen.append(event.context["key"]))
-        executor.execute_request({"key": "value"})
-    assert set(seen) == {"value"} and len(seen) == len(log.names)
-
-
-def test_stop_and_drain_need_a_run(executor: RequestExecutor) -> None:
-    with pytest.raises(RuntimeError):
-        executor.stop_request()
-    with pytest.raises(RuntimeError):
-        executor.drain(1)
-    with pytest.raises(RuntimeError):
-        executor.turn()
-
-
-@pytest.mark.parametrize("member", ["execute_request", "start_request", "close", "turn"])
-def test_not_inside_a_run(executor: RequestExecutor, member: str) -> None:
-    caught: list[Exception] = []
-
-    def call(event: Any) -> None:
-        with pytest.raises(RuntimeError) as info:
-            getattr(executor, member)()
-        caught.append(info.value)
-
-    ours, theirs = pair()
-    with theirs:
-        log = talk(executor, None, WriteOperation(b"x"), socket=ours, on={"WRITE": call})
-    assert len(caught) == 1
-    assert log.names == ["INITIALIZE", "CONNECTED", "WRITE", "DISCONNECTED", "FINALIZE"]
-
-
-def test_solver_is_fixed_while_executing(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-    with theirs:
-        on = {"CONNECTED": lambda event: executor.with_limitation_solver(NoLimitationSolver())}
-        log = add(executor, None, WriteOperation(b"x"), socket=ours, on=on)
-        with pytest.raises(RuntimeError):
-            executor.execute_request()
-    assert log.names == ENDED
 
 
 def test_call_soon_threadsafe(executor: RequestExecutor) -> None:
@@ -119,33 +49,6 @@ def test_call_soon_threadsafe(executor: RequestExecutor) -> None:
     assert len(called) == 2
     executor.execute_request()
     assert called[-1][1] == "after"
-
-
-def test_a_callback_may_add_a_socket(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-    logs: list[Any] = []
-    with theirs:
-        theirs.sendall(b"!")
-        executor.call_soon_threadsafe(
-            lambda: logs.append(add(executor, None, ReadOperation(), socket=ours))
-        )
-        executor.execute_request()
-    assert logs[0].frames == [b"!"]
-
-
-def test_a_callback_that_posts_itself_starves_nobody(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-
-    def again() -> None:
-        if not log.metadata.request_complete:
-            executor.call_soon_threadsafe(again)
-
-    with theirs:
-        theirs.sendall(b"!")
-        log = add(executor, None, ReadOperation(), socket=ours)
-        executor.call_soon_threadsafe(again)
-        executor.execute_request()
-    assert log.frames == [b"!"]
 
 
 def test_other_threads_are_told_off(executor: RequestExecutor) -> None:
@@ -247,8 +150,7 @@ def test_an_exception_inside_with_closes_everything(engine: str) -> None:
         with pytest.raises(ZeroDivisionError), RequestExecutor(engine) as executor:
             log = add(executor, None, ReadOperation(), socket=ours)
             executor.start_request()
-            while "CONNECTED" not in log.names:
-                executor.turn()
+            turns_until(executor, lambda: "CONNECTED" in log.names)
             raise ZeroDivisionError
         assert log.names == ENDED
 
@@ -272,45 +174,3 @@ def test_fork(executor: RequestExecutor) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         executor.execute_request()
     assert log.frames == [b"!"]
-
-
-def test_bad_arguments(executor: RequestExecutor) -> None:
-    for handler in (None, 5, "x", {"READ": print}, {EventType.READ: 5}, {EventType.READ: [5]}):
-        with pytest.raises(TypeError):
-            executor.with_event_handler(handler)
-    for call in (
-        lambda: RequestExecutor(5),
-        lambda: RequestExecutor(resolver=5),
-        lambda: RequestExecutor(configuration=5),
-        lambda: executor.with_limitation_solver(5),
-        lambda: executor.call_soon_threadsafe(5),
-    ):
-        with pytest.raises(TypeError):
-            call()
-
-
-def test_out_of_descriptors_while_connecting(executor: RequestExecutor, monkeypatch: Any) -> None:
-    from evsockets.opening import connect
-
-    def full(*args: Any) -> Any:
-        raise OSError(24, "Too many open files")
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
-        monkeypatch.setattr(connect, "open_client_socket", full)
-        log = talk(executor, url, ReadOperation())
-        assert log.names == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
-        assert isinstance(log.error, ConnectionFailedError) and log.error.errno == 24
-        monkeypatch.undo()
-        assert talk(executor, url, WriteOperation(b"x")).names[-1] == "FINALIZE"
-
-
-def test_stream_context_is_used(executor: RequestExecutor) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
-        for context in (StreamContext(bind_to="127.0.0.2"), {"bind_to": "127.0.0.2"}):
-            log = talk(executor, url, WriteOperation(b"x"), stream_context=context)
-            assert log.errors == []
-            theirs, address = listener.accept()
-            theirs.close()
-            assert address[0] == "127.0.0.2"

@@ -21,7 +21,7 @@ from evsockets import (
     fan_out_async,
 )
 from support.greeter import GREETING, Greeter, ask, greeter, hello, wait
-from support.machine import comes_true
+from support.machine import comes_true, until
 from support.service import needs_descriptor
 
 
@@ -76,7 +76,7 @@ def test_they_go_on_while_the_body_waits(hosted: str, server: Greeter) -> None:
         async with fan_out_async(nap, targets(), limit=3, engine=hosted) as outcomes:
             assert outcomes.running == 0
             assert (await anext(outcomes)).value == 0.0
-            while len(done) < 3:
+            for _ in until(lambda: len(done) >= 3):
                 await asyncio.sleep(0.001)
             assert [outcome.value async for outcome in outcomes]
 
@@ -93,7 +93,7 @@ def test_attempts_go_on_while_the_body_waits(hosted: str, server: Greeter, unuse
         settings: Any = {"retries": 3, "backoff": 0.01, "engine": hosted, "handler": handler}
         outcomes = fan_out_async(hello, targets, **settings)
         assert (await anext(outcomes)).value == GREETING
-        while len(began) < 5:
+        for _ in until(lambda: len(began) >= 5):
             await asyncio.sleep(0.001)
         last = await anext(outcomes)
         assert isinstance(last.error, ConnectionFailedError)
@@ -134,7 +134,7 @@ def test_waiting_for_an_outcome_can_be_given_up(hosted: str, server: Greeter) ->
     given_up: list[bool] = []
 
     async def nap(talk: Any) -> int:
-        while not given_up:
+        for _ in until(lambda: given_up):
             await talk.sleep(0.001)
         return 3
 

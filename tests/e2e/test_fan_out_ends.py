@@ -24,7 +24,7 @@ from evsockets.gathering import Gathering
 from evsockets.handles import _Handle
 from support.greeter import GREETING, Greeter, ask, greeter, hello, wait
 from support.interrupts import interrupted, lines_of, some
-from support.machine import comes_true, resident
+from support.machine import comes_true, resident, until
 from support.optional import library
 
 
@@ -275,6 +275,7 @@ def test_two_at_once(engine: str, server: Greeter) -> None:
 
 def test_one_inside_another(engine: str, server: Greeter) -> None:
     """A conversation that blocks holds up its own executor, and nothing else."""
+
     async def both(talk: Any) -> list[bytes]:
         await talk.read()
         return [outcome.value for outcome in fan_out(hello, [server.url] * 2, engine=engine)]
@@ -292,6 +293,7 @@ def left() -> int:
 
 def test_nothing_is_left(engine: str, server: Greeter) -> None:
     """Not even what only the collector would free, of lives that ended well, badly and by leaving."""
+
     async def bug(talk: Any) -> None:
         await talk.read()
         raise ValueError
@@ -370,7 +372,7 @@ def test_inside_gevent(server: Greeter) -> None:
             pass
 
     one = gevent.spawn(go)
-    while len(watch.begun) < 3:
+    for _ in until(lambda: len(watch.begun) >= 3):
         gevent.sleep(0.001)
     one.kill()
     other.kill()

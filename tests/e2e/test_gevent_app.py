@@ -14,6 +14,7 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
+from support.machine import until
 from support.service import CLIENT, LINE, Peers, Service, conversation
 from support.wire import Log, add, pair, read_to_end
 
@@ -90,7 +91,7 @@ def test_sleep_in_handlers(executor: RequestExecutor) -> None:
         order.append(f"after {event.type.name}")
 
     def others() -> None:
-        while not finished:
+        for _ in until(lambda: finished):
             order.append("other")
             gevent.sleep(0.001)
 
@@ -132,7 +133,7 @@ def test_gevent_timeout_that_is_silent(executor: RequestExecutor) -> None:
 def test_killed_greenlet(executor: RequestExecutor) -> None:
     service = Service(executor)
     greenlet = gevent.spawn(executor.execute_request)
-    while "CONNECTED" not in service.listening.names:
+    for _ in until(lambda: "CONNECTED" in service.listening.names):
         gevent.sleep(0)
     greenlet.kill()
     assert greenlet.successful() and isinstance(greenlet.value, gevent.GreenletExit)
@@ -154,7 +155,7 @@ def test_killed_with_an_exception_inside_a_handler(executor: RequestExecutor) ->
     asleep: list[bool] = []
     service = Service(executor, started=slow)
     greenlet = gevent.spawn(executor.execute_request)
-    while not asleep:
+    for _ in until(lambda: asleep):
         gevent.sleep(0)
     greenlet.kill(Bug, block=False)
     with pytest.raises(Bug):
@@ -196,13 +197,13 @@ def test_changes_from_other_greenlets(executor: RequestExecutor) -> None:
     service = Service(executor, clients=9)
 
     def others() -> None:
-        while service.local is None:
+        for _ in until(lambda: service.local):
             gevent.sleep(0)
         executor.socket_bag.add_socket(
             ClientSocket(), WriteOperation(b"hello\n", then=ReadOperation(LINE)), handler=events,
             address="tcp://127.0.0.1:%d" % service.local[1],
         )  # fmt: skip
-        while "FINALIZE" not in events.names:
+        for _ in until(lambda: "FINALIZE" in events.names):
             gevent.sleep(0)
         service.server.close()
 
@@ -218,7 +219,7 @@ def test_drain_from_another_greenlet(executor: RequestExecutor) -> None:
     service = Service(executor, clients=9)
 
     def others() -> None:
-        while service.local is None:
+        for _ in until(lambda: service.local):
             gevent.sleep(0)
         reports.append(executor.drain(1))
 

@@ -2,134 +2,79 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from core.test_half_close import *  # noqa: F403
-from evsockets import (
-    ClientSocket,
-    DisconnectedError,
-    EndOfStreamFramePicker,
-    EventType,
-    Operation,
-    ReadOperation,
-    RequestExecutor,
-    ShutdownWriteOperation,
-    WriteOperation,
-)
+from core.test_half_close import BIG, TO_THE_END
+from evsockets import DisconnectedError, ReadOperation, ShutdownWriteOperation, WriteOperation
 from support.certificates import Authority
-from support.service import LINE, Peers, Service
-from support.wire import Log
+from support.conversation import READ_LINE
+from support.life import END, USUAL
+from support.service import CLIENT, Serve
+from support.tls import Far
 
-BIG = bytes(range(256)) * 4096
+
+def served(server: Serve, ca: Authority, scheme: str, read: Any, asks: bytes, then: Any) -> Any:
+    """A server that reads to the end of a client, which has asked and ended its direction."""
+    return server(
+        f"{scheme}://127.0.0.1:0", first=lambda: TO_THE_END, handler={"READ": read},
+        asks=[WriteOperation(asks, then=ShutdownWriteOperation(then))], host="localhost",
+        asking={"stream_context": {"ca_file": ca.ca_file}}, stream_context=ca.server.settings,
+    ).execute()  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
-def test_our_end_while_a_server_still_writes(executor: RequestExecutor, ca: Authority, scheme: str) -> None:
+def test_our_end_while_a_server_still_writes(server: Serve, ca: Authority, scheme: str) -> None:
     """The server answers only after our end of stream; its answer arrives whole."""
-    asked = Log()
 
-    def started(event: Any) -> None:
-        whole = ReadOperation(EndOfStreamFramePicker())
-        executor.socket_bag.add_socket(
-            ClientSocket(), WriteOperation(b"question", then=ShutdownWriteOperation(whole)), handler=asked,
-            address=f"{scheme}://localhost:{event.metadata.local_address[1]}", stream_context=trust,
-        )  # fmt: skip
+    def read(event: Any) -> None:
+        event.next_is_write([event.frame.data, BIG])
 
-    def answer(event: Any) -> None:
-        if event.type is EventType.READ:
-            event.next_is_write([event.frame.data, BIG])
-
-    trust = {"ca_file": ca.ca_file} if scheme == "tls" else None
-    ours = ca.server.settings
-    service = Service(
-        executor, f"{scheme}://127.0.0.1:0", handler=answer, started=started,
-        first=lambda: ReadOperation(EndOfStreamFramePicker()), stream_context=ours if trust else None,
-    )  # fmt: skip
-    executor.execute_request()
-    assert asked.names == ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
-    assert asked.of(EventType.READ)[0].frame.data == b"question" + BIG
-    assert service.talking.names == ["INITIALIZE", "CONNECTED", "READ", "WRITE", "DISCONNECTED", "FINALIZE"]
+    service = served(server, ca, scheme, read, b"question", TO_THE_END)
+    (asked,) = service.asked
+    assert asked.names == CLIENT and asked.frames == [b"question" + BIG]
+    assert service.talking.names == [*USUAL, "READ", "WRITE", *END]
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 @pytest.mark.parametrize("then_write", [False, True])
 def test_the_end_is_told_once_by_a_server(
-    executor: RequestExecutor, ca: Authority, scheme: str, then_write: bool
+    server: Serve, ca: Authority, scheme: str, then_write: bool
 ) -> None:
     """A second read after the frame that the end completed meets the end again, once; writing works."""
-    reads: list[bytes] = []
 
-    def handler(event: Any) -> None:
-        if event.type is EventType.READ:
-            reads.append(event.frame.data)
-            if then_write:
-                event.next_is_write(b"got it", then=ReadOperation(LINE))
-            else:
-                event.next_is_read(LINE)
+    def read(event: Any) -> None:
+        event.next_is(WriteOperation(b"got it", then=READ_LINE) if then_write else READ_LINE)
 
-    def started(event: Any) -> None:
-        executor.socket_bag.add_socket(
-            ClientSocket(), WriteOperation(b"all", then=ShutdownWriteOperation(ReadOperation())),
-            address=f"{scheme}://localhost:{event.metadata.local_address[1]}", handler=asked,
-            stream_context={"ca_file": ca.ca_file} if scheme == "tls" else None,
-        )  # fmt: skip
-
-    asked = Log()
-    ours = ca.server.settings
-    service = Service(
-        executor, f"{scheme}://127.0.0.1:0", handler=handler, started=started,
-        first=lambda: ReadOperation(EndOfStreamFramePicker()),
-        stream_context=ours if scheme == "tls" else None,
-    )  # fmt: skip
-    executor.execute_request()
-    assert reads == [b"all"]
+    service = served(server, ca, scheme, read, b"all", ReadOperation())
+    assert service.talking.frames == [b"all"]
     assert [type(error) for error in service.talking.errors] == [DisconnectedError]
-    assert [e.frame.data for e in asked.of(EventType.READ)] == ([b"got it"] if then_write else [])
+    assert service.asked[0].frames == [b"got it"] * then_write
 
 
 @pytest.mark.parametrize("require", [True, False])
-def test_tls_truncation(executor: RequestExecutor, ca: Authority, require: bool) -> None:
+def test_tls_truncation(server: Serve, ca: Authority, require: bool) -> None:
     """TLS that ends without close_notify is an error for pending reads, raw ones included."""
-    client = ssl.create_default_context(cafile=ca.ca_file)
-    client.maximum_version = ssl.TLSVersion.TLSv1_2  # no session tickets: unread ones would be a reset
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    session = client.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    with Peers() as peers:
+    context = ssl.create_default_context(cafile=ca.ca_file)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # no session tickets: unread ones would be a reset
 
-        def handler(event: Any) -> None:
-            if event.type is EventType.CONNECTED:
-                peers[0].close()
+    def shakes_hands_and_is_gone(address: Any) -> None:
+        with socket.create_connection(address) as sock:
+            far = Far(sock, context, server_side=False)
+            far.call(far.tls.do_handshake)
 
-        def started(event: Any) -> None:
-            peers.stream(event.metadata.local_address)
-            executor.socket_bag.add_socket(ClientSocket.from_socket(peers[0].dup()), Handshake(), handler={})
-
-        class Handshake(Operation):
-            def start(self, channel: Any) -> Any:
-                return self.step(channel, 0)
-
-            def step(self, channel: Any, mask: int) -> Any:
-                channel.recv()
-                incoming.write(channel.inbox.take(len(channel.inbox)))
-                try:
-                    session.do_handshake()
-                    done = True
-                except ssl.SSLWantReadError:
-                    done = False
-                if outgoing.pending:
-                    channel.send(outgoing.read())
-                return None if done else self
-
-        service = Service(
-            executor, "tls://127.0.0.1:0", handler=handler, started=started, first=ReadOperation,
-            stream_context={
-                "certificate": ca.server.certificate, "private_key": ca.server.private_key,
-                "require_close_notify": require,
-            },
+    with ThreadPoolExecutor(1) as pool:
+        gone: list[Any] = []
+        service = server(
+            "tls://127.0.0.1:0", first=ReadOperation, handler={},
+            started=lambda event: gone.append(pool.submit(shakes_hands_and_is_gone, service.local)),
+            stream_context={**ca.server.settings, "require_close_notify": require},
         )  # fmt: skip
-        executor.execute_request()
-    kinds = [type(error) for error in service.talking.errors]
-    assert kinds == ([DisconnectedError] if require else [])
+        service.execute()
+        gone[0].result()
+    assert [type(error) for error in service.talking.errors] == [DisconnectedError] * require

@@ -18,6 +18,7 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
+from support.machine import until
 from support.optional import library
 from support.service import CLIENT, LINE, Peers, Service, conversation, needs_descriptor
 from support.wire import Log
@@ -205,7 +206,7 @@ def test_drain_from_the_hosting_loop(executor: RequestExecutor, run: Run) -> Non
         running = asyncio.create_task(executor.execute_request_async())
         await ready.wait()
         reader, writer = await asyncio.open_connection(*service.local)
-        while not service.accepted:
+        for _ in until(lambda: service.accepted):
             await asyncio.sleep(0)
         reports.append(executor.drain(5))
         assert executor.is_executing

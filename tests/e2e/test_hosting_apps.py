@@ -20,6 +20,7 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
+from support.machine import until
 from support.optional import library
 from support.service import LINE
 
@@ -77,7 +78,7 @@ async def fastapi_app(engine: str, backend: int) -> AsyncIterator[int]:
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
+        for _ in until(lambda: server.started):
             await asyncio.sleep(0)
         try:
             yield listener.getsockname()[1]

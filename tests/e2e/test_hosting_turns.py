@@ -18,8 +18,9 @@ from evsockets import (
     UnsupportedOperationError,
     WriteOperation,
 )
+from support.machine import until
 from support.service import CLIENT, Peers, Service, conversation, needs_descriptor
-from support.wire import read_to_end
+from support.wire import read_to_end, turns_to_the_end, turns_until
 
 
 def test_turns(executor: RequestExecutor) -> None:
@@ -27,7 +28,7 @@ def test_turns(executor: RequestExecutor) -> None:
     assert not executor.is_executing
     executor.start_request()
     assert executor.is_executing
-    while executor.turn(1):
+    for _ in until(lambda: not executor.turn(1)):
         assert executor.is_executing
     assert not executor.is_executing
     assert events.names == CLIENT
@@ -69,18 +70,15 @@ def test_patience(executor: RequestExecutor) -> None:
     service = Service(executor)
     executor.start_request()
     assert executor.patience() == 0
-    while executor.patience() == 0:
-        assert executor.turn(0)
+    turns_until(executor, lambda: executor.patience() != 0, 0)
     assert executor.patience() is None
     service.metadata.io_timeout = 50
-    while executor.patience() == 0:
-        assert executor.turn(0)
+    turns_until(executor, lambda: executor.patience() != 0, 0)
     due = executor.patience()
     assert due is not None and 0 < due <= 50
     service.metadata.io_timeout = 0
     assert executor.patience() == 0
-    while executor.turn(1):
-        pass
+    turns_to_the_end(executor, 1)
     assert service.listening.names[-3:] == ["TIMEOUT", "DISCONNECTED", "FINALIZE"]
 
 
@@ -98,8 +96,7 @@ def test_an_exception_leaves_turn(executor: RequestExecutor) -> None:
         )  # fmt: skip
         executor.start_request()
         with pytest.raises(Bug):
-            while executor.turn(1):
-                pass
+            turns_to_the_end(executor, 1)
         assert not executor.is_executing
         assert read_to_end(peers[0]) == b""
     assert service.listening.names[-2:] == ["DISCONNECTED", "FINALIZE"]

@@ -35,7 +35,7 @@ from evsockets import (
 )
 from support.certificates import Authority, server_side
 from support.interrupts import interrupted, lines_of, some
-from support.wire import Log, add, pair
+from support.wire import Log, add, pair, turns_to_the_end
 
 POINTS, ELSEWHERE = 120, 50
 TWO = FixedLengthFramePicker(2)
@@ -188,8 +188,7 @@ def everywhere(make: Callable[[], Run], run: Callable[[Run], object], hosted: bo
             stopped = hosted and one.executor.is_executing
             if stopped:  # before the turn began: whoever takes them can go on
                 one.executor.stop_request()
-                while one.executor.turn(0):
-                    pass
+                turns_to_the_end(one.executor, 0)
             assert not one.executor.is_executing
             assert signal.set_wakeup_fd(-1) == -1
             one.check_lives(stopped)
@@ -221,8 +220,7 @@ def test_a_run_is_over_wherever_it_is_interrupted(
 def test_a_hosted_run(engine: str) -> None:
     def turns(one: Run) -> None:
         one.executor.start_request()
-        while one.executor.turn(None):
-            pass
+        turns_to_the_end(one.executor)
 
     everywhere(lambda: Run(engine, None), turns, hosted=True)
 

@@ -1,108 +1,23 @@
-"""What handlers do to other sockets, in every event: close them, add them, wake them."""
+"""What handlers do to sockets that are ready with them; many at once; and what an engine still watches."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections import Counter
 from typing import Any
 
 import pytest
 
 from evsockets import (
-    ClientSocket,
-    EventType,
     FixedLengthFramePicker,
-    NullOperation,
     ReadOperation,
     RequestExecutor,
-    WriteOperation,
 )
+from support.life import END, USUAL
 from support.scenes import KINDS, end, scene
-from support.wire import Log, add, pair, read_to_end
+from support.wire import Log, add, pair, turns_to_the_end, turns_until
 
-ENDED = ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_closing_another_socket_in_every_event(executor: RequestExecutor, kind: str) -> None:
-    """It ends without an EXCEPTION; the one whose handler did it goes its way."""
-    silent, theirs = pair()
-    idle, others = pair()
-
-    def close(event: Any) -> None:
-        silent.close()
-        idle.close()
-        silent.close()
-        end(event)
-
-    with theirs, others, scene(executor, kind) as one:
-        victims = [
-            add(executor, None, ReadOperation(), socket=silent),
-            add(executor, None, NullOperation(), socket=idle, keep_alive=True),
-        ]
-        log = one.prepare(close)
-        executor.execute_request()
-        assert theirs.recv(1) == others.recv(1) == b""
-    assert [victim.names for victim in victims] == [ENDED, ENDED]
-    assert kind in log.names and log.names[-1] == "FINALIZE"
-    assert len(log.errors) == (kind == "EXCEPTION")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_adding_a_socket_in_every_event(executor: RequestExecutor, kind: str) -> None:
-    """It runs in the same run, also when the last socket's last event added it."""
-    ours, theirs = pair()
-    late = Log()
-
-    def add_one(event: Any) -> None:
-        if ours not in executor.socket_bag:
-            operation = WriteOperation(b"late", then=ReadOperation())
-            executor.socket_bag.add_socket(ours, operation, handler=late.handler())
-        end(event)
-
-    with theirs, scene(executor, kind) as one:
-        theirs.sendall(b"!")
-        log = one.prepare(add_one)
-        executor.execute_request()
-        assert read_to_end(theirs) == b"late"
-    assert late.names == ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
-    assert kind in log.names and log.names[-1] == "FINALIZE"
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_adding_a_thousand_sockets_in_every_event(executor: RequestExecutor, kind: str) -> None:
-    count = Counter[str]()
-    handler = {type: lambda event: count.update([event.type.name]) for type in EventType}
-
-    def add_many(event: Any) -> None:
-        for _ in range(1000 if len(executor.socket_bag) == 1 else 0):
-            executor.socket_bag.add_socket(ClientSocket(), ReadOperation(), handler=handler)
-        end(event)
-
-    with scene(executor, kind) as one:
-        log = one.prepare(add_many)
-        executor.execute_request()
-    assert count == {"INITIALIZE": 1000, "EXCEPTION": 1000, "FINALIZE": 1000}
-    assert log.names[-1] == "FINALIZE" and len(executor.socket_bag) == 1001
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_waking_an_idle_socket_in_every_event(executor: RequestExecutor, kind: str) -> None:
-    idle, theirs = pair()
-
-    def wake(event: Any) -> None:
-        if executor.socket_bag.get_operation(idle) is None and not kept.metadata.request_complete:
-            kept.metadata.keep_alive = False
-            executor.socket_bag.set_operation(idle, WriteOperation(b"awake"))
-        end(event)
-
-    with theirs, scene(executor, kind) as one:
-        kept = add(executor, None, NullOperation(), socket=idle, keep_alive=True)
-        one.prepare(wake)
-        executor.execute_request()
-        assert read_to_end(theirs) == b"awake"
-    assert kept.names == ["INITIALIZE", "CONNECTED", "WRITE", "DISCONNECTED", "FINALIZE"]
+ENDED = [*USUAL, *END]
 
 
 def crowd(executor: RequestExecutor, count: int, on: Any) -> tuple[list[Log], list[socket.socket]]:
@@ -182,12 +97,10 @@ def test_two_thousand_at_once_with_high_numbers(executor: RequestExecutor) -> No
         picker = FixedLengthFramePicker(4)
         logs = [add(executor, None, ReadOperation(picker), socket=ours, on=on) for ours, _ in sockets]
         executor.start_request()
-        while together[0] < 2000:
-            executor.turn(0)
+        turns_until(executor, lambda: together[0] >= 2000)
         for number, (_, theirs) in enumerate(sockets):
             theirs.sendall(b"%04d" % number)
-        while executor.turn(None):
-            pass
+        turns_to_the_end(executor)
         assert together == [0, 2000]
         assert [log.frames for log in logs] == [[b"%04d" % number] for number in range(2000)]
         for _, theirs in sockets:

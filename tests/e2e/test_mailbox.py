@@ -20,6 +20,7 @@ from evsockets import (
     SocketTimeoutError,
 )
 from evsockets.testing.engines import alarm
+from support.machine import until
 from support.runs import WAYS, run
 from support.service import count_polls
 from support.talks import Talks, talks
@@ -260,7 +261,7 @@ def test_what_was_put_in_the_turn_of_the_time_out_is_taken(executor: RequestExec
             return await talk.take(mailbox)
 
     async def giver(talk: Conversation) -> None:
-        while not began:
+        for _ in until(lambda: began):
             await talk.sleep(0)
         while executor._loop.clock() < began[0] + BRIEF:
             pass  # hold the executor up until the other's time has passed
@@ -638,7 +639,7 @@ def test_another_conversations_take_is_refused_and_takes_nothing(
         await talk.sleep(3 * BRIEF)
 
     async def taker(talk: Conversation) -> list[int]:
-        while not known:
+        for _ in until(lambda: known):
             await talk.sleep(0)
         with pytest.raises(RuntimeError):
             await known[0].take(mailbox)

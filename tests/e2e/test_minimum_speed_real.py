@@ -13,10 +13,6 @@ import pytest
 
 from evsockets import (
     ClientSocket,
-    EventType,
-    FixedLengthFramePicker,
-    ReadOperation,
-    ReadWriteOperation,
     RequestExecutor,
     SlowTransferError,
     WriteOperation,
@@ -25,7 +21,7 @@ from support.certificates import Authority
 from support.clients import Get, begin
 from support.life import END, USUAL
 from support.servers import Nginx
-from support.wire import peer, read_to_end, talk
+from support.wire import peer, talk
 
 WINDOW = 0.3
 HUGE = 1 << 30
@@ -79,29 +75,6 @@ def test_slow_download(executor: RequestExecutor, nginx: Nginx, ca: Authority, s
     assert all(speed >= 0 for speed in speeds)
 
 
-def test_a_fast_start_hides_no_stall(executor: RequestExecutor) -> None:
-    """Eight megabytes at once would do for eight seconds on the average since the start."""
-
-    def script(sock: socket.socket) -> bytes:
-        sock.sendall(bytes(8 << 20))
-        return read_to_end(sock)
-
-    with peer(script) as server:
-        began = time.monotonic()
-        log = talk(executor, server.url(), ReadOperation(FixedLengthFramePicker(HUGE)), **RECEIVE)
-        took = time.monotonic() - began
-    too_slow(log, "receive")
-    assert log.metadata.bytes_received == 8 << 20
-    assert WINDOW <= took < 8
-
-
-def test_a_full_stall_is_slow(executor: RequestExecutor) -> None:
-    """No byte ever comes: it is found out by a timer, not by bytes."""
-    with peer(read_to_end) as server:
-        log = talk(executor, server.url(), ReadOperation(), **RECEIVE)
-    assert too_slow(log, "receive").speed == 0
-
-
 def test_slow_upload(executor: RequestExecutor) -> None:
     """With an absurd minimum for receiving, too, which does not matter while only sending."""
     slowly = until_gone(lambda sock: sock.recv(1000), pause(0.02))
@@ -112,40 +85,3 @@ def test_slow_upload(executor: RequestExecutor) -> None:
             stream_context={"send_buffer_size": 8192},
         )  # fmt: skip
     too_slow(log, "send", "WRITE")
-
-
-@pytest.mark.parametrize("direction", ["receive", "send"])
-def test_bytes_the_other_way_make_it_no_faster(executor: RequestExecutor, direction: str) -> None:
-    """Both at once: one direction flows as fast as it can, the other stands still."""
-    drains = until_gone(lambda sock: sock.recv(1 << 20))
-    floods = until_gone(lambda sock: sock.send(bytes(1 << 16)))
-    operations = [
-        ReadOperation(FixedLengthFramePicker(HUGE)), WriteOperation(itertools.repeat(bytes(1 << 16)))
-    ]  # fmt: skip
-    with peer(drains if direction == "receive" else floods) as server:
-        log = talk(
-            executor, server.url(), ReadWriteOperation(True, operations),
-            **(RECEIVE if direction == "receive" else SEND),
-        )  # fmt: skip
-        too_slow(log, direction, "WRITE")
-    moved = log.metadata.bytes_sent if direction == "receive" else log.metadata.bytes_received
-    assert moved > 1 << 20
-
-
-def test_fast_enough_is_left_alone(executor: RequestExecutor) -> None:
-    """A hundred bytes now and then are enough for three a window."""
-    tickle = until_gone(lambda sock: sock.send(bytes(100)), pause(0.02))
-    received: list[int] = []
-
-    def more(event: Any) -> None:
-        received.append(event.metadata.bytes_received)
-        if received[-1] < 6_000:
-            event.next_is_read()
-
-    with peer(tickle) as server:
-        log = talk(
-            executor, server.url(), ReadOperation(), on={"READ": more},
-            min_receive_speed=3, min_receive_speed_duration=1,
-        )  # fmt: skip
-    assert log.errors == [] and received[-1] >= 6_000
-    assert EventType.TIMEOUT.name not in log.names

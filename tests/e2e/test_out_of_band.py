@@ -8,31 +8,22 @@ from typing import Any
 import pytest
 
 from evsockets import (
-    ClientSocket,
     EventType,
-    FixedLengthFramePicker,
     NullOperation,
-    ReadOperation,
+    Operation,
     ReadWriteOperation,
     RequestExecutor,
     UnsupportedOperationError,
     WriteOperation,
 )
+from support.conversation import READ_LINE, Talk, fixed, gets, sends, urgent
 from support.life import END, USUAL
-from support.service import LINE, Service, ask
-from support.wire import add, pair, peer, read_to_end, talk
+from support.service import Service
+from support.wire import add, peer, read_to_end, tcp_pair, turns_to_the_end
+from support.wire import talk as hold
 
-
-def urgent(*parts: tuple[bytes, int]):
-    """A peer that sends `parts` (bytes, flags) and then waits for our end."""
-
-    def script(sock):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for data, flags in parts:
-            sock.send(data, flags)
-        return read_to_end(sock)
-
-    return script
+SEEN = WriteOperation(b"seen")
+TCP = {"over": "tcp"}
 
 
 def test_the_urgent_byte_is_sent(executor: RequestExecutor) -> None:
@@ -42,113 +33,66 @@ def test_the_urgent_byte_is_sent(executor: RequestExecutor) -> None:
 
     then = WriteOperation(b"!", out_of_band=True, then=WriteOperation(b"after"))
     with peer(script) as server:
-        log = talk(executor, server.url(), WriteOperation(b"before", then=then))
+        log = hold(executor, server.url(), WriteOperation(b"before", then=then))
     assert server.results == [b"before!after"]
     assert log.metadata.bytes_sent == 12
     assert log.names == [*USUAL, "WRITE", "WRITE", "WRITE", *END]
 
 
-@pytest.mark.parametrize("data", [b"", b"12", [b"1", b"2"], bytearray(2)])
-def test_one_byte_at_a_time(executor: RequestExecutor, data: object) -> None:
-    with peer(read_to_end) as server:
-        log = talk(executor, server.url(), WriteOperation(data, out_of_band=True))
-    assert isinstance(log.error, UnsupportedOperationError)
-    assert log.error.address == server.url()
+@pytest.mark.parametrize(("data", "over"), [
+    (b"", "tcp"), (b"12", "tcp"), ([b"1", b"2"], "tcp"), (bytearray(2), "tcp"), (b"!", "unix"),
+])  # fmt: skip
+def test_one_byte_at_a_time_and_only_over_tcp(talk: Talk, data: Any, over: str) -> None:
+    write = WriteOperation(data, out_of_band=True)
+    one = talk(write, told=["WRITE", UnsupportedOperationError], over=over)
+    assert one.error.address == one.metadata.address
 
 
 @pytest.mark.parametrize("data", [b"!", memoryview(b"!"), [b"", b"!"]])
-def test_the_byte_may_come_as_any_data(executor: RequestExecutor, data: object) -> None:
-    def script(sock):
-        # Out of line, as it is by default: what is urgent is not among the data.
-        return read_to_end(sock)
-
-    with peer(script) as server:
-        log = talk(executor, server.url(), WriteOperation(data, out_of_band=True))
-    assert server.results == [b""] and log.metadata.bytes_sent == 1
+def test_the_byte_may_come_as_any_data(talk: Talk, data: Any) -> None:
+    """Out of line, as it is by default: what is urgent is not among the data."""
+    one = talk(WriteOperation(data, out_of_band=True), told=["WRITE"], sent=None, **TCP)
+    assert one.received == b"" and one.metadata.bytes_sent == 1
 
 
-def test_only_tcp_has_it(executor: RequestExecutor) -> None:
-    client, theirs = pair()
-    with theirs:
-        log = talk(executor, None, WriteOperation(b"!", out_of_band=True), socket=client)
-    assert isinstance(log.error, UnsupportedOperationError)
+@pytest.mark.parametrize("before", [b"", b"te"])
+def test_oob_comes_before_the_regular_operation(talk: Talk, before: bytes) -> None:
+    """Also in the middle of a frame."""
+
+    def on_oob(event: Any) -> None:
+        assert event.frame.data == b"!" and event.operation is READ_LINE and event.next_operation is None
+
+    one = talk(
+        READ_LINE, sends(before), urgent(b"!"), sends(b"xt\n"), told=["OOB", before + b"xt\n"],
+        on={"OOB": on_oob}, **TCP,
+    )  # fmt: skip
+    assert one.metadata.bytes_received == len(before) + 4
 
 
-def test_oob_comes_before_the_regular_operation(executor: RequestExecutor) -> None:
-    def on_oob(event):
-        assert event.type is EventType.OOB and event.frame.data == b"!"
-        assert event.operation is read
-        assert event.socket is not None and event.next_operation is None
+@pytest.mark.parametrize("first", [READ_LINE, ReadWriteOperation(True, [READ_LINE]), NullOperation()])
+@pytest.mark.parametrize("by_the_bag", [False, True])
+def test_another_operation_replaces_the_current_one(talk: Talk, first: Operation, by_the_bag: bool) -> None:
+    """Also while idle, and while both directions are open."""
 
-    read = ReadOperation(LINE)
-    script = urgent((b"!", socket.MSG_OOB), (b"text\n", 0))
-    with peer(script) as server:
-        log = talk(executor, server.url(), read, on={"OOB": on_oob})
-    assert log.names == [*USUAL, "OOB", "READ", *END]
-    assert log.frames == [b"text\n"]
-    assert log.metadata.bytes_received == 6
+    def replace(event: Any) -> None:
+        talk.bag.set_operation(event.socket, SEEN) if by_the_bag else event.next_is(SEEN)
+        event.metadata.keep_alive = False
 
-
-def test_oob_in_the_middle_of_a_frame(executor: RequestExecutor) -> None:
-    script = urgent((b"te", 0), (b"!", socket.MSG_OOB), (b"xt\n", 0))
-    with peer(script) as server:
-        log = talk(executor, server.url(), ReadOperation(LINE), oob=True)
-    assert log.names == [*USUAL, "OOB", "READ", *END] and log.frames == [b"text\n"]
-
-
-def test_a_next_operation_replaces_the_current_one(executor: RequestExecutor) -> None:
-    script = urgent(
-        (b"!", socket.MSG_OOB),
-    )
-    with peer(script) as server:
-        log = talk(
-            executor, server.url(), ReadOperation(LINE),
-            on={"OOB": lambda event: event.next_is_write(b"seen")},
-        )  # fmt: skip
-    assert log.names == [*USUAL, "OOB", "WRITE", *END] and server.results == [b"seen"]
-
-
-def test_the_bag_may_replace_it_too(executor: RequestExecutor) -> None:
-    def on_oob(event):
-        event.executor.socket_bag.set_operation(event.socket, WriteOperation(b"seen"))
-
-    with peer(urgent((b"!", socket.MSG_OOB))) as server:
-        log = talk(executor, server.url(), ReadOperation(LINE), on={"OOB": on_oob})
-    assert log.names == [*USUAL, "OOB", "WRITE", *END] and server.results == [b"seen"]
-
-
-def test_oob_while_idle_and_while_both_directions_are_open(executor: RequestExecutor) -> None:
-    script = urgent((b"!", socket.MSG_OOB))
-    with peer(script, count=2) as server:
-        idle = talk(
-            executor, server.url(), NullOperation(), keep_alive=True, idle_timeout=5,
-            on={"OOB": lambda event: event.next_is_write(b"idle"),
-                "WRITE": lambda event: setattr(event.metadata, "keep_alive", False)},
-        )  # fmt: skip
-        duplex = ReadWriteOperation(True, [ReadOperation(LINE)])
-        both = talk(executor, server.url(), duplex, on={"OOB": lambda event: event.next_is_write(b"duplex")})
-    assert idle.names == [*USUAL, "OOB", "WRITE", *END]
-    assert both.names == [*USUAL, "OOB", "WRITE", *END]
-    assert server.results == [b"idle", b"duplex"]
+    talk(
+        first, urgent(b"!"), told=["OOB", "WRITE"], sent=b"seen", on={"OOB": replace},
+        keep_alive=type(first) is NullOperation, **TCP,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("before", [b"", b"-"])
 def test_scheduling_does_not_read_the_urgent_byte_as_data(executor: RequestExecutor, before: bytes) -> None:
     """Stepped without having been announced, the mark is still looked at first."""
-    duplex = ReadWriteOperation(True, [ReadOperation(FixedLengthFramePicker(len(before) + 2))])
+    duplex = ReadWriteOperation(True, [fixed(len(before) + 2)])
     seen = []
-
-    def on_oob(event):
-        seen.append(event.frame.data)
-
-    ours = socket.socket()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        ours.connect(listener.getsockname())
-        theirs, _ = listener.accept()
+    ours, theirs = tcp_pair()
     with theirs:
-        log = add(executor, None, duplex, socket=ClientSocket.from_socket(ours), on={"OOB": on_oob})
+        on = {"OOB": lambda event: seen.append(event.frame.data)}
+        log = add(executor, None, duplex, socket=ours, on=on)
         executor.start_request()
         executor.turn(0)
         theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -157,35 +101,28 @@ def test_scheduling_does_not_read_the_urgent_byte_as_data(executor: RequestExecu
         theirs.send(b"!", socket.MSG_OOB)
         theirs.send(b"ab")
         duplex.schedule(WriteOperation(b"x"))
-        while executor.turn(None):
-            pass
+        turns_to_the_end(executor)
     assert seen == [b"!"] and log.frames == [before + b"ab"]
 
 
 @pytest.mark.parametrize("when", ["INITIALIZE", "CONNECTED", "READ"])
-def test_a_global_handler_may_come_later(executor: RequestExecutor, when: str) -> None:
+def test_a_global_handler_may_come_later(talk: Talk, when: str) -> None:
     seen = []
 
-    def listen(event):
-        executor.with_event_handler({EventType.OOB: lambda event: seen.append(event.frame.data)})
+    def listen(event: Any) -> None:
+        talk.executor.with_event_handler({EventType.OOB: lambda event: seen.append(event.frame.data)})
 
-    def on_read(event):
+    def on_read(event: Any) -> None:
         if event.frame.data == b"1\n":
             if when == "READ":
                 listen(event)
-            event.next_is_write(b"go\n", then=ReadOperation(LINE))
+            event.next_is_write(b"go\n", then=READ_LINE)
 
-    def script(sock):
-        sock.sendall(b"1\n")
-        assert sock.recv(3) == b"go\n"
-        sock.send(b"!", socket.MSG_OOB)
-        sock.sendall(b"2\n")
-        return read_to_end(sock)
-
-    on = {"READ": on_read} if when == "READ" else {when: listen, "READ": on_read}
-    with peer(script) as server:
-        log = talk(executor, server.url(), ReadOperation(LINE), on=on)
-    assert log.frames == [b"1\n", b"2\n"] and seen == [b"!"]
+    talk(
+        READ_LINE, sends(b"1\n"), gets(b"go\n"), urgent(b"!"), sends(b"2\n"),
+        told=[b"1\n", "WRITE", b"2\n"], sent=b"go\n", on={when: listen, "READ": on_read}, **TCP,
+    )  # fmt: skip
+    assert seen == [b"!"]
 
 
 def test_urgent_byte_between_two_sockets_of_the_library(executor: RequestExecutor) -> None:
@@ -197,7 +134,7 @@ def test_urgent_byte_between_two_sockets_of_the_library(executor: RequestExecuto
 
     def started(event: Any) -> None:
         operation = WriteOperation(b"!", out_of_band=True, then=WriteOperation(b"line\n"))
-        ask(executor, "tcp://127.0.0.1:%d" % event.metadata.local_address[1], operation)
+        add(executor, "tcp://127.0.0.1:%d" % event.metadata.local_address[1], operation)
 
     Service(executor, handler=note, started=started)
     executor.execute_request()

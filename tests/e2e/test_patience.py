@@ -20,7 +20,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.stage import unanswered
-from support.wire import Log, add, pair, tcp_pair
+from support.wire import Log, add, listening, pair, tcp_pair, turns_to_the_end, turns_until
 
 LONG = {"io_timeout": None, "connection_timeout": None}
 
@@ -45,13 +45,11 @@ class Hosted:
         return log
 
     def settle(self) -> float | None:
-        while self.executor.patience() == 0:
-            assert self.executor.turn(0)
+        turns_until(self.executor, lambda: self.executor.patience() != 0, 0)
         return self.executor.patience()
 
     def turn_until(self, done: Callable[[], object]) -> None:
-        while not done():
-            assert self.executor.turn(0.05)
+        turns_until(self.executor, done, 0.05)
         self.settle()
 
 
@@ -61,8 +59,7 @@ def hosted(executor: RequestExecutor) -> Iterator[Hosted]:
         yield Hosted(executor, stack)
         if executor.is_executing:
             executor.stop_request()
-            while executor.turn(0):
-                pass
+            turns_to_the_end(executor, 0)
 
 
 NAMES = ["io_timeout", "request_timeout"]
@@ -132,8 +129,7 @@ def test_an_operation_that_is_done(hosted: Hosted, tcp: bool) -> None:
 
 
 def test_connecting_is_done(hosted: Hosted) -> None:
-    listener = hosted.stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-    address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+    _, address = hosted.stack.enter_context(listening())
     log = add(hosted.executor, address, ReadOperation(), **{**LONG, "connection_timeout": 100})
     hosted.executor.start_request()
     hosted.turn_until(lambda: "CONNECTED" in log.names)

@@ -27,7 +27,7 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.command import Serving, serving
-from support.machine import MIB, comes_true, processor_time, resident
+from support.machine import MIB, comes_true, processor_time, resident, until
 from support.service import LINE
 
 #: How many there are on the standard library's engine; the first tenth of them on another.
@@ -145,7 +145,7 @@ class Guarded:
             ServerSocket(), ReadOperation(), address=address, handler=self.on_server, **metadata
         )
         executor.start_request()
-        while self.local is None:
+        for _ in until(lambda: self.local):
             executor.turn(0.01)
 
     def on_server(self, event: Any) -> None:

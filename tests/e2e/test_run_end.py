@@ -1,4 +1,4 @@
-"""The end of a run: what was posted is done, everything is complete, and nothing is held on to."""
+"""The end of a run: nothing is held on to, and what a look-up brings then is too late."""
 
 from __future__ import annotations
 
@@ -13,86 +13,12 @@ import pytest
 
 from evsockets import (
     ClientSocket,
-    LimitationDecision,
-    LimitationSolver,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
     WriteOperation,
 )
-from support.scenes import KINDS, scene
-from support.wire import Log, add, pair, peer, read_to_end, talk
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ACCEPT"])
-def test_callbacks_of_the_last_events_run_in_it(executor: RequestExecutor, kind: str) -> None:
-    ran: list[Any] = []
-    with scene(executor, kind) as one:
-        one.prepare(lambda event: executor.call_soon_threadsafe(ran.append, event))
-        executor.execute_request()
-        assert [event.type.name for event in ran] == [kind] * len(ran)
-        assert ran
-
-
-def test_a_callback_of_the_last_event_may_add_a_socket(executor: RequestExecutor) -> None:
-    """FINALIZE of a socket that timed out comes last in its turn."""
-    first, one = pair()
-    second, two = pair()
-    logs: list[Log] = []
-    with one, two:
-        two.sendall(b"!")
-
-        def more() -> None:
-            logs.append(add(executor, None, ReadOperation(), socket=second))
-
-        on = {"FINALIZE": lambda event: executor.call_soon_threadsafe(more)}
-        talk(executor, None, ReadOperation(), socket=first, io_timeout=0.02, on=on)
-    assert [log.frames for log in logs] == [[b"!"]]
-
-
-def test_a_callback_that_posts_itself_does_not_keep_it_alive(executor: RequestExecutor) -> None:
-    ran: list[int] = []
-
-    def again() -> None:
-        ran.append(1)
-        executor.call_soon_threadsafe(again)
-
-    ours, theirs = pair()
-    with theirs:
-        on = {"FINALIZE": lambda event: again()}
-        talk(executor, None, ReadOperation(), socket=ours, io_timeout=0.02, on=on)
-    assert 1 < len(ran) < 5
-    executor.execute_request()
-    assert len(ran) < 10
-
-
-def test_an_exception_in_the_last_callback(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-    with theirs:
-        on = {"FINALIZE": lambda event: executor.call_soon_threadsafe(int, "no number")}
-        log = add(executor, None, ReadOperation(), socket=ours, io_timeout=0.02, on=on)
-        with pytest.raises(ValueError, match="no number"):
-            executor.execute_request()
-    assert not executor.is_executing
-    assert log.names[-1] == "FINALIZE"
-    executor.execute_request()
-
-
-def test_a_solver_that_fails_at_the_end_leaves_nothing_incomplete(executor: RequestExecutor) -> None:
-    class Failing(LimitationSolver):
-        def decide(self, *_: Any) -> LimitationDecision:
-            return LimitationDecision.SKIP_CURRENT
-
-        def finalize(self, *_: Any) -> None:
-            raise LookupError("finalize")
-
-    executor.with_limitation_solver(Failing())
-    log = add(executor, None, ReadOperation())
-    executor.call_soon_threadsafe(executor.stop_request)
-    with pytest.raises(LookupError):
-        executor.execute_request()
-    assert log.metadata.request_complete
-    assert not executor.is_executing
+from support.wire import add, peer, read_to_end
 
 
 def test_a_closed_executor_is_let_go(engine: str) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from evsockets import ConnectionFailedError, StreamContext, create_engine, serve
 from support import workers_service
 from support.certificates import Authority
 from support.command import HANGS, Serving, environment, program
+from support.machine import comes_true, until
+from support.wire import listening
 
 SERVICE = str(Path(workers_service.__file__))
 
@@ -39,15 +41,6 @@ def service(
     command = [sys.executable, SERVICE, address, str(workers), settings]
     with program(*command, EVSOCKETS_ENGINE=engine, **more) as running:
         yield running
-
-
-def until(told: Callable[[], Any], what: str) -> Any:
-    """What `told()` says as soon as that is true."""
-    deadline = time.monotonic() + HANGS
-    while not (answer := told()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return answer
 
 
 class Client:
@@ -96,7 +89,7 @@ def exists(process: int) -> bool:
 
 
 def gone(processes: set[int]) -> None:
-    until(lambda: not any(map(exists, processes)), "workers are left")
+    comes_true(lambda: not any(map(exists, processes)), "workers are left")
 
 
 # ---- one port --------------------------------------------------------------------------------------
@@ -152,7 +145,7 @@ def test_tls(engine: str, ca: Authority) -> None:
 
 def test_a_dead_worker_is_replaced_and_nobody_else_notices(engine: str) -> None:
     with service(engine) as running:
-        workers = until(lambda: len(found := who(running)) == 2 and found, "two workers")
+        workers = comes_true(lambda: len(found := who(running)) == 2 and found, "two workers")
         victim = min(workers)
         with contextlib.ExitStack() as opened:
             clients = [opened.enter_context(Client(running)) for _ in range(40)]
@@ -208,7 +201,7 @@ def test_successors_under_load_and_not_a_request_fails(engine: str) -> None:
             for number in range(3):
                 running.process.send_signal(signal.SIGHUP)
                 begun = len(answers)
-                until(
+                comes_true(
                     lambda: len(answers) > begun + 20 and not set(answers[-20:]) & old,  # noqa: B023
                     f"round {number}",
                 )
@@ -226,7 +219,7 @@ def test_successors_asked_for_while_they_come(engine: str) -> None:
         first = who(running)
         for _ in range(5):
             running.process.send_signal(signal.SIGHUP)
-        until(lambda: not who(running, 20) & first, "successors")
+        comes_true(lambda: not who(running, 20) & first, "successors")
         running.process.send_signal(signal.SIGHUP)
         assert end(running)[0][2] == []  # while they are replaced, too
 
@@ -237,11 +230,11 @@ def test_a_successor_that_cannot_begin_leaves_the_old_one(engine: str, tmp_path:
         first = who(running, 3)
         fault.touch()
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: "never was ready" in log.read_text(), "the error")
+        comes_true(lambda: "never was ready" in log.read_text(), "the error")
         assert who(running, 3) == first
         fault.unlink()
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: who(running, 3) != first, "a successor")
+        comes_true(lambda: who(running, 3) != first, "a successor")
         end(running)
     assert log.read_text().startswith("ERROR ") and log.read_text().count("\n") == 1
 
@@ -274,7 +267,8 @@ def test_a_second_signal_ends_at_once(engine: str) -> None:
     with service(engine) as running, Client(running) as client:
         worker = client.ask()
         assert client.ask("wait\n" * 9 + "wait")  # longer than it is waited for
-        while running.process.poll() is None:  # two that come at once may be heard as one
+        # Two that come at once may be heard as one.
+        for _ in until(lambda: running.process.poll() is not None):
             running.process.send_signal(signal.SIGTERM)
             time.sleep(0.05)
         report = json.loads(running.process.communicate(timeout=HANGS)[0])
@@ -350,8 +344,7 @@ def test_what_cannot_be_sent(engine: str) -> None:
 
 
 def test_a_port_in_use(engine: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+    with listening() as (_, address):
         with pytest.raises(ConnectionFailedError, match="in use"):
             serve(workers_service.answer, address, workers=2, engine=engine)
 

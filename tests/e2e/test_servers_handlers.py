@@ -69,18 +69,6 @@ def test_forgetting_a_server_is_ignored(executor: RequestExecutor, server: Serve
     assert service.listening.names == LIFE
 
 
-def test_a_server_goes_on_after_accept(server: Serve) -> None:
-    """It keeps accepting without being asked."""
-
-    def accepted(event: Any) -> None:
-        if len(service.accepted) == 2:
-            event.socket.close()
-
-    service = server(says=[b"", b""], serves=False, server_handler={"ACCEPT": accepted})
-    service.execute()
-    assert len(service.accepted) == 2
-
-
 def test_exception_in_accept(executor: RequestExecutor, server: Serve) -> None:
     """It leaves the run; listener, this client and all others are closed."""
 

@@ -12,8 +12,6 @@ from evsockets import (
     AcceptedSocket,
     ConnectionFailedError,
     DisconnectedError,
-    FrameError,
-    MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     TlsHandshakeError,
@@ -119,13 +117,6 @@ def test_a_tls_server_without_its_certificate(server: Serve, context: dict[str, 
 # ---- plain -------------------------------------------------------------------------------------------
 
 
-def test_a_frame_over_its_limit(server: Serve) -> None:
-    short = MarkerFramePicker(None, b"\n", max_length=1000)
-    service = server(says=[b"x" * 5000], first=lambda: ReadOperation(short)).execute()
-    assert isinstance(service.talking.error, FrameError)
-    assert service.talking.names[-3:] == ["EXCEPTION", *END]
-
-
 def test_connect_and_say_nothing(executor: RequestExecutor, server: Serve) -> None:
     """1 000 silent clients: the working ones are served meanwhile, the silent ones time out."""
 
@@ -151,42 +142,6 @@ def test_connect_and_say_nothing(executor: RequestExecutor, server: Serve) -> No
     assert len(executor.socket_bag) == 21  # accepted ones have left
     assert not [one for one in executor.socket_bag if isinstance(one, AcceptedSocket)]
     assert service.talking.names.count("FINALIZE") == silent + 20
-
-
-def test_a_receiver_that_never_reads(server: Serve) -> None:
-    """What it does not take is not pulled from the iterator; its io_timeout ends it while "writing"."""
-    pulled: list[int] = []
-
-    def endless() -> Any:
-        while True:
-            pulled.append(65536)
-            yield bytes(65536)
-
-    service = server(
-        says=[b""], first=lambda: WriteOperation(endless()), client_metadata={"io_timeout": 0.1}
-    ).execute()
-    (late,) = service.talking.of("TIMEOUT")
-    assert (late.when.name, late.phase) == ("IO", "writing")
-    assert sum(pulled) <= late.metadata.bytes_sent + 2 * 65536
-
-
-def test_one_byte_at_a_time(executor: RequestExecutor, server: Serve) -> None:
-    """A sender that trickles keeps io_timeout at bay, but not request_timeout: the first-frame deadline."""
-    turns: list[int] = []
-
-    def trickle(*_: Any) -> None:
-        turns.append(1)
-        if len(turns) < 100_000 and executor.is_executing and not service.talking.timeouts:
-            if len(turns) % 50 == 0:
-                service.peers[0].send(b"x")
-            executor.call_soon_threadsafe(trickle)
-
-    service = server(
-        says=[b""], handler={"CONNECTED": trickle}, client_metadata={"io_timeout": 5, "request_timeout": 0.1}
-    )
-    service.execute()
-    assert service.talking.timeouts == [("REQUEST", "reading")]
-    assert service.talking.names == [*USUAL, "TIMEOUT", *END]
 
 
 def test_a_deadline_for_the_first_frame_only(server: Serve) -> None:

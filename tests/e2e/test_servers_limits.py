@@ -24,7 +24,7 @@ from evsockets import (
 )
 from support.life import END, USUAL
 from support.service import Serve, count_polls, echo
-from support.wire import add, pair, reset
+from support.wire import add, pair, reset, turns_to_the_end, turns_until
 
 NUMBERS = [b"%d\n" % number for number in range(200)]
 
@@ -115,8 +115,7 @@ def test_a_client_that_hangs_up_while_held_back(
         address, first=lambda: DelayedOperation(ReadOperation(), lambda *_: held[0]), handler={}
     ).listen()
     peer = service.come(b"last words")
-    while "CONNECTED" not in service.talking.names:
-        executor.turn(0.01)
+    turns_until(executor, lambda: "CONNECTED" in service.talking.names)
     reset(peer) if how == "reset" and scheme == "tcp" else peer.close()
     executor.turn(0)
     began = time.monotonic()
@@ -124,8 +123,7 @@ def test_a_client_that_hangs_up_while_held_back(
     assert time.monotonic() - began >= 0.19, "it woke up for nothing"
     held[0] = False
     executor.call_soon_threadsafe(lambda: None)
-    while executor.turn(0.01):
-        pass
+    turns_to_the_end(executor, 0.01)
     assert service.talking.names == [*USUAL, "READ", *END]
     assert service.talking.frames == [b"last words"]
 

@@ -12,7 +12,6 @@ import pytest
 from evsockets import (
     AcceptedSocket,
     ClientSocket,
-    Configuration,
     ConnectionFailedError,
     ReadOperation,
     RequestExecutor,
@@ -22,7 +21,7 @@ from evsockets import (
 from evsockets.transports.listener import Listener
 from support.certificates import Authority
 from support.life import END, FAILED, USUAL
-from support.service import CLIENT, LINE, Serve, Service, echo
+from support.service import LINE, Serve, Service, echo
 from support.wire import add, pair
 
 LIFE = [*USUAL, "ACCEPT", *END]
@@ -155,18 +154,6 @@ def test_a_connection_gone_before_it_was_accepted(server: Serve, monkeypatch: py
     assert failures == [] and service.listening.names == LIFE
 
 
-def test_asks_its_own_server(server: Serve) -> None:
-    (client,) = server(asks=[WriteOperation(b"hello\n", then=ReadOperation(LINE))]).execute().asked
-    assert client.names == CLIENT and client.frames == [b"hello\n"]
-
-
-@pytest.mark.parametrize("operation", [WriteOperation(b"x"), None, b"x"])
-def test_a_server_takes_only_a_read(executor: RequestExecutor, operation: Any) -> None:
-    with pytest.raises(TypeError):
-        executor.socket_bag.add_socket(ServerSocket(), operation, address="tcp://127.0.0.1:0")
-    assert len(executor.socket_bag) == 0
-
-
 def test_bind_failure(server: Serve, unused_port: int) -> None:
     service = server(f"tcp://127.0.0.1:{unused_port}").execute()
     assert service.listening.names == FAILED
@@ -175,12 +162,6 @@ def test_bind_failure(server: Serve, unused_port: int) -> None:
     assert error.errno == errno.EADDRINUSE and isinstance(error.__cause__, OSError)
     assert error.address in str(error) and error.address == f"tcp://127.0.0.1:{unused_port}"
     assert error.socket is service.server and service.metadata.request_complete
-
-
-def test_no_address(server: Serve) -> None:
-    service = server(None).execute()
-    assert service.listening.names == FAILED
-    assert isinstance(service.listening.error, ConnectionFailedError)
 
 
 def test_a_second_life(server: Serve) -> None:
@@ -202,47 +183,6 @@ def test_reuse_port_shares_the_port(server: Serve) -> None:
     services.append(server(started=started, stream_context={"reuse_port": True}))
     services[0].execute()
     assert [service.listening.names for service in services] == [[*USUAL, *END]] * 2
-
-
-def test_timeouts_of_a_server_are_none(engine: str) -> None:
-    names = ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout")
-    configuration = Configuration(**dict.fromkeys(names, 0.01))
-    with RequestExecutor(engine, configuration=configuration) as executor:
-        service = Service(executor)
-        assert [getattr(service.metadata, name) for name in names] == [None] * 4
-        executor.socket_bag.remove_socket(service.server)
-
-
-def test_io_timeout_counts_since_the_last_accept(server: Serve) -> None:
-    """TIMEOUT (IO, "listening"); one more attempt restarts the clock; then the listener ends."""
-
-    def late(event: Any) -> None:
-        if len(service.listening.timeouts) == 1:
-            event.enable_one_more_attempt()
-
-    service = server(io_timeout=0.05, server_handler={"TIMEOUT": late})
-    service.execute()
-    assert service.listening.timeouts == [("IO", "listening")] * 2
-    assert service.listening.names == [*USUAL, "TIMEOUT", "TIMEOUT", *END]
-
-
-def test_an_accept_restarts_the_io_timeout(executor: RequestExecutor, server: Serve) -> None:
-    """The clock runs from the last ACCEPT, not from the start."""
-    moments: list[float] = []
-    silent, far = pair()
-
-    def note(event: Any) -> None:
-        if event.type.name in ("ACCEPT", "TIMEOUT"):
-            moments.append(executor._loop.clock())
-
-    with far:
-        service = server(io_timeout=0.15, clients=2, server_handler=note)
-        come = {"FINALIZE": lambda e: service.come(b"late\n")}
-        add(executor, None, ReadOperation(), socket=silent, io_timeout=0.06, on=come)
-        service.execute()
-    assert service.listening.names.count("TIMEOUT") == 1
-    accept, timeout = moments
-    assert timeout - accept >= 0.15
 
 
 @pytest.mark.parametrize("when", ["in its FINALIZE", "later"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evsockets import ConnectionFailedError, FixedLengthFramePicker, ServerSocket
+from evsockets import ConnectionFailedError, ServerSocket
 from support.life import END, FAILED, USUAL
 from support.service import Peers, Serve
 
@@ -119,12 +119,3 @@ def test_a_bad_descriptor(server: Serve) -> None:
         os.fstat(descriptor)
     finally:
         os.close(descriptor)
-
-
-def test_the_bytes_beyond_a_frame_are_offered_to_the_next_one(server: Serve) -> None:
-    def read(event: Any) -> None:
-        if event.frame.data == b"line\n":
-            event.next_is_read(FixedLengthFramePicker(3))
-
-    service = server(says=[b"line\nxyz"], handler={"READ": read}).execute()
-    assert service.talking.frames == [b"line\n", b"xyz"]

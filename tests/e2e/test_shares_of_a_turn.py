@@ -6,7 +6,6 @@ from __future__ import annotations
 import array
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -32,9 +31,10 @@ from evsockets.transports.adopted import adopt
 from evsockets.transports.tls import TlsTransport
 from support.certificates import Authority
 from support.life import FAILED, USUAL
+from support.machine import until
 from support.service import LINE
-from support.tls import contexts
-from support.wire import PATIENCE, Log, add, pair, read_exactly, talk
+from support.tls import Far, contexts
+from support.wire import PATIENCE, Log, add, pair, read_exactly, talk, turns_to_the_end, turns_until
 
 AROUND_16 = [15, 16, 17, 32, 48]
 AROUND_64 = [63, 64, 65, 128, 192]
@@ -46,29 +46,6 @@ def send_in_pieces(sock: socket.socket, data: bytes, pieces: int) -> None:
     for number in range(pieces):
         part = data[number * len(data) // pieces : (number + 1) * len(data) // pieces]
         sock.sendmsg([part], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))])
-
-
-class Far:
-    """The other end of a TLS connection, step by step."""
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, server_side: bool) -> None:
-        self._sock = sock
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        name = None if server_side else "localhost"
-        self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=name
-        )
-
-    def flight(self) -> bytes:
-        """What the handshake has to say next."""
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
-        return self._outgoing.read()
-
-    def listen(self) -> None:
-        self._incoming.write(self._sock.recv(65536))
 
 
 @pytest.mark.parametrize("pieces", AROUND_16)
@@ -85,13 +62,11 @@ def test_a_handshakes_first_flight_in_pieces(executor: RequestExecutor, ca: Auth
         executor.turn(0)
         far.listen()
         send_in_pieces(theirs, far.flight(), pieces)
-        while "WRITE" not in log.names and not log.timeouts:
-            executor.turn(None)
+        turns_until(executor, lambda: "WRITE" in log.names or log.timeouts)
         assert log.names == [*USUAL, "WRITE"]
         far.listen()
         executor.stop_request()
-        while executor.turn(0):
-            pass
+        turns_to_the_end(executor, 0)
 
 
 @pytest.mark.parametrize("pieces", AROUND_16)
@@ -117,17 +92,13 @@ def test_a_client_hello_in_pieces(
         far = Far(theirs, made[0], server_side=False)
         send_in_pieces(theirs, far.flight(), pieces)
         theirs.setblocking(False)
-        answer = b""
-        while not answer and not log.timeouts:
+        for _ in until():
             executor.turn(0.01)
-            try:
-                answer = theirs.recv(65536)
-            except BlockingIOError:
-                pass
-    assert answer
+            with contextlib.suppress(BlockingIOError):
+                assert theirs.recv(65536)
+                break
     executor.stop_request()
-    while executor.turn(0):
-        pass
+    turns_to_the_end(executor, 0)
 
 
 @pytest.mark.parametrize("pieces", [*AROUND_16, 3, 4, 5, 6, 8, 9, 10])
@@ -148,11 +119,10 @@ def test_records_in_pieces(executor: RequestExecutor, ca: Authority, pieces: int
         executor.turn(0)
         far.listen()
         tickets = far.flight()
-        far._tls.write(b"x" * 1000 + b"\n")
+        far.tls.write(b"x" * 1000 + b"\n")
         send_in_pieces(theirs, tickets, pieces)
-        send_in_pieces(theirs, far._outgoing.read(), pieces)
-        while executor.turn(None):
-            pass
+        send_in_pieces(theirs, far.outgoing.read(), pieces)
+        turns_to_the_end(executor)
     assert log.frames == [b"x" * 1000 + b"\n"] and not log.errors
 
 
@@ -288,8 +258,7 @@ def test_calls_from_another_thread(executor: RequestExecutor, calls: int) -> Non
         executor.start_request()
         thread.start()
         thread.join()
-        while executor.turn(None):
-            pass
+        turns_to_the_end(executor)
     assert done == list(range(calls)) and not log.timeouts
 
 
@@ -325,8 +294,7 @@ def test_a_pooled_connection_with_tickets(
         executor.turn(0)
         far.listen()
         theirs.sendall(far.flight())
-        while executor.turn(None):
-            pass
+        turns_to_the_end(executor)
         assert log.names == ["INITIALIZE", "CONNECTED", "WRITE", "FINALIZE"]
         connection = client._connection
         assert connection is not None and connection.is_fresh()

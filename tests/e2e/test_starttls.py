@@ -21,6 +21,7 @@ from evsockets import (
 from support.certificates import Authority, server_side
 from support.life import END, USUAL
 from support.service import LINE, Serve
+from support.tls import Far
 from support.wire import Secure, pair, quietly, read_exactly, read_to_end, reset, talk
 
 STARTTLS = WriteOperation(b"STARTTLS\n", then=ReadOperation(LINE))
@@ -78,9 +79,7 @@ def test_a_client(secure: Secure, ca: Authority, how: str) -> None:
 def test_what_a_client_does_not_take(
     secure: Secure, ca: Authority, answer: bytes, handshake: Any, cause: Any
 ) -> None:
-    log, _ = secure(
-        upgrading(ca, answer), STARTTLS, "tcp", wrapped=False, quiet=True, on=then(go=handshake)
-    )
+    log, _ = secure(upgrading(ca, answer), STARTTLS, "tcp", wrapped=False, quiet=True, on=then(go=handshake))
     assert isinstance(log.error, TlsHandshakeError) and isinstance(log.error, ConnectionFailedError)
     assert cause is None or isinstance(log.error.__cause__, cause)
     assert log.names == [*USUAL, "WRITE", "READ", "EXCEPTION", *END]
@@ -152,29 +151,19 @@ def test_wrong_arguments(wrong: Any) -> None:
 
 def asking(ca: Authority, port: int, at_once: bool) -> bytes:
     """A client that upgrades (its hello goes with STARTTLS, or after the answer); what it hears."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = ssl.create_default_context(cafile=ca.ca_file)
-    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
-
     with socket.create_connection(("127.0.0.1", port)) as sock:
-
-        def done(step: Callable[[], Any]) -> Any:
-            while True:
-                try:
-                    return step()
-                except ssl.SSLWantReadError:
-                    sock.sendall(outgoing.read())
-                    incoming.write(sock.recv(65536))
-
         sock.settimeout(10)
-        with pytest.raises(ssl.SSLWantReadError):
-            tls.do_handshake()
-        sock.sendall(b"STARTTLS\n" + (outgoing.read() if at_once else b""))
+        far = Far(sock, context, server_side=False)
+        hello = far.flight()
+        sock.sendall(b"STARTTLS\n" + hello * at_once)
         assert read_exactly(sock, 3) == b"go\n"
-        done(tls.do_handshake)
-        tls.write(b"hello\n")
-        sock.sendall(outgoing.read())
-        answer: bytes = done(lambda: tls.read(100))
+        if not at_once:
+            sock.sendall(hello)
+        far.call(far.tls.do_handshake)
+        far.tls.write(b"hello\n")
+        far.send()
+        answer: bytes = far.call(lambda: far.tls.read(100))
         return answer
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from evsockets import Operation, ReadOperation, ReadWriteOperation, RequestExecutor, WriteOperation
 from support.certificates import Authority
+from support.machine import until
 from support.tls import contexts
 from support.wire import Log, add, peer, quietly, talk, tls_script
 
@@ -89,7 +90,7 @@ def test_a_peer_that_reads_nothing_is_one(executor: RequestExecutor, ca: Authori
     released: list[Any] = []
 
     def script(sock: socket.socket) -> None:
-        while not released:
+        for _ in until(lambda: released):
             time.sleep(0.01)
 
     with peer(quietly(tls_script(contexts(ca)[1], script) if scheme == "tls" else script)) as far:

@@ -19,8 +19,8 @@ from evsockets import (
     WriteOperation,
 )
 from support.certificates import Authority
-from support.service import Peers, Service, ask
-from support.wire import pair, talk
+from support.service import Peers, Service
+from support.wire import add, pair, talk
 
 
 class Options:
@@ -101,7 +101,7 @@ def test_an_accepted_socket_keeps_the_listeners_certificate(executor: RequestExe
         executor, "tls://127.0.0.1:0", client_metadata={"stream_context": {"require_close_notify": False}},
         stream_context=ca.server.settings,
         started=lambda event: asked.append(
-            ask(
+            add(
                 executor, f"tls://localhost:{event.metadata.local_address[1]}",
                 WriteOperation(b"hello\n", then=ReadOperation()), stream_context={"ca_file": ca.ca_file},
             )

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +17,6 @@ from evsockets import (
     WAIT_FOREVER,
     ClientSocket,
     EventType,
-    FixedLengthFramePicker,
     NullOperation,
     ReadOperation,
     RequestExecutor,
@@ -27,7 +24,7 @@ from evsockets import (
     WriteOperation,
 )
 from support.stage import unanswered
-from support.wire import Log, add, pair, peer, read_to_end, talk
+from support.wire import Log, add, listening, pair, peer, read_to_end, talk
 
 SHORT = 0.04
 STAGES = ("CONNECTION", "HANDSHAKE", "IO", "WRITING", "IDLE", "REQUEST", "LISTENING")
@@ -52,8 +49,7 @@ class Late:
                 address = self._stack.enter_context(unanswered())
                 self.told = "CONNECTION", "connecting"
             else:
-                listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-                address = "tls://127.0.0.1:%d" % listener.getsockname()[1]
+                _, address = self._stack.enter_context(listening("tls"))
                 self.told = "CONNECTION", "handshaking"
         elif stage == "LISTENING":
             self.socket, address = ServerSocket(), "tcp://127.0.0.1:0"
@@ -71,9 +67,7 @@ class Late:
             elif stage == "REQUEST":
                 self.name, self.told = "request_timeout", ("REQUEST", "reading")
                 more["io_timeout"] = WAIT_FOREVER  # nothing else is due
-        self.log: Log = add(
-            executor, address, operation, socket=self.socket, **{self.name: timeout, **more}
-        )
+        self.log: Log = add(executor, address, operation, socket=self.socket, **{self.name: timeout, **more})
 
     def __enter__(self) -> Late:
         return self
@@ -151,78 +145,6 @@ def test_a_changed_time_out_acts_at_once(executor: RequestExecutor, stage: str, 
     assert late.log.names[-len(late.after) :] == late.after
 
 
-def test_in_the_order_of_their_moments(executor: RequestExecutor) -> None:
-    """Whatever the order in which they were added."""
-    order: list[float] = []
-    with contextlib.ExitStack() as stack:
-        for timeout in (0.3, 0.1, 0.2, 0.05, 0.25, 0.15):
-            ours, theirs = pair()
-            stack.enter_context(theirs)
-            on = {"TIMEOUT": lambda event: order.append(event.metadata.io_timeout)}
-            add(executor, None, ReadOperation(), socket=ours, io_timeout=timeout, on=on)
-        executor.execute_request()
-    assert order == sorted(order) and len(order) == 6
-
-
-def test_half_a_frame_and_then_nothing(executor: RequestExecutor) -> None:
-    """The bytes that came are no frame; nothing of them is told, and the time without progress counts."""
-    ours, theirs = pair()
-    reading = ReadOperation(FixedLengthFramePicker(10))
-    pending: list[Any] = []
-
-    def late(event: Any) -> None:
-        pending.append((executor.socket_bag.get_operation(ours), event.metadata.bytes_received))
-
-    with theirs:
-        theirs.sendall(b"half")
-        log = talk(executor, None, reading, socket=ours, io_timeout=SHORT, on={"TIMEOUT": late})
-    assert log.names == ["INITIALIZE", "CONNECTED", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
-    assert pending == [(reading, 4)]
-
-
-@contextlib.contextmanager
-def tick(ours: socket.socket, stop: threading.Event) -> Iterator[None]:
-    """A peer that sends a byte every hundredth of a second until `stop` is set."""
-
-    def run() -> None:
-        while not stop.wait(0.01):
-            with contextlib.suppress(OSError):
-                ours.send(b"x")
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-@pytest.mark.parametrize("name", ["io_timeout", "request_timeout"])
-def test_what_progress_changes(executor: RequestExecutor, name: str) -> None:
-    """A trickle keeps a read's clock from running out, but not the request's."""
-    ours, theirs = pair()
-    stop = threading.Event()
-    seen: list[tuple[bool, int]] = []
-
-    def late(event: Any) -> None:
-        seen.append((stop.is_set(), event.metadata.bytes_received))
-
-    def enough(event: Any) -> None:
-        stop.set()
-
-    picker = FixedLengthFramePicker(10_000_000)
-    quiet, others = pair()
-    with theirs, others, tick(theirs, stop):
-        # The trickle outlasts the time-out, and ends only then.
-        add(executor, None, ReadOperation(), socket=quiet, io_timeout=0.9, on={"TIMEOUT": enough})
-        log = add(executor, None, ReadOperation(picker), socket=ours, on={"TIMEOUT": late}, **{name: 0.5})
-        executor.execute_request()
-    assert log.timeouts == [("IO" if name == "io_timeout" else "REQUEST", "reading")]
-    ((trickle_ended, received),) = seen
-    assert trickle_ended is (name == "io_timeout") and received > 0
-
-
 def test_wait_forever_and_nothing_else_pending(executor: RequestExecutor) -> None:
     """No deadline at all: the engine waits without one, and a byte, or another thread, wakes it."""
     asked: list[float | None] = []
@@ -255,31 +177,8 @@ def test_wait_forever_and_nothing_else_pending(executor: RequestExecutor) -> Non
     assert EventType.TIMEOUT.name not in log.names
 
 
-def test_a_busy_socket_does_not_keep_a_silent_one_alive(executor: RequestExecutor) -> None:
-    """A byte on one socket moves no other's clock."""
-    busy, far = pair()
-    silent, quiet = pair()
-    ended: list[str] = []
-
-    def bounce(event: Any) -> None:
-        if not ended:
-            far.sendall(b"x")
-            event.next_is_read()
-
-    with far, quiet:
-        far.sendall(b"x")
-        add(executor, None, ReadOperation(), socket=busy, on={"READ": bounce})
-        on = {"TIMEOUT": lambda event: ended.append(event.phase)}
-        log = add(executor, None, ReadOperation(), socket=silent, on=on, io_timeout=0.05)
-        executor.execute_request()
-    assert ended == ["reading"]
-    assert log.names == ["INITIALIZE", "CONNECTED", "TIMEOUT", "DISCONNECTED", "FINALIZE"]
-
-
 @pytest.mark.parametrize("stage", ["CONNECTION", "IO"])
-def test_one_more_attempt_of_one_socket_is_not_the_next_ones(
-    executor: RequestExecutor, stage: str
-) -> None:
+def test_one_more_attempt_of_one_socket_is_not_the_next_ones(executor: RequestExecutor, stage: str) -> None:
     """A socket made after another has gone, perhaps where it was in memory, begins with nothing of it."""
     seen: list[str] = []
 
@@ -302,18 +201,3 @@ def test_one_more_attempt_of_one_socket_is_not_the_next_ones(
         )  # fmt: skip
     assert seen == [stage, stage]
     assert [when for when, _ in second.timeouts] == [stage]
-
-
-@pytest.mark.parametrize("name", ["request_timeout", "io_timeout", "connection_timeout"])
-def test_a_time_out_set_when_the_life_ends_is_late_for_nobody(executor: RequestExecutor, name: str) -> None:
-    """In the EXCEPTION handler of a socket that never had a connection, while another one goes on."""
-    ended = add(
-        executor, None, ReadOperation(),
-        on={"EXCEPTION": lambda event: setattr(event.metadata, name, SHORT / 2)},
-    )  # fmt: skip
-    ours, theirs = pair()
-    with theirs:
-        going_on = add(executor, None, ReadOperation(), socket=ours, io_timeout=SHORT)
-        executor.execute_request()
-    assert ended.names == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
-    assert going_on.timeouts == [("IO", "reading")]

@@ -15,21 +15,16 @@ from typing import Any
 import pytest
 
 from evsockets import (
-    Configuration,
     DrainReport,
     EngineError,
-    FrameError,
-    NullOperation,
     ReadOperation,
     RequestExecutor,
-    ServerSocket,
     Timer,
-    WriteOperation,
 )
 from evsockets.testing.engines import alarm
 from support.runs import WAYS, run
 from support.service import Service, count_polls, needs_descriptor
-from support.wire import Log, add, pair
+from support.wire import Log, add, pair, turns_to_the_end, turns_until
 
 BRIEF = 0.02
 
@@ -72,31 +67,6 @@ def test_one_that_is_due_runs_after_the_turns_io(executor: RequestExecutor, way:
     assert order == ["READ", "timer"]
 
 
-def test_one_that_renews_itself_with_0_runs_once_a_turn_and_starves_nobody(executor: RequestExecutor) -> None:
-    calls: list[int] = []
-    turns = 0
-    ours, theirs = pair()
-
-    def again() -> None:
-        calls.append(turns)
-        executor.call_later(0, again)
-
-    with theirs:
-        log = add(executor, None, ReadOperation(), socket=ours)
-        executor.start_request()
-        again()
-        while not log.frames:
-            turns += 1
-            assert executor.turn(0)
-            if turns == 100:
-                theirs.sendall(b"x")
-            assert turns < 10_000
-        assert len(calls) >= turns - 2
-        assert len(set(calls)) == len(calls)
-        executor.stop_request()
-        assert not executor.turn(0)
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_a_chain_of_timers_keeps_the_run_alive(executor: RequestExecutor, way: str) -> None:
     left = [0.0, BRIEF, 0.0, BRIEF, 0.0]
@@ -132,28 +102,6 @@ def test_cancelled_it_is_not_called_and_keeps_nothing_alive(executor: RequestExe
     run(executor, way)
     assert calls == ["first"]
     mine[0].cancel()
-
-
-def test_cancelled_it_lets_go_of_its_callback(executor: RequestExecutor) -> None:
-    def callback() -> None: ...
-
-    known = weakref.ref(callback)
-    timer = executor.call_later(60, callback)
-    del callback
-    assert known() is not None
-    timer.cancel()
-    assert known() is None
-
-
-def test_called_it_lets_go_of_its_callback(executor: RequestExecutor) -> None:
-    def callback() -> None: ...
-
-    known = weakref.ref(callback)
-    timer = executor.call_later(0, callback)
-    del callback
-    executor.execute_request()
-    assert known() is None
-    assert "over" in repr(timer)
 
 
 # ---- what keeps a run alive ----------------------------------------------------------------------------
@@ -236,26 +184,6 @@ def test_a_drain_lets_them_fire_while_a_socket_is_served_and_waits_for_none(
     assert log.frames == [b"x"]
 
 
-@pytest.mark.parametrize("isolated", [False, True])
-@pytest.mark.parametrize("error", [Bug, FrameError])
-@pytest.mark.parametrize("way", WAYS)
-def test_what_one_raises_ends_the_run(engine: str, way: str, error: type[Exception], isolated: bool) -> None:
-    def raises() -> None:
-        raise error
-
-    ours, theirs = pair()
-    with RequestExecutor(engine, configuration=Configuration(isolate_handler_errors=isolated)) as executor:
-        with theirs:
-            log = add(executor, None, ReadOperation(), socket=ours)
-            executor.call_later(BRIEF, raises)
-            with pytest.raises(error):
-                run(executor, way)
-        assert log.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
-        assert log.metadata.request_complete
-        assert not executor.is_executing
-        executor.execute_request()
-
-
 def test_ctrl_c_while_only_a_timer_waits(executor: RequestExecutor) -> None:
     calls: list[str] = []
     executor.call_later(60, calls.append, "never")
@@ -264,15 +192,6 @@ def test_ctrl_c_while_only_a_timer_waits(executor: RequestExecutor) -> None:
         executor.execute_request()
     executor.execute_request()  # it is over at once: the timer is cancelled
     assert calls == []
-
-
-def test_closing_cancels_them(engine: str) -> None:
-    executor = RequestExecutor(engine)
-    timer = executor.call_later(0, bug)
-    executor.close()
-    timer.cancel()
-    with pytest.raises(RuntimeError, match="closed"):
-        executor.call_later(0, bug)
 
 
 # ---- until stopped -------------------------------------------------------------------------------------
@@ -314,32 +233,14 @@ def test_until_stopped_it_waits_for_sockets_from_everywhere(
     executor.execute_request()  # the next run is not until stopped
 
 
-def test_until_stopped_ends_by_an_exception_too(executor: RequestExecutor) -> None:
-    executor.call_later(0, bug)
-    with pytest.raises(Bug):
-        executor.execute_request(until_stopped=True)
-    executor.execute_request()
-
-
 def test_until_stopped_a_host_has_all_the_time(executor: RequestExecutor) -> None:
     executor.start_request(until_stopped=True)
-    while executor.patience() == 0:
-        assert executor.turn(0)
+    turns_until(executor, lambda: executor.patience() != 0, 0)
     assert executor.patience() is None
     assert executor.turn(0)
     executor.stop_request()
     assert executor.patience() == 0
     assert not executor.turn(0)
-
-
-@pytest.mark.parametrize("options", [{}, {"until_stopped": True}])
-def test_a_drain_between_turns_ends_a_run_without_sockets(executor: RequestExecutor, options: Any) -> None:
-    executor.call_later(60, bug)
-    executor.start_request(**options)
-    assert executor.turn(0)
-    report = executor.drain(60)
-    assert not executor.is_executing
-    assert (report.finished, report.closed_idle, report.aborted) == (0, 0, [])
 
 
 # ---- in a host -----------------------------------------------------------------------------------------
@@ -348,21 +249,17 @@ def test_a_drain_between_turns_ends_a_run_without_sockets(executor: RequestExecu
 def test_patience_names_the_next_timer(executor: RequestExecutor) -> None:
     service = Service(executor).listen()
     far = executor.call_later(1000, bug)
-    while executor.patience() == 0:
-        assert executor.turn(0)
+    turns_until(executor, lambda: executor.patience() != 0, 0)
     near = executor.call_later(100, bug)
     for timer, low, high in ((near, 50, 100), (far, 500, 1000)):
-        while executor.patience() == 0:
-            assert executor.turn(0)
+        turns_until(executor, lambda: executor.patience() != 0, 0)
         patience = executor.patience()
         assert patience is not None and low < patience <= high
         timer.cancel()
-    while executor.patience() == 0:
-        assert executor.turn(0)
+    turns_until(executor, lambda: executor.patience() != 0, 0)
     assert executor.patience() is None
     service.server.close()
-    while executor.turn(0):
-        pass
+    turns_to_the_end(executor, 0)
 
 
 def test_setting_and_cancelling_between_turns_wakes_the_engine(executor: RequestExecutor) -> None:
@@ -389,34 +286,6 @@ def test_setting_and_cancelling_between_turns_wakes_the_engine(executor: Request
 
 
 # ---- bad input -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("seconds", "callback", "options", "error", "says"),
-    [
-        (-1, bug, {}, ValueError, "seconds.*-1"),
-        (float("nan"), bug, {}, ValueError, "seconds.*nan"),
-        (float("inf"), bug, {}, ValueError, "seconds.*finite"),
-        (10**400, bug, {}, ValueError, "seconds.*large"),
-        (None, bug, {}, TypeError, "seconds.*None"),
-        ("1", bug, {}, TypeError, "seconds.*str"),
-        (1, "no callable", {}, TypeError, "callback.*'no callable'"),
-        (1, bug, {"keeps_running": 1}, TypeError, "keeps_running.*1"),
-    ],
-)
-def test_what_cannot_be_used(
-    executor: RequestExecutor, seconds: Any, callback: Any, options: Any, error: Any, says: str
-) -> None:
-    with pytest.raises(error, match=says):
-        executor.call_later(seconds, callback, **options)
-    executor.execute_request()  # nothing is left of it
-
-
-@pytest.mark.parametrize("begin", [RequestExecutor.execute_request, RequestExecutor.start_request])
-def test_until_stopped_is_a_flag(executor: RequestExecutor, begin: Any) -> None:
-    with pytest.raises(TypeError, match="until_stopped.*'yes'"):
-        begin(executor, until_stopped="yes")
-    assert not executor.is_executing
 
 
 @pytest.mark.parametrize("what", ["call_later", "cancel"])
@@ -459,38 +328,6 @@ def test_in_the_child_of_a_fork(executor: RequestExecutor) -> None:
     executor.call_later(0, fork)
     executor.execute_request()
     assert told == [7]
-
-
-def test_sockets_and_timers_together(executor: RequestExecutor) -> None:
-    """A client that is asked anew every now and then, by timers of its handlers."""
-    answers: list[bytes] = []
-    sock, theirs = pair()
-
-    def ask() -> None:
-        executor.socket_bag.set_operation(sock, WriteOperation(b"?", then=ReadOperation()))
-        theirs.sendall(b"%d" % len(answers))
-
-    def on_read(event: Any) -> None:
-        answers.append(event.frame.data)
-        if len(answers) < 3:
-            executor.call_later(BRIEF, ask)
-        else:
-            event.cancel_operation()
-
-    with theirs:
-        log = add(executor, None, NullOperation(), socket=sock, keep_alive=True, on={"READ": on_read})
-        executor.call_later(0, ask)
-        executor.execute_request()
-    assert answers == [b"0", b"1", b"2"]
-    assert log.names[-2:] == ["DISCONNECTED", "FINALIZE"]
-
-
-def test_a_server_without_clients_is_kept_by_itself_not_by_timers(executor: RequestExecutor) -> None:
-    server = ServerSocket()
-    add(executor, "tcp://127.0.0.1:0", ReadOperation(), socket=server)
-    executor.call_later(BRIEF, server.close)
-    executor.call_later(60, bug, keeps_running=False)
-    executor.execute_request()
 
 
 def test_another_greenlet_sets_and_cancels_them_while_the_engine_waits(gevent_is_tested: None) -> None:

@@ -7,7 +7,6 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any
 
 import pytest
 
@@ -25,17 +24,27 @@ from evsockets import (
 from support.certificates import Authority, server_side
 from support.life import END, USUAL
 from support.service import LINE
-from support.wire import PATIENCE, add, hang_up, peer, quietly, read_to_end, reset, talk, tls_script
+from support.tls import Far
+from support.wire import (
+    PATIENCE,
+    Secure,
+    add,
+    hang_up,
+    peer,
+    read_to_end,
+    reset,
+    talk,
+    tls_script,
+    turns_to_the_end,
+    turns_until,
+)
 
 
 @pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])
-def test_an_orderly_close_sends_close_notify(executor: RequestExecutor, ca: Authority, scheme: str) -> None:
+def test_an_orderly_close_sends_close_notify(secure: Secure, scheme: str) -> None:
     # The peer does not suppress ragged ends: without close_notify its read raises.
-    with peer(tls_script(server_side(ca), read_to_end)) as server:
-        log = talk(
-            executor, server.url(scheme), WriteOperation(b"bye"), stream_context={"ca_file": ca.ca_file}
-        )
-    assert server.results == [b"bye"] and log.names == [*USUAL, "WRITE", *END]
+    log, results = secure(read_to_end, WriteOperation(b"bye"), scheme)
+    assert results == [b"bye"] and log.names == [*USUAL, "WRITE", *END]
 
 
 ENDS = [
@@ -51,7 +60,7 @@ ENDS = [
 @pytest.mark.parametrize("ending", ["close_notify", "truncated", "allowed"])
 @pytest.mark.parametrize("row", range(len(ENDS)))
 @pytest.mark.parametrize("scheme", ["tlsv1.2", "tlsv1.3"])
-def test_how_tls_ends(executor: RequestExecutor, ca: Authority, row: int, ending: str, scheme: str) -> None:
+def test_how_tls_ends(secure: Secure, row: int, ending: str, scheme: str) -> None:
     picker, sent, frames, proper, truncated, allowed = ENDS[row]
     error = {"close_notify": proper, "truncated": truncated, "allowed": allowed}[ending]
 
@@ -63,9 +72,8 @@ def test_how_tls_ends(executor: RequestExecutor, ca: Authority, row: int, ending
         else:
             hang_up(sock)
 
-    settings = {"ca_file": ca.ca_file, "require_close_notify": ending != "allowed"}
-    with peer(quietly(tls_script(server_side(ca), script))) as server:
-        log = talk(executor, server.url(scheme), ReadOperation(picker), stream_context=settings)
+    settings = {"require_close_notify": ending != "allowed"}
+    log, _ = secure(script, ReadOperation(picker), scheme, quiet=True, settings=settings)
     assert [type(one) for one in log.errors] == ([error] if error else [])
     assert log.frames == ([] if error else frames)
     if error is FrameError:
@@ -76,58 +84,44 @@ def test_how_tls_ends(executor: RequestExecutor, ca: Authority, row: int, ending
     assert log.names == [*USUAL, *middle, *END]
 
 
-def test_what_came_before_a_truncation_is_delivered(executor: RequestExecutor, ca: Authority) -> None:
+def test_what_came_before_a_truncation_is_delivered(secure: Secure) -> None:
     def script(sock):
         sock.sendall(b"one\ntwo\nthr")
         hang_up(sock)
 
-    with peer(quietly(tls_script(server_side(ca), script))) as server:
-        log = talk(
-            executor, server.url("tls"), ReadOperation(LINE), stream_context={"ca_file": ca.ca_file},
-            on={"READ": lambda event: event.next_is_read(LINE)},
-        )  # fmt: skip
+    on = {"READ": lambda event: event.next_is_read(LINE)}
+    log, _ = secure(script, ReadOperation(LINE), quiet=True, on=on)
     assert log.frames == [b"one\n", b"two\n"]
     assert isinstance(log.error, FrameError) and log.error.partial.data == b"thr"
 
 
 @pytest.mark.parametrize("truncated", [False, True])
-def test_an_idle_connection_takes_either_as_the_end(
-    executor: RequestExecutor, ca: Authority, truncated: bool
-) -> None:
+def test_an_idle_connection_takes_either_as_the_end(secure: Secure, truncated: bool) -> None:
     def script(sock):
         sock.recv(10)
         hang_up(sock) if truncated else sock.unwrap()
 
-    with peer(quietly(tls_script(server_side(ca), script))) as server:
-        log = talk(
-            executor, server.url("tls"), WriteOperation(b"x"), stream_context={"ca_file": ca.ca_file},
-            keep_alive=True,
-        )  # fmt: skip
+    log, _ = secure(script, WriteOperation(b"x"), quiet=True, keep_alive=True)
     assert log.names == [*USUAL, "WRITE", *END]
 
 
-def test_session_tickets_are_no_data(executor: RequestExecutor, ca: Authority) -> None:
-    def script(sock):
-        return sock.recv(10)
-
-    with peer(quietly(tls_script(server_side(ca, num_tickets=5), script))) as server:
-        log = talk(
-            executor, server.url("tlsv1.3"), WriteOperation(None), stream_context={"ca_file": ca.ca_file},
-            keep_alive=True, idle_timeout=0.1,
-        )  # fmt: skip
+def test_session_tickets_are_no_data(secure: Secure, ca: Authority) -> None:
+    log, _ = secure(
+        lambda sock: sock.recv(10), WriteOperation(None), "tlsv1.3", quiet=True,
+        context=server_side(ca, num_tickets=5), keep_alive=True, idle_timeout=0.1,
+    )  # fmt: skip
     assert log.names == [*USUAL, "WRITE", "TIMEOUT", *END]
 
 
-def test_shutdown_write_is_close_notify_one_way(executor: RequestExecutor, ca: Authority) -> None:
+def test_shutdown_write_is_close_notify_one_way(secure: Secure) -> None:
     def script(sock):
         received = read_to_end(sock)
         sock.sendall(received[::-1])
         return received
 
     operation = WriteOperation(b"abc", then=ShutdownWriteOperation(ReadOperation(FixedLengthFramePicker(3))))
-    with peer(tls_script(server_side(ca), script)) as server:
-        log = talk(executor, server.url("tls"), operation, stream_context={"ca_file": ca.ca_file})
-    assert server.results == [b"abc"] and log.frames == [b"cba"]
+    log, results = secure(script, operation)
+    assert results == [b"abc"] and log.frames == [b"cba"]
 
 
 @pytest.mark.parametrize("size", range(20_000, 120_000, 10_000))
@@ -143,9 +137,9 @@ def test_close_notify_waits_for_the_kernel(executor: RequestExecutor, ca: Author
         stream_context = {"ca_file": ca.ca_file, "send_buffer_size": 4096}
         log = add(executor, server.url("tls"), WriteOperation(bytes(size)), stream_context=stream_context)
         executor.start_request()
-        while executor.turn(1):
-            if "WRITE" in log.names:
-                started.set()  # the buffers are full
+        turns_until(executor, lambda: "WRITE" in log.names)
+        started.set()  # the buffers are full
+        turns_to_the_end(executor)
         assert server.wait() == [size] and log.errors == []
 
 
@@ -189,7 +183,7 @@ def test_what_came_before_a_reset_is_delivered(executor: RequestExecutor, ca: Au
     assert isinstance(logs[0].error, DisconnectedError) and logs[0].error.errno == errno.ECONNRESET
 
 
-def test_what_had_left_before_a_reset_is_counted(executor: RequestExecutor, ca: Authority) -> None:
+def test_what_had_left_before_a_reset_is_counted(secure: Secure) -> None:
     """The peer has it, though the very send that took it met the reset."""
 
     def script(sock: ssl.SSLSocket) -> int:
@@ -199,69 +193,43 @@ def test_what_had_left_before_a_reset_is_counted(executor: RequestExecutor, ca: 
         reset(sock)
         return got
 
-    with peer(tls_script(server_side(ca), script)) as server:
-        log = talk(
-            executor,
-            server.url("tls"),
-            WriteOperation(bytes(50_000_000)),
-            stream_context={"ca_file": ca.ca_file},
-        )
+    log, (got,) = secure(script, WriteOperation(bytes(50_000_000)))
     assert log.names == [*USUAL, "WRITE", "EXCEPTION", *END]
     assert isinstance(log.error, DisconnectedError)
-    assert log.metadata.bytes_sent >= server.results[0]
+    assert log.metadata.bytes_sent >= got
 
 
 @pytest.mark.parametrize("tickets", [True, False], ids=["late tickets", "no tickets"])
-def test_a_client_that_only_writes_loses_nothing(
-    executor: RequestExecutor, ca: Authority, tickets: bool
-) -> None:
+def test_a_client_that_only_writes_loses_nothing(secure: Secure, ca: Authority, tickets: bool) -> None:
     """TLS 1.3's session tickets come unasked, here after everything was sent; closed already, the client's
     kernel would answer them with a reset, and what the peer has not got by then would be dropped."""
 
     def script(sock: socket.socket) -> int:
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = server_side(ca).wrap_bio(incoming, outgoing, server_side=True)
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                sock.sendall(outgoing.read())
-                incoming.write(sock.recv(65536))
-        assert outgoing.pending
+        far = Far(sock, server_side(ca), server_side=True)
+        far.call(far.tls.do_handshake)
+        assert far.outgoing.pending
         time.sleep(0.1)  # by now a hasty client would have closed
         if tickets:
-            sock.sendall(outgoing.read())
-        total = 0
-        while True:
-            try:
-                data = tls.read(65536)
-            except ssl.SSLWantReadError:
-                received = sock.recv(65536)
-                assert received, "the end came without close_notify"
-                incoming.write(received)
-            else:
-                if not data:
-                    return total
-                total += len(data)
+            far.send()
+        else:
+            far.outgoing.read()
+        return sum(iter(lambda: len(far.call(lambda: far.tls.read(65536))), 0))
 
-    with peer(script, receive_buffer=8192) as server:
-        log = talk(executor, server.url("tls"), WriteOperation(bytes(SIZE)), stream_context=roomy(ca))
-    assert server.results == [SIZE]
+    write = WriteOperation(bytes(SIZE))
+    log, results = secure(script, write, wrapped=False, receive_buffer=8192, settings=ROOMY)
+    assert results == [SIZE]
     assert log.names == [*USUAL, "WRITE", *END]
 
 
-def test_a_client_that_only_writes_does_not_wait_for_ever(executor: RequestExecutor, ca: Authority) -> None:
+def test_a_client_that_only_writes_does_not_wait_for_ever(secure: Secure) -> None:
     done = threading.Event()
-    with peer(tls_script(server_side(ca), lambda sock: done.wait(PATIENCE)), receive_buffer=8192) as server:
-        log = talk(executor, server.url("tls"), WriteOperation(bytes(SIZE)), stream_context=roomy(ca))
-        done.set()
+    log, _ = secure(
+        lambda sock: done.wait(PATIENCE), WriteOperation(bytes(SIZE)), receive_buffer=8192, settings=ROOMY,
+        on={"FINALIZE": lambda event: done.set()},
+    )  # fmt: skip
     assert log.names == [*USUAL, "WRITE", *END]
 
 
-#: More than a small receive buffer holds, less than the kernel takes at once with `roomy`.
+#: More than a small receive buffer holds, less than the kernel takes at once with `ROOMY`.
 SIZE = 150_000
-
-
-def roomy(ca: Authority) -> dict[str, Any]:
-    return {"ca_file": ca.ca_file, "send_buffer_size": 400_000}
+ROOMY = {"send_buffer_size": 400_000}

@@ -20,8 +20,9 @@ from evsockets import (
 )
 from support.certificates import Authority
 from support.key_updates import KeyUpdater
+from support.machine import until
 from support.service import LINE
-from support.wire import PATIENCE, Log, add
+from support.wire import PATIENCE, Log, add, turns_to_the_end, turns_until
 
 LIMIT = BUFFER = 20_000
 # What one receive brings is answered in any case, each request with as many bytes.
@@ -57,27 +58,25 @@ def test_answers_to_key_updates_are_bounded(
         on={"ACCEPT": on_accept}, io_timeout=None,
     )  # fmt: skip
     executor.start_request()
-    while server.metadata.local_address is None:
-        executor.turn(0)
+    turns_until(executor, lambda: server.metadata.local_address)
     with socket.socket() as sock:
         for direction in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(socket.SOL_SOCKET, direction, BUFFER)
         sock.connect(server.metadata.local_address)
         sock.setblocking(False)
-        done = False
-        while not done:
+        for _ in until():
             done, data = peer.handshake()
             if data:
                 sock.sendall(data)
             executor.turn(0.01)
-            if not done:
-                peer.received(receive(sock))
-        while "CONNECTED" not in log.names:
-            executor.turn(0.01)
+            if done:
+                break
+            peer.received(receive(sock))
+        turns_until(executor, lambda: "CONNECTED" in log.names)
         transport = log.events[0].socket._channel.transport
         unsent = b""
         stuck = 0
-        while stuck < 20:  # until the peer's requests are taken no more
+        for _ in until(what="the peer's requests are taken no more"):
             unsent = unsent or peer.updates(1000)
             try:
                 unsent = unsent[sock.send(unsent) :]
@@ -86,10 +85,12 @@ def test_answers_to_key_updates_are_bounded(
                 stuck += 1
             executor.turn(0)
             assert transport.unflushed < BOUND
+            if stuck == 20:
+                break
         assert executor.engine.poll(0) == []  # and nothing is asked for nothing meanwhile
         # The peer reads: everything goes on where it was.
         unsent += peer.data(b"a line\n")
-        while "READ" not in log.names:
+        for _ in until(lambda: "READ" in log.names):
             if unsent:
                 try:
                     unsent = unsent[sock.send(unsent) :]
@@ -100,8 +101,8 @@ def test_answers_to_key_updates_are_bounded(
             peer.read()
         assert log.frames == [b"a line\n"] and not log.errors
         executor.stop_request()
-        while executor.is_executing and executor.turn(0):
-            pass
+        if executor.is_executing:
+            turns_to_the_end(executor, 0)
 
 
 def receive(sock: socket.socket) -> bytes:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from evsockets import (
+    WRITE,
     ClientSocket,
     ConnectionFailedError,
     FixedLengthFramePicker,
     MarkerFramePicker,
+    Operation,
     ReadOperation,
     RequestExecutor,
     TlsHandshakeError,
@@ -237,3 +239,38 @@ def test_a_socketpair_has_no_tls(executor: RequestExecutor) -> None:
     client, theirs = pair()
     with theirs:
         assert talk(executor, None, WriteOperation(b"x"), socket=client).metadata.tls is None
+
+
+class SendAll(Operation):
+    """Sends `size` bytes, and is done when `channel.send` has taken them."""
+
+    interest = WRITE
+
+    def __init__(self, size: int) -> None:
+        self.missing = size
+
+    def start(self, channel: Any) -> Operation | None:
+        return self.step(channel, WRITE)
+
+    def step(self, channel: Any, mask: int) -> Operation | None:
+        while self.missing:
+            taken = channel.send(bytes(min(self.missing, 100_000)))
+            if not taken:
+                return self
+            self.missing -= taken
+        return None
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_what_send_took_arrives(server: Serve, ca: Authority, scheme: str) -> None:
+    """Also what TLS has taken and the kernel not yet: the end waits for it."""
+    size = 2_000_000
+    service = server(
+        f"{scheme}://127.0.0.1:0", first=ReadOperation, handler={"READ": lambda event: event.next_is_read()},
+        asks=[SendAll(size)], host="localhost",
+        asking={"stream_context": {"ca_file": ca.ca_file, "send_buffer_size": 8192}},
+        stream_context={"receive_buffer_size": 4096, **ca.server.settings},
+    ).execute()  # fmt: skip
+    (asked,) = service.asked
+    assert sum(map(len, service.talking.frames)) == size == asked.metadata.bytes_sent
+    assert service.talking.errors == []

@@ -25,6 +25,7 @@ from evsockets import (
     ReadOperation,
     RequestExecutor,
 )
+from evsockets.testing.scripted import ManualClock
 from support.life import END, USUAL
 from support.memory import MemoryEngine, MemorySocket
 from support.wire import PATIENCE, pair, reset, tcp_pair
@@ -187,6 +188,7 @@ class Conversation:
         self.peer = peer
         self.peer_name = peer.getsockname() or None
         self.events: list[Any] = []
+        self.moments: list[float] = []  # of the executor's clock, one for each event
         self.metadata: Any = None
         self.received = bytearray()
         self.progress = 0  # of the current step
@@ -197,6 +199,10 @@ class Conversation:
     @property
     def names(self) -> list[str]:
         return [event.type.name for event in self.events]
+
+    def when(self, name: str) -> list[float]:
+        """The moments of the events of a kind."""
+        return [moment for kind, moment in zip(self.names, self.moments, strict=True) if kind == name]
 
     @property
     def told(self) -> list[Any]:
@@ -219,16 +225,18 @@ class Conversation:
     def live(self, operation: Operation, steps: Sequence[Any], on: dict[str, Any], **metadata: Any) -> None:
         """Begin a life of the socket."""
         self.events.clear()
+        self.moments.clear()
         self.received.clear()
         self._steps = deque(each for step in steps for each in (step if isinstance(step, list) else [step]))
         self._answers = {name: iter(each) if isinstance(each, list) else each for name, each in on.items()}
         handler = {kind: self._tell for kind in EventType if kind is not EventType.OOB or "OOB" in on}
         self.metadata = self.executor.socket_bag.add_socket(
-            self.client, operation, handler=handler, **{"io_timeout": PATIENCE, **metadata}
+            self.client, operation, **{"handler": handler, "io_timeout": PATIENCE, **metadata}
         )
 
     def _tell(self, event: Any) -> None:
         self.events.append(event)
+        self.moments.append(self.executor._loop.clock())
         answer = self._answers.get(event.type.name)
         if callable(answer):
             answer(event)
@@ -293,6 +301,18 @@ class Talk:
     @property
     def in_memory(self) -> bool:
         return isinstance(self.executor.engine, MemoryEngine)
+
+    @property
+    def clock(self) -> ManualClock:
+        """In memory time passes only while nothing else happens, and when a test advances it."""
+        assert isinstance(self.executor.engine, MemoryEngine)
+        return self.executor.engine.clock
+
+    def later(self, *steps: tuple[float, Callable[[], object]]) -> None:
+        """In memory: call each function so many seconds of waiting after the one before."""
+        assert isinstance(self.executor.engine, MemoryEngine)
+        for seconds, function in steps:
+            self.executor.engine.call(lambda function=function: function() and None, after=seconds)
 
     def pair(self, over: str = "unix") -> Conversation:
         """A socket of ours and its peer, which have not begun. In memory there is only one kind."""

@@ -8,6 +8,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,13 +39,27 @@ def _status(pid: int | str, name: str) -> int:
     raise LookupError(name)
 
 
-def comes_true(condition: Callable[[], object], what: str, patience: float = 60.0) -> None:
-    """Wait for `condition`; after `patience` seconds without it, the test fails with `what`."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(what)
+def until(
+    done: Callable[[], object] = bool, what: str = "it comes about", patience: float = 120.0
+) -> Iterator[None]:
+    """Loop until `done()` (without it: until a `break`); after `patience` seconds the test fails with `what`.
+
+    for _ in until(lambda: answers):
+        executor.turn(0.01)
+    """
+    limit = time.monotonic() + patience
+    while not done():
+        if time.monotonic() > limit:
+            pytest.fail(f"not within {patience} s: {what}")
+        yield
+
+
+def comes_true(condition: Callable[[], Any], what: str, patience: float = 120.0) -> Any:
+    """Wait for `condition`, and return what it gave; after `patience` seconds the test fails with `what`."""
+    found: list[Any] = []
+    for _ in until(lambda: found.append(condition()) or found[-1], what, patience):
         time.sleep(0.01)
+    return found[-1]
 
 
 @contextlib.contextmanager

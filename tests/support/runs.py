@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from evsockets import RequestExecutor
+from support.machine import until
 from support.service import needs_descriptor
+from support.wire import turns_to_the_end
 
 WAYS = ["execute", "turns", "patience", "asyncio"]
 
@@ -23,12 +25,15 @@ def run(executor: RequestExecutor, way: str, **options: Any) -> None:
         if options:
             pytest.skip("inside asyncio a run has no such options")
         asyncio.run(executor.execute_request_async())
-    else:
+    elif way == "turns":
         executor.start_request(**options)
-        more = True
-        while more:
-            if way == "turns":
-                more = executor.turn(None)
-            else:  # a host that waits as long as it is told to, and no shorter
-                time.sleep(executor.patience() or 0)
-                more = executor.turn(0)
+        turns_to_the_end(executor)
+    else:  # a host that waits as long as it is told to, and no shorter
+
+        def ended() -> bool:
+            time.sleep(executor.patience() or 0)
+            return not executor.turn(0)
+
+        executor.start_request(**options)
+        for _ in until(ended, "the run's end"):
+            pass

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from evsockets import (
-    ClientSocket,
     EventType,
     FixedLengthFramePicker,
     NullOperation,
@@ -17,7 +16,7 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
-from support.wire import Log, add
+from support.wire import Log, add, pair, tcp_pair
 
 KINDS = (
     "INITIALIZE", "CONNECTED", "WRITE", "READ", "OOB", "ACCEPT", "DATA_ALERT", "TIMEOUT", "EXCEPTION",
@@ -77,9 +76,7 @@ class Scene:
             )  # fmt: skip
             self.log.metadata.io_timeout = None
             return self.log
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            ours = socket.create_connection(listener.getsockname())
-            theirs, _ = listener.accept()
+        self.socket, theirs = tcp_pair() if kind == "OOB" else pair()
         self._stack.enter_context(theirs)
         self.peer = theirs
         operation: Any = ReadOperation(FixedLengthFramePicker(2))
@@ -97,7 +94,6 @@ class Scene:
         else:
             theirs.sendall(b"xy")
             operation = WriteOperation(b"request", then=operation)
-        self.socket = ClientSocket.from_socket(ours)
         self.log = add(self.executor, None, operation, socket=self.socket, on=on, **more)
         return self.log
 

@@ -217,13 +217,6 @@ class Service:
 Serve = Callable[..., Service]
 
 
-def ask(
-    executor: RequestExecutor, address: str, operation: Operation, handler: Any = None, **metadata: Any
-) -> Log:
-    """A client of the library; what it saw."""
-    return add(executor, address, operation, on=handler, **metadata)
-
-
 def conversation(executor: RequestExecutor, host: str = "127.0.0.1") -> tuple[Service, Log]:
     """A server and its client, which knows it as `host`, in one executor."""
     asks = [WriteOperation(b"hello\n", then=ReadOperation(LINE))]

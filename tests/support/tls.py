@@ -5,7 +5,8 @@ from __future__ import annotations
 import _socket
 import socket
 import ssl
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from evsockets.address import parse_address
@@ -100,3 +101,38 @@ def move(sender: TlsTransport, receiver: TlsTransport, data: bytes) -> bytes:
         if missing <= 0 and not view:
             break
     return b"".join(received)
+
+
+class Far:
+    """The other end of a TLS connection, step by step, on a blocking socket."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, server_side: bool) -> None:
+        self._sock = sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        name = None if server_side else "localhost"
+        self.tls = context.wrap_bio(
+            self.incoming, self.outgoing, server_side=server_side, server_hostname=name
+        )
+
+    def flight(self) -> bytes:
+        """What the handshake has to say next."""
+        with suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        return self.outgoing.read()
+
+    def listen(self) -> None:
+        received = self._sock.recv(65536)
+        assert received, "the end came without close_notify"
+        self.incoming.write(received)
+
+    def send(self) -> None:
+        self._sock.sendall(self.outgoing.read())
+
+    def call(self, step: Callable[[], Any]) -> Any:
+        """What `step()` of `tls` gives, when what it needs has been said and heard."""
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self.send()
+                self.listen()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
 import contextlib
 import socket
 import ssl
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from evsockets import ClientSocket, EventType, Operation, RequestExecutor
+from support.machine import until
 
 #: Seconds after which a peer gives up, so that a broken test ends.
 PATIENCE = 60.0
@@ -77,6 +77,13 @@ def peer(
         running = Peer(script, listener, count)
         yield running
         running.wait()
+
+
+@contextlib.contextmanager
+def listening(scheme: str = "tcp") -> Iterator[tuple[socket.socket, str]]:
+    """A plain listener on loopback that nobody accepts from, and its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener, f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def read_to_end(sock: socket.socket) -> bytes:
@@ -219,6 +226,18 @@ def talk(executor: RequestExecutor, address: str | None, operation: Operation, *
     return log
 
 
+def turns_until(executor: RequestExecutor, done: Callable[[], object], wait: float = 0.01) -> None:
+    """Take turns of a run, each waiting for so long at most, until `done()`; it must not end before."""
+    for _ in until(done):
+        assert executor.turn(wait), "the run has ended before"
+
+
+def turns_to_the_end(executor: RequestExecutor, wait: float = PATIENCE) -> None:
+    """Take turns of a run, each waiting for so long at most, to its end."""
+    for _ in until(lambda: not executor.turn(wait), "the run's end"):
+        pass
+
+
 #: The fixture `secure`.
 Secure = Callable[..., tuple[Log, list[Any]]]
 
@@ -242,14 +261,3 @@ def tcp_pair(receive_buffer: int = 65_536) -> tuple[ClientSocket, socket.socket]
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     theirs.settimeout(PATIENCE)
     return ClientSocket.from_socket(ours), theirs
-
-
-def packet_pair() -> tuple[ClientSocket, socket.socket]:
-    """A client, each of whose sends is one packet for its peer: a kind of socket nobody else can adopt."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    theirs.settimeout(PATIENCE)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-    client = ClientSocket()
-    client._adopted = _socket.socket(-1, -1, -1, ours.detach())
-    client._adopted.setblocking(False)
-    return client, theirs

@@ -63,23 +63,6 @@ def test_no_limitation():
     assert {solver.decide(None, None, CONTEXT, n) for n in range(5)} == {LimitationDecision.OK}
 
 
-def test_excess(stack):
-    crowd = Crowd(ConstantLimitationSolver(10), stack)
-    crowd.add(12)
-    crowd.start()
-    assert len(crowd.running) == 10
-
-
-def test_complete_requests_give_their_places_back(stack):
-    crowd = Crowd(ConstantLimitationSolver(2), stack)
-    crowd.add(10)
-    crowd.start()
-    for left in range(9, -1, -1):
-        assert len(crowd.running) == min(2, left + 1)
-        crowd.hang_up(left % len(crowd.running))
-    assert crowd.running == []
-
-
 def test_each_run_begins_anew(stack):
     crowd = Crowd(ConstantLimitationSolver(1), stack)
     crowd.add(1)

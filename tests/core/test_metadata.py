@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import Any
 
@@ -17,7 +16,11 @@ from evsockets import (
     StreamContext,
     WriteOperation,
 )
-from support.wire import pair, peer, read_to_end, talk
+from support.conversation import Talk
+from support.wire import listening
+from support.wire import talk as hold
+
+X = WriteOperation(b"x")
 
 READ_ONLY = (
     "request_complete", "connection_start_time", "connection_finish_time", "last_io_start_time",
@@ -47,12 +50,12 @@ def test_defaults(executor: RequestExecutor) -> None:
     assert metadata.stream_context == StreamContext()
 
 
-def test_defaults_of_the_configuration(engine: str) -> None:
+def test_defaults_of_the_configuration() -> None:
     configuration = Configuration(
         connection_timeout=1, io_timeout=2, idle_timeout=3, request_timeout=4, stream_context={"backlog": 7},
         min_receive_speed=5, min_receive_speed_duration=6, min_send_speed=7, min_send_speed_duration=8,
     )  # fmt: skip
-    with RequestExecutor(engine, configuration=configuration) as executor:
+    with RequestExecutor("selectors", configuration=configuration) as executor:
         metadata = executor.socket_bag.add_socket(ClientSocket(), ReadOperation())
         names = ["connection_timeout", "io_timeout", "idle_timeout", "request_timeout"]
         names += ["min_receive_speed", "min_receive_speed_duration"]
@@ -110,9 +113,7 @@ def test_stream_context_forms(executor: RequestExecutor) -> None:
         metadata.stream_context = {"backlogs": 3}
 
 
-def test_user_context_is_live_and_read_only_on_events(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-
+def test_user_context_is_live_and_read_only_on_events(talk: Talk) -> None:
     def change(event: Any) -> None:
         assert event.user_context == 1
         event.metadata.user_context = 2
@@ -120,11 +121,8 @@ def test_user_context_is_live_and_read_only_on_events(executor: RequestExecutor)
         with pytest.raises(AttributeError):
             event.user_context = 3
 
-    with theirs:
-        log = talk(
-            executor, None, WriteOperation(b"x"), socket=ours, user_context=1, on={"INITIALIZE": change}
-        )
-    assert {event.user_context for event in log.events} == {2}
+    one = talk(X, told=["WRITE"], sent=b"x", user_context=1, on={"INITIALIZE": change})
+    assert {event.user_context for event in one.events} == {2}
 
 
 @pytest.mark.parametrize("end", ["DISCONNECTED", "FINALIZE", "afterwards"])
@@ -132,44 +130,47 @@ def test_our_own_address_outlives_the_connection(executor: RequestExecutor, end:
     """As the peer's does, though nobody asked for it before."""
     seen: list[Any] = []
     on = {} if end == "afterwards" else {end: lambda event: seen.append(event.metadata.local_address)}
-    with peer(lambda sock: (sock.getpeername(), read_to_end(sock))) as server:
-        log = talk(executor, server.url(), WriteOperation(b"x"), on=on)
+    with listening() as (listener, url):
+        log = hold(executor, url, X, on=on)
         if end == "afterwards":
             seen.append(log.metadata.local_address)
-        assert seen == [server.wait()[0][0]]
+        theirs, name = listener.accept()
+        theirs.close()
+    assert seen == [name]
 
 
 def test_counters_addresses_and_times(executor: RequestExecutor) -> None:
     before = time.time()
+    seen: list[Any] = []
+    peers: list[Any] = []
 
-    def script(sock: socket.socket) -> None:
-        sock.sendall(b"12345678")
-        read_to_end(sock)
+    def connected(event: Any) -> None:
+        peers.append(listener.accept()[0])
+        peers[0].sendall(b"12345678")
 
-    with peer(script) as server:
+    def read(event: Any) -> None:
+        seen.append((event.metadata.remote_address, event.metadata.local_address[0]))
+
+    with listening() as (listener, url):
+        name = listener.getsockname()
         operation = WriteOperation(b"12345", then=ReadOperation(FixedLengthFramePicker(8)))
-        seen: list[Any] = []
-        on = {"READ": lambda e: seen.append((e.metadata.remote_address, e.metadata.local_address))}
-        log = talk(executor, server.url(), operation, on=on)
-        metadata = log.metadata
-        assert seen[0][0] == server.name and seen[0][1][0] == "127.0.0.1"
-        assert (metadata.bytes_sent, metadata.bytes_received) == (5, 8)
-        assert metadata.remote_address == server.name
-        assert metadata.address == server.url()
+        metadata = hold(executor, url, operation, on={"CONNECTED": connected, "READ": read}).metadata
+    with peers[0] as theirs:
+        assert theirs.recv(10) == b"12345"
     after = time.time()
+    assert seen == [(name, "127.0.0.1")]
+    assert (metadata.bytes_sent, metadata.bytes_received) == (5, 8)
+    assert metadata.remote_address == name and metadata.address == url
     times = (metadata.connection_start_time, metadata.connection_finish_time, metadata.last_io_start_time)
     assert before - 0.01 <= times[0] <= times[1] <= times[2] <= after + 0.01
     assert metadata.request_complete and metadata.send_speed >= 0 and metadata.receive_speed >= 0
 
 
-@pytest.mark.parametrize("listening", [True, False])
-def test_times_are_in_order(executor: RequestExecutor, listening: bool) -> None:
+@pytest.mark.parametrize("heard", [True, False])
+def test_times_are_in_order(talk: Talk, heard: bool) -> None:
     """Also where the connection is there at once."""
-    ours, theirs = pair()
-    with theirs:
-        on = {"INITIALIZE": lambda event: None} if listening else {}
-        metadata = talk(executor, None, WriteOperation(b"x"), socket=ours, on=on).metadata
-    start, finish, last = (
-        metadata.connection_start_time, metadata.connection_finish_time, metadata.last_io_start_time,
-    )  # fmt: skip
-    assert start <= finish <= last
+    one = talk.begin(X, **({} if heard else {"handler": None}))
+    talk.run()
+    m = one.metadata
+    assert m.connection_start_time <= m.connection_finish_time <= m.last_io_start_time
+    assert (m.bytes_sent, one.received) == (1, b"x")

@@ -17,15 +17,17 @@ from evsockets import (
     NullOperation,
     ReadOperation,
     RemoveFinishedSocketsEventHandler,
-    RequestExecutor,
     SignalEventHandler,
     TlsDataFlushEventHandler,
     WriteOperation,
 )
 from evsockets.core import out_of_band
 from evsockets.core.dispatch import Dispatch
+from support.conversation import Talk, sends
+from support.life import END, FAILED, USUAL
 from support.optional import library
-from support.wire import pair
+
+X = WriteOperation(b"x")
 
 
 def fake(type: EventType, **more: Any) -> Any:
@@ -76,7 +78,7 @@ def test_multi_handler() -> None:
 
 @pytest.mark.parametrize("where", ["own", "global"])
 @pytest.mark.parametrize("kind", ["callback", "multi"])
-def test_changes_act_from_the_next_event(where: str, kind: str) -> None:
+def test_changes_act_from_the_next_event(talk: Talk, where: str, kind: str) -> None:
     said: list[str] = []
 
     def on_write(event: Any) -> None:
@@ -86,92 +88,62 @@ def test_changes_act_from_the_next_event(where: str, kind: str) -> None:
 
     first = {EventType.WRITE: on_write}
     handler: Any = CallbackEventHandler(first) if kind == "callback" else EventMultiHandler([first])
-    ours, theirs = pair()
-    with theirs, RequestExecutor("selectors") as executor:
-        if where == "global":
-            executor.with_event_handler(handler)
-        own = handler if where == "own" else None
-        executor.socket_bag.add_socket(ours, WriteOperation(b"x"), handler=own)
-        executor.execute_request()
+    if where == "global":
+        talk.executor.with_event_handler(handler)
+    talk.begin(X, handler=handler if where == "own" else None)
+    talk.run()
     assert said == ["write", "disconnected"]
 
 
 @pytest.mark.parametrize("inner", [False, True])
-def test_finished_sockets_are_removed(inner: bool) -> None:
+def test_finished_sockets_are_removed(talk: Talk, inner: bool) -> None:
     seen: list[str] = []
 
     def note(event: Any) -> None:
-        assert event.socket in event.executor.socket_bag
+        assert event.socket in talk.bag
         seen.append(event.type.name)
 
-    handler = RemoveFinishedSocketsEventHandler(note if inner else None)
-    ours, theirs = pair()
-    failing = ClientSocket()
-    with theirs, RequestExecutor("selectors") as executor:
-        executor.with_event_handler(handler)
-        executor.socket_bag.add_socket(ours, WriteOperation(b"x"))
-        executor.socket_bag.add_socket(failing, ReadOperation())
-        executor.execute_request()
-        assert len(executor.socket_bag) == 0
+    talk.executor.with_event_handler(RemoveFinishedSocketsEventHandler(note if inner else None))
+    talk.begin(X, handler=None)
+    talk.bag.add_socket(ClientSocket(), ReadOperation())
+    talk.run()
+    assert len(talk.bag) == 0
     if inner:
-        whole = ["INITIALIZE", "CONNECTED", "WRITE", "DISCONNECTED", "FINALIZE"]
-        assert sorted(seen) == sorted([*whole, "INITIALIZE", "EXCEPTION", "FINALIZE"])
+        assert sorted(seen) == sorted([*USUAL, "WRITE", *END, *FAILED])
 
 
-def test_removed_by_somebody_else() -> None:
-    def remove(event: Any) -> None:
-        event.executor.socket_bag.remove_socket(event.socket)
-
-    handler = RemoveFinishedSocketsEventHandler({EventType.FINALIZE: remove})
-    ours, theirs = pair()
-    with theirs, RequestExecutor("selectors") as executor:
-        executor.socket_bag.add_socket(ours, WriteOperation(b"x"), handler=handler)
-        executor.execute_request()
-        assert len(executor.socket_bag) == 0
+def test_removed_by_somebody_else(talk: Talk) -> None:
+    handler = RemoveFinishedSocketsEventHandler(
+        {EventType.FINALIZE: lambda event: talk.bag.remove_socket(event.socket)}
+    )
+    talk.begin(X, handler=handler)
+    talk.run()
+    assert len(talk.bag) == 0
 
 
-def test_a_socket_that_has_a_new_life_already_stays() -> None:
+def test_a_socket_that_has_a_new_life_already_stays(talk: Talk) -> None:
     lives: list[Any] = []
 
     def again(event: Any) -> None:
         lives.append(event.metadata)
         if len(lives) == 1:
-            event.executor.socket_bag.add_socket(event.socket, ReadOperation(), handler=handler)
+            talk.bag.add_socket(event.socket, ReadOperation(), handler=handler)
 
     handler = RemoveFinishedSocketsEventHandler({EventType.FINALIZE: again})
-    ours, theirs = pair()
-    with theirs, RequestExecutor("selectors") as executor:
-        executor.socket_bag.add_socket(ours, WriteOperation(b"x"), handler=handler)
-        executor.execute_request()
-        assert len(lives) == 2 and lives[0] is not lives[1]
-        assert len(executor.socket_bag) == 0
+    talk.begin(X, handler=handler)
+    talk.run()
+    assert len(lives) == 2 and lives[0] is not lives[1]
+    assert len(talk.bag) == 0
 
 
-def test_flush_of_the_first_alert() -> None:
-    seen: list[tuple[str, Any]] = []
-    flushes: list[Any] = []
-
-    def inner(event: Any) -> None:
-        if event.type is EventType.DATA_ALERT:
-            seen.append(("DATA_ALERT", event.attempt))
-            event.next_is_read()
-        elif event.type is EventType.READ:
-            seen.append(("READ", event.frame.data))
-            event.cancel_operation()
-
-    def watch(event: Any) -> None:
-        flushes.append(event.next_operation)
-
-    ours, theirs = pair()
-    with theirs, RequestExecutor("selectors") as executor:
-        theirs.sendall(b"data")
-        executor.with_event_handler({EventType.DATA_ALERT: watch})
-        executor.socket_bag.add_socket(
-            ours, NullOperation(), handler=TlsDataFlushEventHandler(inner), keep_alive=True
-        )
-        executor.execute_request()
-    assert isinstance(flushes[0].picker, EmptyFramePicker)
-    assert seen == [("DATA_ALERT", 2), ("READ", b"data")]
+def test_the_flush_of_the_first_alert_is_an_empty_read(talk: Talk) -> None:
+    """The last word is its own: what another handler finds named."""
+    named: list[Any] = []
+    talk.executor.with_event_handler({EventType.DATA_ALERT: lambda event: named.append(event.next_operation)})
+    inner = {EventType.DATA_ALERT: lambda event: event.cancel_operation()}
+    talk.begin(NullOperation(), sends(b"data"), handler=TlsDataFlushEventHandler(inner), keep_alive=True)
+    talk.run()
+    assert isinstance(named[0].picker, EmptyFramePicker) and len(named) == 2
 
 
 def test_only_a_change_brings_out_of_band_data_to_running_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +164,8 @@ def test_only_a_change_brings_out_of_band_data_to_running_sockets(monkeypatch: p
     assert wanted == [running]
 
 
-def test_signals() -> None:
-    blinker = library("blinker")
-    namespace = blinker.Namespace()
+def test_signals(talk: Talk) -> None:
+    namespace = library("blinker").Namespace()
     got: list[tuple[Any, str]] = []
 
     def receive(sender: Any, event: Any) -> None:
@@ -202,14 +173,10 @@ def test_signals() -> None:
 
     for type in EventType:
         namespace.signal(type.value).connect(receive)
-    ours, theirs = pair()
-    with theirs, RequestExecutor("selectors") as executor:
-        executor.with_event_handler(SignalEventHandler(namespace))
-        executor.socket_bag.add_socket(ours, WriteOperation(b"x"))
-        executor.execute_request()
-    assert got == [
-        (executor, name) for name in ("INITIALIZE", "CONNECTED", "WRITE", "DISCONNECTED", "FINALIZE")
-    ]
+    talk.executor.with_event_handler(SignalEventHandler(namespace))
+    talk.begin(X, handler=None)
+    talk.run()
+    assert got == [(talk.executor, name) for name in (*USUAL, "WRITE", *END)]
 
 
 def test_signals_without_blinker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +192,7 @@ def test_a_namespace_that_is_none_of_blinkers(namespace: Any) -> None:
         SignalEventHandler(namespace)
 
 
-def test_empty_reads_of_ones_own_are_told() -> None:
+def test_empty_reads_of_ones_own_are_told(talk: Talk) -> None:
     """The flush swallows the one empty READ it asked for, and no other."""
     seen: list[tuple[str, Any]] = []
 
@@ -238,13 +205,8 @@ def test_empty_reads_of_ones_own_are_told() -> None:
             if event.frame.data:
                 event.cancel_operation()
 
-    ours, theirs = pair()
-    with theirs, RequestExecutor("selectors") as executor:
-        theirs.sendall(b"data")
-        executor.socket_bag.add_socket(
-            ours, NullOperation(), handler=TlsDataFlushEventHandler(inner), keep_alive=True
-        )
-        executor.execute_request()
+    talk.begin(NullOperation(), sends(b"data"), handler=TlsDataFlushEventHandler(inner), keep_alive=True)
+    talk.run()
     assert seen == [
         ("DATA_ALERT", 2), ("READ", b""), ("DATA_ALERT", 3), ("READ", b""), ("DATA_ALERT", 4),
         ("READ", b"data"),

@@ -1,4 +1,4 @@
-"""`Timeline` on real sockets: what it draws is well-formed whatever peers and users are called."""
+"""What a `Timeline` draws is well-formed whatever peers and users are called."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 import tracemalloc
 import xml.etree.ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from evsockets import (
     ClientSocket,
     EventType,
     FixedLengthFramePicker,
+    NetworkSocketError,
     NullOperation,
     ReadOperation,
     RequestExecutor,
@@ -28,7 +30,8 @@ from evsockets import (
     explain,
 )
 from support.certificates import Authority, server_side
-from support.wire import add, answer, pair, peer, quietly, read_exactly, tls_script
+from support.conversation import Talk, sends
+from support.wire import add, pair, peer, quietly, read_exactly, tls_script
 
 FOUR = ReadOperation(FixedLengthFramePicker(4))
 ASK = WriteOperation(b"ask\n", then=FOUR)
@@ -66,7 +69,7 @@ def events(timeline: Timeline, folder: Path) -> list[dict[str, Any]]:
     return list(document["traceEvents"])
 
 
-def test_every_outcome_has_its_look(engine: str, ca: Authority, tmp_path: Path, unused_port: int) -> None:
+def test_every_outcome_has_its_look(ca: Authority, tmp_path: Path, unused_port: int) -> None:
     def resolves(host: str, port: int, *_: Any) -> Any:
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
 
@@ -76,7 +79,7 @@ def test_every_outcome_has_its_look(engine: str, ca: Authority, tmp_path: Path, 
     with (
         theirs,
         peer(quietly(greeting)) as server,
-        RequestExecutor(engine, resolver=resolves) as executor,
+        RequestExecutor("selectors", resolver=resolves) as executor,
     ):
         executor.with_event_handler(timeline)
         add(executor, server.url("tls", "localhost"), ASK, stream_context={"ca_file": ca.ca_file})
@@ -105,13 +108,10 @@ def test_every_outcome_has_its_look(engine: str, ca: Authority, tmp_path: Path, 
     assert waiting["dur"] >= 0.2e6
 
 
-def test_both_ends_of_the_axis_have_their_times(executor: RequestExecutor, tmp_path: Path) -> None:
+def test_both_ends_of_the_axis_have_their_times(talk: Talk, tmp_path: Path) -> None:
     timeline = Timeline()
-    executor.with_event_handler(timeline)
-    client, theirs = pair()
-    with theirs:
-        add(executor, None, ASK, socket=client, io_timeout=0.25)
-        executor.execute_request()
+    talk.executor.with_event_handler(timeline)
+    talk(ASK, told=["WRITE", "TIMEOUT IO reading"], sent=b"ask\n", io_timeout=0.25)
     said = texts(picture(timeline, tmp_path)).splitlines()
     whole = said[0].partition(" in ")[2]
     assert said.count("0") == 2  # above and below
@@ -146,23 +146,17 @@ def test_a_hostile_address(executor: RequestExecutor, tmp_path: Path, path: str)
     assert named[0]["args"]["name"].isprintable()
 
 
-def test_a_hostile_error(executor: RequestExecutor, tmp_path: Path) -> None:
-    from evsockets import NetworkSocketError
-
+def test_a_hostile_error(talk: Talk, tmp_path: Path) -> None:
     class Odd(NetworkSocketError):
         pass
-
-    Odd.__name__ = "<b>&\x02"
-    timeline = Timeline()
-    executor.with_event_handler(timeline)
 
     def fails(event: Any) -> None:
         raise Odd("<script>\x00</script>")
 
-    client, theirs = pair()
-    with theirs:
-        add(executor, None, NullOperation(), socket=client, on={"CONNECTED": fails})
-        executor.execute_request()
+    Odd.__name__ = "<b>&\x02"
+    timeline = Timeline()
+    talk.executor.with_event_handler(timeline)
+    talk(NullOperation(), told=[Odd], on={"CONNECTED": fails})
     assert "<b>&\\x02" in texts(picture(timeline, tmp_path))
     events(timeline, tmp_path)
 
@@ -227,65 +221,66 @@ def test_memory_of_those_left_out(executor: RequestExecutor) -> None:
         tracemalloc.stop()
 
 
-def test_a_bug_before_it_keeps_nothing_back(engine: str) -> None:
-    timeline = Timeline()
-
+def test_a_bug_before_it_keeps_nothing_back(executor: RequestExecutor) -> None:
     def fails(event: Any) -> None:
         raise ZeroDivisionError
 
-    with RequestExecutor(engine) as executor:
-        executor.with_event_handler(timeline)
-        for _ in range(200):
-            handler = {EventType.EXCEPTION: str, EventType.FINALIZE: fails}
-            executor.socket_bag.add_socket(
-                ClientSocket(), NullOperation(), address="unix:///no/such/place", handler=handler
-            )
-            with pytest.raises(ZeroDivisionError):
-                executor.execute_request()
-        assert len(timeline._running) <= 64
-        assert len(timeline._records()) == 200
-        assert not timeline._running
+    timeline = Timeline()
+    executor.with_event_handler(timeline)
+    for _ in range(200):
+        handler = {EventType.EXCEPTION: str, EventType.FINALIZE: fails}
+        executor.socket_bag.add_socket(ClientSocket(), NullOperation(), handler=handler)
+        with pytest.raises(ZeroDivisionError):
+            executor.execute_request()
+    assert len(timeline._running) <= 64
+    assert len(timeline._records()) == 200
+    assert not timeline._running
 
 
 def test_it_does_not_count_as_hearing(executor: RequestExecutor, caplog: pytest.LogCaptureFixture) -> None:
     executor.with_event_handler(Timeline())
     with caplog.at_level(logging.WARNING, "evsockets"):
-        executor.socket_bag.add_socket(ClientSocket(), NullOperation(), address="unix:///no/such/place")
+        executor.socket_bag.add_socket(ClientSocket(), NullOperation())
         executor.execute_request()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_as_a_sockets_own_handler(executor: RequestExecutor) -> None:
+def test_as_a_sockets_own_handler(talk: Talk) -> None:
     timeline = Timeline()
-    with peer(answer(b"four")) as server:
-        handler = {kind: [timeline] for kind in EventType}
-        executor.socket_bag.add_socket(ClientSocket(), FOUR, handler=handler, address=server.url())
-        executor.execute_request()
+    talk.begin(FOUR, sends(b"four"), handler={kind: [timeline] for kind in EventType})
+    talk.run()
     assert [record.outcome for record in timeline._records()] == ["complete"]
 
 
-def test_a_look_from_another_thread(executor: RequestExecutor, tmp_path: Path) -> None:
+@pytest.fixture
+def real() -> Iterator[RequestExecutor]:
+    """On real time."""
+    with RequestExecutor("selectors") as executor:
+        yield executor
+
+
+def test_a_look_from_another_thread(real: RequestExecutor, tmp_path: Path) -> None:
     """`explain` and pictures while sockets come, talk and go."""
     timeline = Timeline()
-    executor.with_event_handler(timeline)
+    real.with_event_handler(timeline)
     errors: list[BaseException] = []
     over = threading.Event()
 
     def looks() -> None:
         try:
             while not over.is_set():
-                explain(executor)
+                explain(real)
                 timeline.svg(tmp_path / "timeline.svg")
         except BaseException as error:
             errors.append(error)
 
     def accepted(event: Any) -> None:
         handler = {EventType.READ: lambda event: event.next_is_write(event.frame.data, FOUR)}
-        executor.socket_bag.add_socket(event.client_socket, FOUR, handler=handler)
+        real.socket_bag.add_socket(event.client_socket, FOUR, handler=handler)
 
     def begins(address: str) -> None:
         handler = {EventType.READ: talks, EventType.FINALIZE: ends}
-        executor.socket_bag.add_socket(
+        real.socket_bag.add_socket(
             ClientSocket(), WriteOperation(b"four", then=FOUR), address=address, handler=handler
         )
 
@@ -295,11 +290,11 @@ def test_a_look_from_another_thread(executor: RequestExecutor, tmp_path: Path) -
             event.next_is_write(b"more", FOUR)
 
     def ends(event: Any) -> None:
-        executor.socket_bag.remove_socket(event.socket)
+        real.socket_bag.remove_socket(event.socket)
         if len(told) < 900:
             begins(event.metadata.address)
         else:
-            executor.stop_request()
+            real.stop_request()
 
     def listens(event: Any) -> None:
         for _ in range(10):
@@ -311,13 +306,13 @@ def test_a_look_from_another_thread(executor: RequestExecutor, tmp_path: Path) -
     sys.setswitchinterval(1e-5)
     try:
         thread.start()
-        executor.socket_bag.add_socket(
+        real.socket_bag.add_socket(
             ServerSocket(),
             ReadOperation(),
             address="tcp://127.0.0.1:0",
             handler={EventType.CONNECTED: listens, EventType.ACCEPT: accepted, EventType.EXCEPTION: str},
         )
-        executor.execute_request()
+        real.execute_request()
     finally:
         over.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""What events tell, and what can be set on them."""
+"""What events tell their handlers, and what handlers tell them; an event nobody listens to is never built."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from evsockets import (
     ReadOperation,
     RequestExecutor,
     WriteOperation,
+    events,
 )
+from support.conversation import LINE, READ_LINE, Talk, sends
 from support.scenes import KINDS, end, scene
-from support.service import LINE, Peers, Service
-from support.wire import pair, read_to_end, talk
+from support.service import Peers, Service
+from support.sources import sources_only
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -45,11 +47,7 @@ def test_what_every_event_tells(executor: RequestExecutor, kind: str) -> None:
     assert set(seen) == {kind}
 
 
-def test_what_io_events_tell(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
-    operation = WriteOperation(b"x")
-    seen: list[str] = []
-
+def test_what_io_events_tell(talk: Talk) -> None:
     def write(event: Any) -> None:
         assert event.operation is operation and event.next_operation is None and not event.is_cancelled
         event.next_is_read(LINE)
@@ -59,18 +57,14 @@ def test_what_io_events_tell(executor: RequestExecutor) -> None:
         event.next_operation_not_required()
         assert event.next_operation is None
         event.next_is_read(LINE)
-        seen.append("write")
 
     def read(event: Any) -> None:
-        assert event.operation.picker is LINE and event.socket is ours and event.executor is executor
+        assert event.operation.picker is LINE
         event.cancel_operation()
         assert event.is_cancelled
-        seen.append("read")
 
-    with theirs:
-        theirs.sendall(b"line\n")
-        log = talk(executor, None, operation, socket=ours, on={"WRITE": write, "READ": read})
-    assert seen == ["write", "read"] and log.names[-2:] == ["DISCONNECTED", "FINALIZE"]
+    operation = WriteOperation(b"x")
+    talk(operation, sends(b"line\n"), told=["WRITE", b"line\n"], sent=b"x", on={"WRITE": write, "READ": read})
 
 
 def test_what_an_accept_tells(executor: RequestExecutor) -> None:
@@ -85,23 +79,20 @@ def test_what_an_accept_tells(executor: RequestExecutor) -> None:
     assert event.remote_address == event.frame.remote_address == name
 
 
-def test_a_next_operation_taken_back(executor: RequestExecutor) -> None:
-    """A next operation set in READ and taken back: the request ends, the opposite event never comes."""
-    ours, theirs = pair()
+@pytest.mark.parametrize(("first", "told", "sent"), [
+    (WriteOperation(b"x"), ["WRITE"], b"x"), (ReadOperation(), [b"!"], b""),
+])  # fmt: skip
+def test_a_next_operation_taken_back(talk: Talk, first: Any, told: list[Any], sent: bytes) -> None:
+    """The request ends, and the opposite event never comes."""
 
     def change_mind(event: Any) -> None:
         event.next_is_write(b"never")
         event.next_operation_not_required()
 
-    with theirs:
-        theirs.sendall(b"!")
-        log = talk(executor, None, ReadOperation(), socket=ours, on={"READ": change_mind})
-        assert read_to_end(theirs) == b""
-    assert log.names == ["INITIALIZE", "CONNECTED", "READ", "DISCONNECTED", "FINALIZE"]
+    talk(first, sends(b"!"), told=told, sent=sent, on={"WRITE": change_mind, "READ": change_mind})
 
 
-def test_a_repr_says_what_happened(executor: RequestExecutor) -> None:
-    ours, theirs = pair()
+def test_a_repr_says_what_happened(talk: Talk) -> None:
     shown: dict[str, str] = {}
 
     def look(event: Any) -> None:
@@ -109,8 +100,49 @@ def test_a_repr_says_what_happened(executor: RequestExecutor) -> None:
         if event.type is EventType.TIMEOUT:
             raise NetworkSocketError("the reason")
 
-    with theirs:
-        executor.socket_bag.add_socket(ours, ReadOperation(), io_timeout=0.01, handler=look)
-        executor.execute_request()
+    talk.executor.with_event_handler(look)
+    talk(READ_LINE, told=["TIMEOUT IO reading", NetworkSocketError], io_timeout=3)
     assert "IO while reading" in shown["TIMEOUT"] and "the reason" in shown["EXCEPTION"]
     assert shown["CONNECTED"].startswith("<IoEvent CONNECTED <ClientSocket")
+
+
+CLASSES = [
+    kind for kind in vars(events).values()
+    if isinstance(kind, type) and issubclass(kind, events.Event) and "__init__" in vars(kind)
+]  # fmt: skip
+
+
+@sources_only
+@pytest.mark.parametrize("kind", KINDS)
+def test_never_built(executor: RequestExecutor, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: set[str] = set()
+
+    def watch(cls: type) -> None:
+        original: Any = vars(cls)["__init__"]
+
+        def init(self: Any, *args: Any) -> None:
+            original(self, *args)
+            built.add(self.type.name)
+
+        monkeypatch.setattr(cls, "__init__", init)
+
+    for cls in CLASSES:
+        watch(cls)
+    with scene(executor, kind) as one:
+        one.prepare(lambda event: event.cancel_operation())
+        before = executor.socket_bag.get_metadata(one.socket)
+        operation = executor.socket_bag.get_operation(one.socket)
+        assert operation is not None
+        executor.socket_bag.remove_socket(one.socket)
+        values = {name: getattr(before, name) for name in ("address", "keep_alive", "io_timeout")}
+        if kind in ("OOB", "ACCEPT"):
+            # These would not come about, or not end, without anybody who listens.
+            on = {EventType.OOB: lambda e: None, EventType.ACCEPT: lambda e: e.cancel_operation()}
+            expected = {kind} if kind == "OOB" else {"CONNECTED", kind}
+            if kind == "ACCEPT":
+                on[EventType.CONNECTED] = one.knock
+        else:
+            on, expected = {}, set()
+        executor.socket_bag.add_socket(one.socket, operation, handler=on, **values)
+        executor.execute_request()
+    assert built == expected

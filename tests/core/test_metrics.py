@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -22,8 +23,11 @@ from evsockets import (
 )
 from support.certificates import Authority, server_side
 from support.command import run_python
+from support.conversation import Talk
+from support.memory import MemoryEngine
 from support.optional import library
-from support.wire import add, answer, pair, peer, quietly, read_to_end, tls_script
+from support.stage import unanswered
+from support.wire import add, pair, peer, quietly, read_to_end, tls_script
 
 prometheus_client = library("prometheus_client")
 from evsockets import PrometheusEventHandler  # noqa: E402
@@ -114,13 +118,13 @@ def test_bytes_are_counted_while_a_socket_runs(counted: RequestExecutor, read: R
     assert (read("sent_bytes_total"), read("received_bytes_total")) == (4, 4)
 
 
-def test_steps_of_opening(engine: str, ca: Authority, read: Read) -> None:
+def test_steps_of_opening(ca: Authority, read: Read) -> None:
     def resolves(host: str, port: int, *_: Any) -> Any:
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
 
     with (
         peer(quietly(tls_script(server_side(ca), read_to_end))) as server,
-        RequestExecutor(engine, resolver=resolves) as executor,
+        RequestExecutor("selectors", resolver=resolves) as executor,
     ):
         executor.with_event_handler(PrometheusEventHandler(read.registry))
         trust = {"ca_file": ca.ca_file}
@@ -131,16 +135,12 @@ def test_steps_of_opening(engine: str, ca: Authority, read: Read) -> None:
     assert read("opening_seconds_sum", step="handshaking") > 0
 
 
-def test_time_outs_by_stage(counted: RequestExecutor, read: Read) -> None:
-    for operation, settings in [
-        (FOUR, {"io_timeout": 0.02}),
-        (FOUR, {"request_timeout": 0.02}),
-        (NullOperation(), {"keep_alive": True, "idle_timeout": 0.02}),
-    ]:
-        client, theirs = pair()
-        with theirs:
-            add(counted, None, operation, socket=client, **settings)  # type: ignore[arg-type]
-            counted.execute_request()
+def test_time_outs_by_stage(talk: Talk, read: Read) -> None:
+    talk.executor.with_event_handler(PrometheusEventHandler(read.registry))
+    talk.begin(FOUR, io_timeout=2)
+    talk.begin(FOUR, request_timeout=2)
+    talk.begin(NullOperation(), keep_alive=True, idle_timeout=2)
+    talk.run()
     stages = ("io", "request", "idle", "connection")
     assert [read("timeouts_total", stage=stage) for stage in stages] == [1, 1, 1, 0]
 
@@ -153,13 +153,13 @@ class Mine(NetworkSocketError):
     ("raised", "kind"),
     [(Mine("x"), "NetworkSocketError"), (ZeroDivisionError("a bug"), "HandlerError")],
 )
-def test_failures_of_handlers(engine: str, read: Read, raised: Exception, kind: str) -> None:
+def test_failures_of_handlers(read: Read, raised: Exception, kind: str) -> None:
     def fails(event: Any) -> None:
         raise raised
 
     client, theirs = pair()
     configuration = Configuration(isolate_handler_errors=True)
-    with theirs, RequestExecutor(engine, configuration=configuration) as executor:
+    with theirs, RequestExecutor("selectors", configuration=configuration) as executor:
         executor.with_event_handler(PrometheusEventHandler(read.registry))
         add(executor, None, NullOperation(), socket=client, on={"CONNECTED": fails})
         executor.execute_request()
@@ -168,10 +168,12 @@ def test_failures_of_handlers(engine: str, read: Read, raised: Exception, kind: 
 
 def test_failures_of_peers(counted: RequestExecutor, read: Read, unused_port: int) -> None:
     add(counted, f"tcp://127.0.0.1:{unused_port}", ASK)
-    with peer(answer(b"fo")) as half, peer(answer(b"")) as goodbye:
-        add(counted, half.url(), FOUR)
-        add(counted, goodbye.url(), FOUR)
-        counted.execute_request()
+    for data in (b"fo", b""):
+        client, theirs = pair()
+        theirs.sendall(data)
+        theirs.close()
+        add(counted, None, FOUR, socket=client)
+    counted.execute_request()
     found = {value for name, value in read.labels() if name == "kind"}
     assert found == {"ConnectionFailedError", "FrameError"}  # a clean goodbye is none
 
@@ -186,13 +188,11 @@ def test_no_label_holds_an_address(counted: RequestExecutor, read: Read) -> None
     assert 'evsockets_failures_total{kind="ConnectionFailedError"} 3.0' in text
 
 
-def test_two_handlers_on_one_registry(engine: str, read: Read) -> None:
+def test_two_handlers_on_one_registry(read: Read) -> None:
     for _ in range(2):
-        client, theirs = pair()
-        with theirs, RequestExecutor(engine) as executor:
+        with RequestExecutor(MemoryEngine()) as executor, closing(Talk(executor)) as talk:
             executor.with_event_handler(PrometheusEventHandler(read.registry))
-            add(executor, None, WriteOperation(b"four"), socket=client)
-            executor.execute_request()
+            talk(WriteOperation(b"four"), told=["WRITE"], sent=b"four")
     assert read("connections_total", side="client") == 2
     assert read("sent_bytes_total") == 8
 
@@ -212,8 +212,6 @@ def test_the_default_registry_is_prometheus_clients(executor: RequestExecutor) -
 
 
 def test_an_attempt_after_another_is_one_life(counted: RequestExecutor, read: Read, unused_port: int) -> None:
-    from support.stage import unanswered
-
     def moves(event: Any) -> None:
         event.metadata.address = f"tcp://127.0.0.1:{unused_port}"
         event.enable_one_more_attempt()

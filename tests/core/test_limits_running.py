@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,7 +16,6 @@ from evsockets import (
     ClientSocket,
     ConstantLimitationSolver,
     EventType,
-    FixedLengthFramePicker,
     LimitationDecision,
     LimitationSolver,
     NetworkSocketError,
@@ -28,13 +25,12 @@ from evsockets import (
     ServerSocket,
     WriteOperation,
 )
-from evsockets.testing.scripted import ScriptedEngine
+from support.conversation import Talk, fixed, sends
 from support.life import END, USUAL
 from support.stage import unanswered
 from support.wire import Log, add, pair
 
 OK, SKIP, STOP = LimitationDecision.OK, LimitationDecision.SKIP_CURRENT, LimitationDecision.PROCESS_SCHEDULED
-BYTE = FixedLengthFramePicker(1)
 
 
 class Scripted(LimitationSolver):
@@ -78,76 +74,50 @@ class Listening(Log, Scripted):
 class Crowd:
     """Sockets that write one byte and end; who ran when."""
 
-    def __init__(self, executor: RequestExecutor, count: int) -> None:
+    def __init__(self, talk: Talk, count: int) -> None:
         self.started: list[Any] = []
         self.running: set[Any] = set()
         self.most = 0
-        self.sockets: list[Any] = []
-        self.peers: list[socket.socket] = []
-        handler = {"INITIALIZE": self._start, "FINALIZE": lambda event: self.running.remove(event.socket)}
-        for _ in range(count):
-            ours, theirs = pair()
-            theirs.sendall(b"!")
-            self.sockets.append(ours)
-            self.peers.append(theirs)
-            add(executor, None, WriteOperation(b"x", then=ReadOperation()), socket=ours, on=handler)
+        on = {"INITIALIZE": self._start, "FINALIZE": lambda event: self.running.remove(event.socket)}
+        operation = WriteOperation(b"x", then=ReadOperation())
+        self.sockets = [talk.begin(operation, sends(b"!"), on=on).client for _ in range(count)]
 
     def _start(self, event: Any) -> None:
         self.started.append(event.socket)
         self.running.add(event.socket)
         self.most = max(self.most, len(self.running))
 
-    def close(self) -> None:
-        for one in [*self.sockets, *self.peers]:
-            one.close()
 
-
-@pytest.fixture
-def crowd(executor: RequestExecutor) -> Iterator[Callable[..., Crowd]]:
-    """`crowd(solver, count)`: so many sockets of an executor with that solver."""
-    made: list[Crowd] = []
-
-    def make(solver: LimitationSolver, count: int) -> Crowd:
-        executor.with_limitation_solver(solver)
-        made.append(Crowd(executor, count))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-MakeCrowd = Callable[..., Crowd]
+def crowd(talk: Talk, solver: LimitationSolver, count: int) -> Crowd:
+    """So many sockets of an executor with that solver."""
+    talk.executor.with_limitation_solver(solver)
+    return Crowd(talk, count)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])
-def test_never_more_than_n(executor: RequestExecutor, crowd: MakeCrowd, limit: int) -> None:
-    many = crowd(ConstantLimitationSolver(limit), 20)
-    executor.execute_request()
+def test_never_more_than_n(talk: Talk, limit: int) -> None:
+    many = crowd(talk, ConstantLimitationSolver(limit), 20)
+    talk.run()
     assert many.started == many.sockets and many.most == min(limit, 20) and not many.running
 
 
-@pytest.mark.parametrize("where", ["refused", "INITIALIZE", "CONNECTED", "cancel", "no address"])
-def test_no_place_is_lost(executor: RequestExecutor, unused_port: int, where: str) -> None:
-    executor.with_limitation_solver(ConstantLimitationSolver(1))
-
+@pytest.mark.parametrize("where", ["INITIALIZE", "CONNECTED", "cancel", "no address", "refused"])
+def test_no_place_is_lost(talk: Talk, where: str) -> None:
     def fail(event: Any) -> None:
-        raise NetworkSocketError("mine")
+        if where == "cancel":
+            event.cancel_operation()
+        else:
+            raise NetworkSocketError("mine")
 
-    logs = []
-    with contextlib.ExitStack() as stack:
-        for _ in range(5):
-            if where in ("refused", "no address"):
-                address = None if where == "no address" else f"tcp://127.0.0.1:{unused_port}"
-                logs.append(add(executor, address, ReadOperation()))
-                continue
-            ours, theirs = pair()
-            stack.enter_context(theirs)
-            cancels = {"INITIALIZE": lambda event: event.cancel_operation()}
-            on = cancels if where == "cancel" else {where: fail}
-            logs.append(add(executor, None, ReadOperation(), socket=ours, on=on))
-        executor.execute_request()
-    assert [log.names[-1] for log in logs] == ["FINALIZE"] * 5
+    talk.executor.with_limitation_solver(ConstantLimitationSolver(1))
+    if where in ("no address", "refused"):
+        address = None if where == "no address" else "unix:///nowhere/at/all"
+        lives: list[Any] = [add(talk.executor, address, ReadOperation()) for _ in range(5)]
+    else:
+        on = {"INITIALIZE" if where == "cancel" else where: fail}
+        lives = [talk.begin(ReadOperation(), on=on) for _ in range(5)]
+    talk.run()
+    assert [life.names[-1] for life in lives] == ["FINALIZE"] * 5
 
 
 def test_a_place_per_life_over_attempts(executor: RequestExecutor) -> None:
@@ -158,16 +128,16 @@ def test_a_place_per_life_over_attempts(executor: RequestExecutor) -> None:
             event.enable_one_more_attempt()
 
     with unanswered() as address:
-        log = add(executor, address, ReadOperation(), connection_timeout=0.02, on={"TIMEOUT": again})
+        log = add(executor, address, ReadOperation(), connection_timeout=2, on={"TIMEOUT": again})
         executor.execute_request()
     assert log.names == ["INITIALIZE", "TIMEOUT"] * 3 + ["FINALIZE"]
     assert solver.names == ["INITIALIZE", "TIMEOUT", "TIMEOUT", "TIMEOUT", "FINALIZE"]
     assert len(solver.asked) == 1
 
 
-def test_answers(executor: RequestExecutor, crowd: MakeCrowd) -> None:
-    many = crowd(solver := Scripted(OK, SKIP, OK, STOP), 6)
-    executor.execute_request()
+def test_answers(talk: Talk) -> None:
+    many = crowd(talk, solver := Scripted(OK, SKIP, OK, STOP), 6)
+    talk.run()
     a, b, c, d, e, f = many.sockets
     assert solver.asked[:5] == [a, b, c, d, b]
     assert many.started == [a, c, b, d, e, f]
@@ -176,48 +146,42 @@ def test_answers(executor: RequestExecutor, crowd: MakeCrowd) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, True, "ok", 5, ZeroDivisionError("solver")])
-def test_other_answers_are_type_errors(executor: RequestExecutor, crowd: MakeCrowd, answer: Any) -> None:
+def test_other_answers_are_type_errors(talk: Talk, answer: Any) -> None:
     """And its exceptions leave as they are."""
-    many = crowd(solver := Scripted(OK, SKIP, answer), 5)
+    many = crowd(talk, solver := Scripted(OK, SKIP, answer), 5)
     with pytest.raises(ZeroDivisionError if isinstance(answer, Exception) else TypeError) as caught:
-        executor.execute_request()
+        talk.run()
     assert caught.value is answer or not isinstance(answer, Exception)
     assert len(many.started) == 1 and not many.running
     assert solver.calls == ["initialize", "finalize"]
     for one in many.sockets:
-        assert executor.socket_bag.get_metadata(one).request_complete
+        assert talk.bag.get_metadata(one).request_complete
 
 
 @pytest.mark.parametrize("how", ["end", "stop", "error", "initialize", "finalize"])
-def test_once_each_run(executor: RequestExecutor, how: str) -> None:
-    executor.with_limitation_solver(solver := Scripted(bad=how))
+def test_once_each_run(talk: Talk, how: str) -> None:
+    talk.executor.with_limitation_solver(solver := Scripted(bad=how))
 
     def act(event: Any) -> None:
         if how == "stop":
-            executor.stop_request()
+            talk.executor.stop_request()
         elif how == "error":
             raise ZeroDivisionError
 
-    ours, theirs = pair()
-    with theirs:
-        add(executor, None, WriteOperation(b"x"), socket=ours, on={"CONNECTED": act})
-        with contextlib.nullcontext() if how in ("end", "stop") else pytest.raises(ZeroDivisionError):
-            executor.execute_request()
-        ours.close()
-    assert solver.calls == ["initialize", "finalize"] and not executor.is_executing
+    talk.begin(WriteOperation(b"x"), on={"CONNECTED": act})
+    with contextlib.nullcontext() if how in ("end", "stop") else pytest.raises(ZeroDivisionError):
+        talk.run()
+    assert solver.calls == ["initialize", "finalize"] and not talk.executor.is_executing
     if how not in ("initialize", "finalize"):
-        executor.execute_request()
+        talk.run()
         assert solver.calls == ["initialize", "finalize"] * 2
 
 
-def test_a_callable_solver_hears_last(executor: RequestExecutor) -> None:
-    executor.with_limitation_solver(solver := Listening())
+def test_a_callable_solver_hears_last(talk: Talk) -> None:
+    talk.executor.with_limitation_solver(solver := Listening())
     order: list[str] = []
-    executor.with_event_handler(lambda event: order.append(f"{event.type.name} {len(solver.events)}"))
-    ours, theirs = pair()
-    with theirs:
-        add(executor, None, WriteOperation(b"x"), socket=ours)
-        executor.execute_request()
+    talk.executor.with_event_handler(lambda event: order.append(f"{event.type.name} {len(solver.events)}"))
+    talk(WriteOperation(b"x"), told=["WRITE"], sent=b"x")
     assert solver.names == [*USUAL, "WRITE", *END]
     assert order == [f"{name} {number}" for number, name in enumerate(solver.names)]
 
@@ -225,28 +189,22 @@ def test_a_callable_solver_hears_last(executor: RequestExecutor) -> None:
 # ---- asked again -------------------------------------------------------------------------------------
 
 
-def test_asked_again_while_nothing_runs() -> None:
-    engine = ScriptedEngine(look=True)
-    start, solver = engine.clock.now, Scripted(STOP, STOP, STOP)
-    with RequestExecutor(engine) as executor:
-        executor.with_limitation_solver(solver)
-        crowd = Crowd(executor, 1)
-        executor.execute_request()
-        crowd.close()
+def test_asked_again_while_nothing_runs(talk: Talk) -> None:
+    crowd(talk, solver := Scripted(STOP, STOP, STOP), 1)
+    talk.run()
     assert len(solver.asked) == 4
-    assert engine.clock.now - start == pytest.approx(0.3)
+    assert talk.clock.now == pytest.approx(0.3)
 
 
-def test_asked_again_after_a_callback(executor: RequestExecutor, crowd: MakeCrowd) -> None:
-    silent, theirs = pair()
-    on = {"CONNECTED": lambda event: executor.call_soon_threadsafe(lambda: None)}
-    with theirs:
-        add(executor, None, ReadOperation(), socket=silent, on=on)
-        many = crowd(Scripted(OK, STOP), 1)
-        executor.with_event_handler(
-            {EventType.FINALIZE: lambda event: event.socket is silent or executor.stop_request()}
-        )
-        executor.execute_request()
+def test_asked_again_after_a_callback(talk: Talk) -> None:
+    silent = talk.begin(
+        ReadOperation(), on={"CONNECTED": lambda event: talk.executor.call_soon_threadsafe(lambda: None)}
+    )
+    many = crowd(talk, Scripted(OK, STOP), 1)
+    talk.executor.with_event_handler(
+        {EventType.FINALIZE: lambda event: event.socket is silent.client or talk.executor.stop_request()}
+    )
+    talk.run()
     assert many.started == many.sockets
 
 
@@ -261,24 +219,24 @@ class After(LimitationSolver):
         return SKIP if socket is self.socket and not self.condition else OK
 
 
-def test_a_skipped_socket_is_asked_for_when_one_fails_within_the_round(executor: RequestExecutor) -> None:
+def test_a_skipped_socket_is_asked_for_when_one_fails_within_the_round(talk: Talk) -> None:
     """A socket that ends as soon as it starts gives its place to one skipped before it, though others run."""
     ended: list[Any] = []
     running: list[bool] = []
-    (long, theirs), (skipped, peer) = pair(), pair()
-    executor.with_limitation_solver(After(skipped, ended))
 
     def start(event: Any) -> None:
-        running.append(not long_log.metadata.request_complete)
-        long.close()
+        running.append(not long.metadata.request_complete)
+        long.client.close()
 
-    with theirs, peer:
-        long_log = add(executor, None, ReadOperation(), socket=long, request_timeout=5)
-        add(executor, None, WriteOperation(b"x"), socket=skipped, on={"INITIALIZE": start})
-        add(executor, None, ReadOperation(), on={"FINALIZE": ended.append})  # without address it ends at once
-        executor.execute_request()
-        assert peer.recv(10) == b"x"
-    assert running == [True] and long_log.timeouts == []
+    long = talk.begin(ReadOperation(), request_timeout=5)
+    skipped = talk.begin(WriteOperation(b"x"), on={"INITIALIZE": start})
+    talk.executor.with_limitation_solver(After(skipped.client, ended))
+    # Without an address it ends at once.
+    add(talk.executor, None, ReadOperation(), on={"FINALIZE": ended.append})
+    talk.run()
+    skipped.check(["WRITE"], b"x")
+    long.check()
+    assert running == [True]
 
 
 @pytest.mark.parametrize("how", ["stop", "cancel"])
@@ -312,7 +270,26 @@ def test_listeners_behind_a_full_house_obey_at_once(executor: RequestExecutor, h
 # ---- what many cost ----------------------------------------------------------------------------------
 
 
-def least_turn_beside(crowd: int, engine: str) -> float:
+def test_clients_wait_beside_a_running_listener(executor: RequestExecutor) -> None:
+    """A listener among many waiting clients: refused ones are not looked through at every end."""
+    executor.with_limitation_solver(ConstantLimitationSolver(1))
+    server = add(executor, "tcp://127.0.0.1:0", ReadOperation(), socket=ServerSocket())
+    ended: list[Any] = []
+
+    def count(event: Any) -> None:
+        ended.append(event)
+        if len(ended) == 5000:
+            executor.stop_request()
+
+    handler = {EventType.FINALIZE: count}
+    for _ in range(5000):
+        executor.socket_bag.add_socket(ClientSocket(), ReadOperation(), handler=handler)
+    executor.execute_request()
+    assert len(ended) == 5000
+    assert server.names == [*USUAL, *END]
+
+
+def least_turn_beside(crowd: int) -> float:
     """Processor seconds of a turn with one busy socket while `crowd` others wait for their places."""
     solver = Scripted(OK, *[STOP] * 10_000)
     ours, theirs = pair()
@@ -322,14 +299,14 @@ def least_turn_beside(crowd: int, engine: str) -> float:
         moments.append(time.process_time())
         theirs.sendall(b"x")
         if len(moments) < 300:
-            event.next_is_read(BYTE)
+            event.next_is(fixed(1))
         else:
             event.executor.stop_request()
 
-    with RequestExecutor(engine) as executor, theirs:
+    with RequestExecutor("selectors") as executor, theirs:
         executor.with_limitation_solver(solver)
         theirs.sendall(b"x")
-        add(executor, None, ReadOperation(BYTE), socket=ours, on={"READ": on_read})
+        add(executor, None, fixed(1), socket=ours, on={"READ": on_read})
         for _ in range(crowd):
             executor.socket_bag.add_socket(ClientSocket(), ReadOperation())
         executor.execute_request()
@@ -339,10 +316,10 @@ def least_turn_beside(crowd: int, engine: str) -> float:
     return min(later - sooner for sooner, later in itertools.pairwise(moments))
 
 
-def test_a_waiting_crowd_costs_nothing(engine: str) -> None:
+def test_a_waiting_crowd_costs_nothing() -> None:
     """While one place is taken nobody asks about the others at every turn, nor looks at them."""
-    alone = least_turn_beside(1, engine)
-    assert least_turn_beside(20_000, engine) < 5 * alone, "a look at each would take many times as long"
+    alone = least_turn_beside(1)
+    assert least_turn_beside(20_000) < 5 * alone, "a look at each would take many times as long"
 
 
 def test_very_many_come_and_go() -> None:
@@ -366,30 +343,21 @@ def test_very_many_come_and_go() -> None:
         assert not [one for one in gc.get_objects() if type(one) is Channel and one.loop.executor is executor]
 
 
-def test_a_flood_starves_nobody(executor: RequestExecutor) -> None:
+def test_a_flood_starves_nobody(talk: Talk) -> None:
     """A socket that always has data gets a bounded share of a turn."""
-    (loud, flooding), (quiet, theirs) = pair(), pair()
-    reads = Counter[str]()
 
     def on_flood(event: Any) -> None:
-        reads["loud"] += 1
-        with contextlib.suppress(BlockingIOError):
-            flooding.send(b"x")
-        event.next_is_read(BYTE)
+        loud.peer.send(b"x")
+        event.next_is(fixed(1))
 
     def on_quiet(event: Any) -> None:
-        reads["quiet"] += 1
-        if reads["quiet"] == 20:
-            executor.stop_request()
+        if quiet.names.count("READ") == 20:
+            talk.executor.stop_request()
         else:
-            theirs.sendall(b"y")
+            quiet.peer.send(b"y")
             event.next_is_read()
 
-    with flooding, theirs:
-        flooding.setblocking(False)
-        flooding.send(b"x" * 10_000)
-        theirs.sendall(b"y")
-        add(executor, None, ReadOperation(BYTE), socket=loud, on={"READ": on_flood})
-        add(executor, None, ReadOperation(), socket=quiet, on={"READ": on_quiet})
-        executor.execute_request()
-    assert reads["quiet"] == 20 and reads["loud"] <= 20 * 200
+    loud = talk.begin(fixed(1), sends(b"x" * 10_000), on={"READ": on_flood})
+    quiet = talk.begin(ReadOperation(), sends(b"y"), on={"READ": on_quiet})
+    talk.run()
+    assert quiet.names.count("READ") == 20 and loud.names.count("READ") <= 20 * 200
