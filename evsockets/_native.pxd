@@ -1,3 +1,6 @@
+from cpython.object cimport PyObject
+
+
 cdef class Descriptor:
     cdef readonly object sock
     cdef int fd
@@ -10,3 +13,9 @@ cdef class Clock:
     cdef readonly object source
     cdef bint plain
     cpdef double read(self) except? -1
+
+
+cdef class Driver:
+    cdef PyObject *kept  # a StopIteration for all values
+    cdef object resume(self, context, coroutine)
+    cdef int give(self, value) except -1
