@@ -5,7 +5,6 @@ It begins when it is awaited, and does not suspend where the operation can be do
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ class Await:
         self.operation: Any = operation
         self.gives = gives
         self.state = _NEW
+        running.unawaited += 1
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self  # type: ignore[return-value]  # an iterator will do
@@ -41,6 +41,7 @@ class Await:
         running = self.running
         if self.state == _NEW:
             self.state = _DONE
+            running.unawaited -= 1
             if not self._begin(running):
                 self.state = _WAITS
                 return running
@@ -64,16 +65,14 @@ class Await:
 
     def throw(self, error: Any, *_: Any) -> Any:
         """The await raises `error`."""
-        self.state = _DONE
+        self.close()
         raise error
 
     def close(self) -> None:
         """It is awaited no more."""
-        self.state = _DONE
-
-    def __del__(self) -> None:
         if self.state == _NEW:
-            warnings.warn(f"{self!r} was never awaited", RuntimeWarning, stacklevel=1, source=self)
+            self.running.unawaited -= 1
+        self.state = _DONE
 
     def __repr__(self) -> str:
         return f"<await of {self.operation!r}>"
@@ -124,7 +123,7 @@ class AwaitNext(AwaitRead):
 
     def throw(self, error: Any, *rest: Any) -> Any:
         """An end in order ends the `async for`."""
-        self.state = _DONE
+        self.close()
         if isinstance(error, Drained) or (isinstance(error, DisconnectedError) and error.clean):
             raise StopAsyncIteration
         raise error
@@ -148,4 +147,5 @@ class Frames:
         following.operation = self.operation
         following.gives = True
         following.state = _NEW
+        following.running.unawaited += 1
         return following

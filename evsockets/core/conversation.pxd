@@ -12,6 +12,7 @@ cdef class Running(Operation):
     cdef public object awaited, context, coroutine, drainable, error, fault, frame, name, refusal, scopes
     cdef public object turn, wanted
     cdef public bint ended, is_shut, superseded
+    cdef public int unawaited
     cdef public long steps
 
     cpdef ask(self, operation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ XX    """
 
     __slots__ = (
         "awaited", "channel", "context", "coroutine", "drainable", "ended", "error", "fault", "frame",
-        "is_shut", "name", "refusal", "scopes", "steps", "superseded", "turn", "wanted",
+        "is_shut", "name", "refusal", "scopes", "steps", "superseded", "turn", "unawaited", "wanted",
     )  # fmt: skip
 
     interest = 0
@@ -61,6 +62,7 @@ XX    """
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.turn: Any = None  # the time of the turn in which `steps` were made at once
         self.steps = 0
+        self.unawaited = 0  # calls of the conversation's methods whose results have not been awaited
         self.wanted: Operation | None = None  # what it awaits from now on
         self.awaited: Operation | None = None  # what it awaits
         self.frame: Frame | None = None  # the last one read by that
@@ -108,6 +110,10 @@ XX    """
             self._over()
             channel.metadata._result = stop.value
             channel.socket._returned(self)
+            if self.unawaited:
+                times = "once" if self.unawaited == 1 else f"{self.unawaited} times"
+                why = f"{self.name} has called methods of its Conversation without `await`, {times}"
+                warnings.warn(why, RuntimeWarning, stacklevel=1)
             return None
         except MailboxClosedError as closed:
             self._over()

@@ -41,6 +41,7 @@ class Exchange:
         awaited.operation = self._reading
         awaited.gives = True
         awaited.state = 0
+        awaited.running.unawaited += 1
         return awaited  # type: ignore[no-any-return]
 
     def write(self, data: Data) -> Coroutine[Any, Any, None]:
@@ -51,6 +52,7 @@ class Exchange:
         awaited.operation = data
         awaited.gives = False
         awaited.state = 0
+        awaited.running.unawaited += 1
         return awaited  # type: ignore[no-any-return]
 
     def post(self, data: Buffer) -> int:

@@ -1,13 +1,18 @@
+cimport cython
+
 from evsockets.core cimport posted
 from evsockets.core.channel cimport Channel
 
 
+@cython.freelist(8)
 cdef class Outbox:
     cdef public object corked, rest, source, posted, waiters
     cdef public long holds, posted_size
 
 
+@cython.locals(outbox=Outbox)
 cpdef Outbox of(Channel channel)
+@cython.locals(outbox=Outbox)
 cpdef drop(Channel channel)
 cpdef put(Channel channel, data)
 cpdef cork(Channel channel)

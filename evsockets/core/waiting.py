@@ -66,8 +66,9 @@ class Wait(Operation):
             channel.loop.wake_if_hosted()
 
     def start(self, channel: Channel) -> Any:
-        if self.seconds is not None and self.until is None:
+        if self.seconds is not None:
             self.until = channel.loop.clock() + self.seconds
+            self.seconds = None
             self.woken = self.woken or self.until <= channel.loop.now
         if self.woken:
             channel.step_next_turn()  # others have their turn
