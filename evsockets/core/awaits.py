@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DisconnectedError
 from . import at_once
+from .at_once import LEFT
 from .conversation import Drained
 from .driver import DRIVER
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _driver = DRIVER
 _NEW, _WAITS, _DONE = 0, 1, 2
-_LEFT = at_once.LEFT
+_LEFT = LEFT
 
 
 class Await:

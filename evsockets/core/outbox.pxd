@@ -18,6 +18,7 @@ cpdef put(Channel channel, data)
 cpdef cork(Channel channel)
 cpdef Py_ssize_t transmit(Channel channel, data) except? -2
 cpdef bint flush(Channel channel) except -1
+cpdef kept(rest)
 cpdef bint lets_start(Channel channel, following) except -1
 cpdef bint has_left(Channel channel) except -1
 cpdef bint is_refused(Channel channel) except -1

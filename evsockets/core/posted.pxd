@@ -5,7 +5,7 @@ from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 from evsockets.core.outbox cimport Outbox
 
-cdef object _CONNECTED, _YIELDED
+cdef object _CONNECTED
 
 
 @cython.locals(box=Outbox, before=Py_ssize_t)

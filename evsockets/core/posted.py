@@ -13,9 +13,10 @@ from .states import Phase
 if TYPE_CHECKING:
     from .channel import Channel
     from .loop import Loop
+    from .outbox import Outbox
 
-# Under names of this module's own they cost compiled code no look-up.
-_CONNECTED, _YIELDED = Phase.CONNECTED, activities.YIELDED
+# By a name of this module's own it costs compiled code no look-up.
+_CONNECTED = Phase.CONNECTED
 # So much is joined into one send.
 _JOINED = 64 * 1024
 # What one turn sends of it before the others have their turn.
@@ -43,7 +44,7 @@ def _flush_much(channel: Channel) -> None:
         flush(channel)
 
 
-def _begin(channel: Channel, box: outbox.Outbox) -> None:
+def _begin(channel: Channel, box: Outbox) -> None:
     """The first one waits."""
     loop = channel.loop
     box.posted = deque()
@@ -135,7 +136,7 @@ def flush(channel: Channel) -> bool:
     return True
 
 
-def _flush_one(channel: Channel, box: outbox.Outbox, data: Any) -> bool:
+def _flush_one(channel: Channel, box: Outbox, data: Any) -> bool:
     """The same of a single post to a plain stream, with nothing else to leave: nearly every one."""
     try:
         sent = outbox.transmit(channel, data if len(data) <= SEND_SIZE else memoryview(data)[:SEND_SIZE])
@@ -143,6 +144,7 @@ def _flush_one(channel: Channel, box: outbox.Outbox, data: Any) -> bool:
         outbox.send_failed(channel, error)
         return True
     if sent == len(data):
+        _taken(box, sent)
         outbox.drop(channel)
         return True
     if not sent:
@@ -203,7 +205,7 @@ def flush_all(loop: Loop) -> None:
             if channel.phase is _CONNECTED and channel.stepper is not None:
                 loop.current = channel
                 try:
-                    if channel.stepper is _YIELDED:
+                    if channel.stepper is activities.YIELDED:
                         flush(channel)
                     else:
                         interest.update(channel)
