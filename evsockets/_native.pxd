@@ -1,3 +1,6 @@
+from cpython.object cimport PyObject
+
+
 cdef class Descriptor:
     cdef readonly object sock
     cdef int fd
@@ -18,3 +21,9 @@ cdef class ReceiveBuffer:
     cpdef Py_ssize_t receive(self, Descriptor sock) except -2
     cpdef part(self, Py_ssize_t start, Py_ssize_t stop)
     cpdef bytes head(self, Py_ssize_t size)
+
+
+cdef class Driver:
+    cdef PyObject *kept  # a StopIteration for all values
+    cdef object resume(self, context, coroutine)
+    cdef int give(self, value) except -1

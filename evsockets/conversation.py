@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._generic import overload
-from .awaiting import Frames, Items, checked_mailbox
+from .awaiting import Items, checked_mailbox
 from .core import at_once, posted
+from .core.awaits import Await, Frames
 from .core.conversation import Running
+from .core.exchange import Exchange
 from .core.operation import Operation
 from .core.scopes import Scope
 from .core.waiting import Flushed, Wait
-from .errors import EngineError
 from .frames.base import Frame, FramePicker, FrameT_co
 from .mailbox import Mailbox
 from .operations.handshake import TlsHandshakeOperation
 from .operations.null import NullOperation
 from .operations.read import ReadOperation
 from .operations.shutdown import ShutdownWriteOperation
-from .operations.write import WriteOperation
 from .validation import check_number, check_timeout
 
 if TYPE_CHECKING:
@@ -28,16 +29,14 @@ if TYPE_CHECKING:
     from .executor import RequestExecutor
     from .metadata import SocketMetadata
     from .sockets import Socket
-    from .typing import Buffer, Data
 
 
 T = TypeVar("T")
 
-_RAW = ReadOperation()
 _NOTHING = NullOperation()
 
 
-class Conversation:
+class Conversation(Exchange):
     """One socket's side of a conversation, given to the function of a `ConversationOperation`.
 
     Only that function's coroutine may await its methods; `post` and `flushed` may be called by any code in
@@ -45,80 +44,52 @@ class Conversation:
     time-outs (`SocketTimeoutError`).
     """
 
-    __slots__ = ("__weakref__", "_loop", "_metadata", "_read", "_running", "_socket")
+    __slots__ = ("__weakref__", "_metadata", "_socket")
 
     def __init__(self, channel: Channel, running: Running) -> None:
-        self._running = running
-        self._read = _RAW  # the last one
-        self._loop = channel.loop
+        super().__init__(channel, running)
         self._socket = channel.socket
         self._metadata = channel.metadata
 
     # ---- what is awaited -----------------------------------------------------------------------------
 
     @overload
-    async def do(self, operation: ReadOperation[FrameT_co]) -> FrameT_co: ...
+    def do(self, operation: ReadOperation[FrameT_co]) -> Coroutine[Any, Any, FrameT_co]: ...
 
     @overload
-    async def do(self, operation: Operation) -> Frame | None: ...
+    def do(self, operation: Operation) -> Coroutine[Any, Any, Frame | None]: ...
 
-    async def do(self, operation: Operation) -> Frame | None:
+    def do(self, operation: Operation) -> Coroutine[Any, Any, Frame | None]:
         """Run `operation` and those after it (`then`); returns the last frame read, or None. TypeError unless
         an operation, and for a ConversationOperation: await its function instead."""
         if not isinstance(operation, Operation):
             raise TypeError(f"do() takes an operation, such as ReadOperation(), got {operation!r}")
         if hasattr(operation, "function"):
             raise TypeError(f"do() cannot run {operation!r}: await its function with this conversation")
-        await self._running.perform(operation)
-        frame: Frame | None = self._running.frame
-        return frame
+        return Await(self._running, operation, gives=True)
 
-    async def read(self, picker: FramePicker[FrameT_co] | None = None) -> FrameT_co:
-        """Return the next frame of `picker` (default: the first bytes that arrive).
-
-        DisconnectedError at the end of the stream (`clean` if that is between two frames), FrameError for
-        bytes that form no frame, which stay unread."""
-        operation = self._read
-        if picker is not operation.picker:
-            operation = self._read = ReadOperation(picker)
-        running = self._running
-        frame: FrameT_co | None = at_once.read(running, operation)
-        if frame is None:
-            await running
-            frame = running.frame  # type: ignore[assignment]
-        return frame  # type: ignore[return-value]
-
-    async def write(self, data: Data) -> None:
-        """Send `data` (bytes-like or an iterable of bytes-like); returns when the kernel has accepted the
-        last byte."""
-        running = self._running
-        done = at_once.write(running, data) if type(data) is bytes else None
-        if not done:
-            await running.perform(WriteOperation(data) if done is None else at_once.LEFT)
-
-    async def start_tls(
+    def start_tls(
         self,
         *,
         context: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
         allow_leftover: bool = False,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Start TLS (STARTTLS); see `TlsHandshakeOperation`. TlsHandshakeError if that fails."""
         handshake = TlsHandshakeOperation(
             context=context, server_hostname=server_hostname, allow_leftover=allow_leftover
         )
-        await self._running.perform(handshake)
+        return Await(self._running, handshake)
 
-    async def shutdown_write(self) -> None:
+    def shutdown_write(self) -> Coroutine[Any, Any, None]:
         """End the sending direction (half-close); receiving goes on."""
-        await self._running.perform(ShutdownWriteOperation())
+        return Await(self._running, ShutdownWriteOperation())
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Wait `seconds`. DisconnectedError if the connection ends meanwhile.
 
         TypeError unless a number, ValueError for a negative one or NaN."""
-        until = self._loop.clock() + check_number("seconds", seconds)
-        await self._running.perform(Wait("sleeping", until))
+        return Await(self._running, Wait("sleeping", check_number("seconds", seconds)))
 
     async def flushed(self) -> None:
         """Wait until no bytes are unsent, or this conversation ends. Any conversation of the executor may
@@ -126,10 +97,10 @@ class Conversation:
         self._loop.check_fork()
         while self.unsent:
             if self._loop.closing is not None:
-                await self._loop.closing.perform(_NOTHING)
+                await Await(self._loop.closing, _NOTHING)
             await Flushed(self._running)
 
-    def frames(self, picker: FramePicker[FrameT_co] | None = None) -> Frames[FrameT_co]:
+    def frames(self, picker: FramePicker[FrameT_co] | None = None) -> AsyncIterator[FrameT_co]:
         """`async for frame in talk.frames(picker)`: each frame, until the stream ends cleanly, or during a
         drain no byte of the next one has arrived."""
         return Frames(self._running, ReadOperation(picker))
@@ -142,11 +113,11 @@ class Conversation:
         to another executor."""
         running = self._running
         if running.refusal is not None:
-            await running.perform(_NOTHING)
+            await Await(running, _NOTHING)
         place = checked_mailbox(mailbox)._come(running)
         try:
             if not (place.woken and place.at_once and at_once.may(running)):
-                await running.perform(place)
+                await Await(running, place)
             return mailbox._take()
         finally:
             mailbox._leave(place)
@@ -156,11 +127,11 @@ class Conversation:
         the mailbox is or becomes closed; not caught, that fails the conversation as any other error."""
         checked_mailbox(mailbox)
         if not at_once.may(self._running):
-            await self._running.perform(_NOTHING)
+            await Await(self._running, _NOTHING)
         place = mailbox._come_to_put(self._running, item)
         if place is not None:
             try:
-                await self._running.perform(place)
+                await Await(self._running, place)
             finally:
                 mailbox._leave(place)
             if place.refused:
@@ -171,10 +142,10 @@ class Conversation:
         closed and empty."""
         return Items(self, checked_mailbox(mailbox))
 
-    async def _suspend(self) -> None:
+    def _suspend(self) -> Coroutine[Any, Any, None]:
         """Wait until `_wake` is called: what mailboxes and the like are made of. Meanwhile the connection is
         watched (DisconnectedError); whatever ends the wait earlier is raised here."""
-        await self._running.perform(Wait("waiting"))
+        return Await(self._running, Wait("waiting"))
 
     def _wake(self) -> bool:
         """Have a `_suspend` return, in a turn of its own; whether there is one."""
@@ -191,30 +162,6 @@ class Conversation:
         """`with talk.timeout(seconds) as scope:` limits the awaits inside; None: no limit, 0: only what needs
         no waiting. After that time the `with` raises SocketTimeoutError, and `scope.expired` is True."""
         return Scope(self._running, check_timeout("seconds", seconds))
-
-    def post(self, data: Buffer) -> int:
-        """Queue `data` to be sent, whatever is awaited; returns the number of unsent bytes, without waiting.
-
-        After the conversation's end or `shutdown_write()` the data is dropped, and 0 returned. TypeError
-        unless bytes-like."""
-        self._loop.check_thread()
-        if type(data) is not bytes:
-            try:
-                data = bytes(memoryview(data).cast("B"))
-            except TypeError:
-                raise TypeError(f"post() takes bytes, got {type(data).__name__}") from None
-        running = self._running
-        channel = running.channel
-        if running.refusal is not None:
-            error = running.refusal()
-            if isinstance(error, EngineError):
-                raise error
-            return 0
-        if running.is_shut or channel.cancelled or channel.transport.failure is not None:
-            return 0
-        if data or channel.transport.datagram:
-            posted.post(channel, data)
-        return posted.unsent(channel)
 
     def cancel(self) -> None:
         """End the socket, as `event.cancel_operation()` does, at the next await or when the handler running

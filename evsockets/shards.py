@@ -19,14 +19,18 @@ from .pickles import pickled, sendable
 from .plans import Plan
 from .turns import Turns
 
+_HERE = "its class must be importable here as there, and load without the worker's own state"
 # Seconds after which a running shard notices that it is to stop.
 _HEED = 0.1
 
 Dumps = Callable[[Any], bytes]
 
-#: One outcome: its target's place in the shard, the other fields in order, and the cause of its error. As
-#: bytes where it cannot be pickled together with others.
-Row = tuple[Any, ...] | bytes
+#: One outcome: its target's place in the shard, what was said (result, error and the error's cause), and the
+#: other fields in order. What was said is bytes if loading it calls code that is not this library's: it may
+#: fail for one outcome without spoiling the others.
+Row = tuple[Any, ...]
+# Results that always load.
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def shards_of(targets: Iterator[Any], size: int, at_once: int = 1) -> Iterator[list[Any]]:
@@ -83,16 +87,11 @@ def run_shard(
     rows: list[Row] = []
     failure: BaseException | None = None
     try:
-        for row in _rows(job, shard, stopped):
+        for row in _rows(job, shard, stopped, dumps):
             rows.append(row)
     except BaseException as error:
         failure = sendable(error)
-    try:
-        data = pickle.dumps((rows, failure))
-        pickle.loads(data)
-    except Exception:
-        data = pickle.dumps(([_alone(row, dumps) for row in rows], failure))
-    return data
+    return pickle.dumps((rows, pickle.dumps(failure)))
 
 
 @lru_cache(maxsize=16)
@@ -102,7 +101,7 @@ def load(job: bytes) -> Plan:
     return plan
 
 
-def _rows(job: bytes, shard: bytes, stopped: Callable[[], bool] | None) -> Iterator[Row]:
+def _rows(job: bytes, shard: bytes, stopped: Callable[[], bool] | None, dumps: Dumps) -> Iterator[Row]:
     plan = load(job)
     # Copies, as one object may stand there several times: each is known by its identity.
     given = pickle.loads(shard)
@@ -118,7 +117,7 @@ def _rows(job: bytes, shard: bytes, stopped: Callable[[], bool] | None) -> Itera
                 outcome = turns.next()
             except StopIteration:
                 return
-            yield _row(places[id(outcome.target)], outcome)
+            yield _row(places[id(outcome.target)], outcome, dumps)
     finally:
         turns.close()
 
@@ -138,7 +137,7 @@ def _heed(turns: Turns[Any], stopped: Callable[[], bool]) -> None:
         turns.executor.call_later(_HEED, _heed, turns, stopped, keeps_running=False)
 
 
-def _row(place: int, outcome: Outcome[Any]) -> Row:
+def _row(place: int, outcome: Outcome[Any], dumps: Dumps) -> Row:
     error, cause = outcome.error, None
     if error is not None:
         if not isinstance(error, EvSocketsError):
@@ -151,23 +150,27 @@ def _row(place: int, outcome: Outcome[Any]) -> Row:
             one = one.__cause__
         if error.__cause__ is not None:
             error.__cause__ = cause = sendable(error.__cause__)
+    said: Any = (outcome.result, error, cause)
+    if error is not None or type(outcome.result) not in _PLAIN:
+        said = _alone(said, dumps)
     return (
-        place, outcome.result, error, outcome.attempts, outcome.bytes_sent, outcome.bytes_received,
-        outcome.tls, outcome.remote_address, outcome.times, cause,
+        place, said, outcome.attempts, outcome.bytes_sent, outcome.bytes_received, outcome.tls,
+        outcome.remote_address, outcome.times,
     )  # fmt: skip
 
 
-def _alone(row: Row, dumps: Dumps) -> bytes:
-    """One outcome as bytes: what of it cannot be pickled and loaded again is its error's text."""
-    place, result, error, *rest, cause = row
-    for value, what in ((result, "the result"), (error, "the error")):
-        try:
-            pickle.loads(dumps(value))
-        except Exception as failure:
-            kind = f"{type(value).__module__}.{type(value).__qualname__}"
-            text = f"{what} is a {kind}, which cannot be sent from a worker: {failure}; it is {_shown(value)}"
-            return dumps((place, None, TypeError(text), *rest, None))
-    return dumps((place, result, error, *rest, cause))
+def _alone(said: tuple[Any, ...], dumps: Dumps) -> bytes:
+    """What was said as bytes: what of it cannot be pickled and loaded again is its error's text."""
+    try:
+        data = dumps(said)
+        pickle.loads(data)
+    except Exception as failure:
+        result, error, _ = said
+        value, what = (result, "the result") if error is None else (error, "the error")
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        text = f"{what} is a {kind}, which cannot be sent from a worker: {failure}; it is {_shown(value)}"
+        return pickle.dumps((None, TypeError(text), None))
+    return data
 
 
 def _shown(value: Any) -> str:
@@ -179,16 +182,36 @@ def _shown(value: Any) -> str:
 
 def unpacked(data: bytes, targets: Sequence[Any]) -> tuple[list[Outcome[Any]], BaseException | None]:
     """Return the outcomes of a shard's `targets`, in the order of their ends, and the run's exception."""
-    rows, failure = pickle.loads(data)
+    rows, ended = pickle.loads(data)
     outcomes, missing = [], dict(enumerate(targets))
-    for row in rows:
-        place, result, error, *rest, cause = pickle.loads(row) if isinstance(row, bytes) else row
+    for place, said, *rest in rows:
+        result, error, cause = _loaded(said) if isinstance(said, bytes) else said
         if cause is not None:
             error.__cause__ = cause
         outcomes.append(Outcome(_target(missing.pop(place)), result, error, *rest))
+    failure = _failure(ended)
     if failure is None:
         outcomes += unbegun(missing.values(), ConversationEndedError, "the run was stopped before it began")
     return outcomes, failure
+
+
+def _loaded(said: bytes) -> tuple[Any, ...]:
+    """What was said, or that it cannot be loaded here."""
+    try:
+        loaded: tuple[Any, ...] = pickle.loads(said)
+    except Exception as why:
+        text = f"a worker's result or error cannot be loaded in this process: {why!r}; {_HERE}"
+        return None, TypeError(text), why.with_traceback(None)
+    return loaded
+
+
+def _failure(ended: bytes) -> BaseException | None:
+    try:
+        failure: BaseException | None = pickle.loads(ended)
+    except Exception as why:
+        text = f"a worker's run ended by an exception that cannot be loaded in this process: {why!r}; {_HERE}"
+        return RuntimeError(text)
+    return failure
 
 
 def unbegun(targets: Iterable[Any], kind: type[EvSocketsError], why: str) -> list[Outcome[Any]]:

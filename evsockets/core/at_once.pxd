@@ -1,20 +1,27 @@
 cimport cython
 
 from evsockets._native cimport Descriptor
+from evsockets.core cimport outbox
 from evsockets.core.channel cimport Channel
 from evsockets.core.conversation cimport Running
 from evsockets.core.loop cimport Loop
+from evsockets.core.operation cimport Operation
+from evsockets.core.outbox cimport Outbox
+
+cdef object _LEFT
+cdef int _QUIET
+cdef Py_ssize_t _MOST
+cdef long _STEPS
 
 
 @cython.locals(channel=Channel, loop=Loop)
 cpdef bint may(Running running) except -1
 
-@cython.locals(channel=Channel)
+@cython.locals(channel=Channel, reads=Operation)
 cpdef read(Running running, operation)
-@cython.locals(channel=Channel)
-cpdef read_next(Running running, operation)
 
-@cython.locals(channel=Channel, plain=Descriptor, sent=Py_ssize_t)
-cpdef write(Running running, data)
+@cython.locals(channel=Channel, plain=Descriptor, sent=Py_ssize_t, box=Outbox)
+cpdef int write(Running running, bytes data) except -2
 
-cpdef go_on(Running running, Channel channel, read)
+@cython.locals(box=Outbox)
+cpdef go_on(Running running, Channel channel, Operation read)

@@ -17,7 +17,6 @@ from .failure import place
 from .operation import Operation
 
 if TYPE_CHECKING:
-    from ..frames.base import Frame
     from .channel import Channel
     from .conversation import Running
 
@@ -39,6 +38,8 @@ class Left(Operation):
 
 
 LEFT = Left()
+# Under names of this module's own they cost compiled code no look-up.
+_LEFT, _QUIET, _MOST, _STEPS = LEFT, NO_SIGNAL, SEND_SIZE, STEPS
 
 
 def may(running: Running) -> bool:
@@ -60,7 +61,7 @@ def may(running: Running) -> bool:
     if running.turn is not loop.turn_time:
         running.turn = loop.turn_time
         running.steps = 0
-    elif running.steps >= STEPS:
+    elif running.steps >= _STEPS:
         return False
     running.steps += 1
     if loop.delayed:
@@ -69,68 +70,57 @@ def may(running: Running) -> bool:
 
 
 def read(running: Running, operation: Any) -> Any:
-    """The frame that `operation` reads, if it lies in the inbox and no handler hears of it; None: it comes by
-    awaiting `running`."""
+    """The frame that `operation` reads, if it lies in the inbox and no handler hears of it; else None."""
     channel = running.channel
-    frame: Frame | None = None
     if (
-        channel is not None
-        and channel.inbox._chunk
-        and channel.dispatch.read is None
-        and not (operation._ask_at_once or channel.transport.datagram)
-        and may(running)
+        channel is None
+        or not channel.inbox._chunk
+        or channel.dispatch.read is not None
+        or (channel.plain is None and channel.transport.datagram)
+        or not may(running)
     ):
-        try:
-            frame = operation.picker.pick(channel.inbox, channel.ended and not channel.truncated)
-        except NetworkSocketError as error:
-            place(channel, error)
-            raise
-    if frame is None:
-        running.perform(operation)
-    return frame
+        return None
+    reads: Operation = operation
+    try:
+        return reads._at_hand(channel)
+    except NetworkSocketError as error:
+        place(channel, error)
+        raise
 
 
-def read_next(running: Running, operation: Any) -> Any:
-    """The same for who reads on until the end. StopAsyncIteration if that has come by a drain."""
-    if running.refusal is None and running.channel.loop.draining is not None and running.is_drained():
-        raise StopAsyncIteration
-    running.drainable = operation
-    return read(running, operation)
-
-
-def write(running: Running, data: bytes) -> bool | None:
-    """Write `data`, if no handler hears of it; None: that is still to be done. Whether the kernel has taken
-    all of it, or it leaves at the end of the received chunk."""
+def write(running: Running, data: bytes) -> int:
+    """Write `data`, if no handler hears of it; -1: that is still to be done. 1: the kernel has taken all of
+    it, 0: it leaves at the end of the received chunk."""
     channel = running.channel
     if (
         channel is None
         or channel.dispatch.write is not None
         or channel.speeds
-        or not 0 < len(data) <= SEND_SIZE
-        or channel.transport.datagram
+        or not 0 < len(data) <= _MOST
+        or (channel.plain is None and channel.transport.datagram)
         or not may(running)
     ):
-        return None
+        return -1
     box = channel.outbox
     if box is not None and (box.rest is not None or box.source is not None or box.posted):
-        return None
-    running.awaited = LEFT
+        return -1
+    running.awaited = _LEFT
     plain = channel.plain
     if box is None and plain is not None and not channel.inbox._chunk:
         # What outbox.put() does with nearly every message, without the calls.
         try:
-            sent: int = plain.send(data, NO_SIGNAL)
+            sent: int = plain.send(data, _QUIET)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             outbox.send_failed(channel, error)
-            return True
+            return 1
         channel.bytes_sent += sent
         channel.io_start = channel.loop.turn_time
         if sent == len(data):
-            return True
+            return 1
         outbox.of(channel).rest = data[sent:]
-        return False
+        return 0
     outbox.put(channel, data)
     return channel.outbox is None or not outbox.is_refused(channel)
 
@@ -143,11 +133,10 @@ def go_on(running: Running, channel: Channel, read: Any) -> Operation | None:
         return None
     if channel.after is not None or running.superseded:
         return None
-    following: Any = running.start(channel)
+    following: Any = running.start(channel)  # the same one, mostly
     box = channel.outbox
     if (
-        type(following) is type(read)
-        and not following._ask_at_once
+        (following is read or (type(following) is type(read) and not following._ask_at_once))
         and (box is None or (box.rest is box.corked is box.source is None and not box.holds))
         and not channel.inbox._chunk
         and not (channel.ended or channel.loop.interrupt or channel.after is not None)

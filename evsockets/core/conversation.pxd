@@ -1,7 +1,10 @@
 cimport cython
 
+from evsockets._native cimport Driver
 from evsockets.core.channel cimport Channel
 from evsockets.core.operation cimport Operation
+
+cdef Driver _driver
 
 
 cdef class Running(Operation):
@@ -9,9 +12,10 @@ cdef class Running(Operation):
     cdef public object awaited, context, coroutine, drainable, error, fault, frame, name, refusal, scopes
     cdef public object turn, wanted
     cdef public bint ended, is_shut, superseded
+    cdef public int unawaited
     cdef public long steps
 
-    cpdef Running perform(self, operation)
+    cpdef ask(self, operation)
     @cython.locals(ch=Channel)
     cpdef object start(self, channel)
     cpdef object step(self, channel, mask)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+import warnings
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from ..engines.base import WRITE
 from ..errors import EngineError, FrameError, MailboxClosedError, NetworkSocketError
 from . import life, posted, scopes
 from .activities import YIELDED
+from .driver import DRIVER
 from .failure import place
 from .operation import UNTOLD, Operation
 from .scopes import Expired, Scope
@@ -30,6 +32,7 @@ _NO_ASYNCIO = (
     "conversations run without asyncio: await talk.sleep(seconds) in place of asyncio.sleep(), and write "
     "`with talk.timeout(seconds):` in place of asyncio.timeout() and wait_for()"
 )
+_driver = DRIVER
 # How often a coroutine may await anew while it is closed.
 _CLOSINGS = 100
 
@@ -38,13 +41,11 @@ class Running(Operation):
     """A conversation that is on: as an operation it has its coroutine go on, until that awaits something.
 
     It is the channel's `conversation` as long as the coroutine lives, and follows each operation that is done
-    with nothing following. It is also what the coroutine awaits, with the operation in `wanted`: no object is
-    made for that.
-    """
+XX    """
 
     __slots__ = (
         "awaited", "channel", "context", "coroutine", "drainable", "ended", "error", "fault", "frame",
-        "is_shut", "name", "refusal", "scopes", "steps", "superseded", "turn", "wanted",
+        "is_shut", "name", "refusal", "scopes", "steps", "superseded", "turn", "unawaited", "wanted",
     )  # fmt: skip
 
     interest = 0
@@ -61,6 +62,7 @@ class Running(Operation):
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.turn: Any = None  # the time of the turn in which `steps` were made at once
         self.steps = 0
+        self.unawaited = 0  # calls of the conversation's methods whose results have not been awaited
         self.wanted: Operation | None = None  # what it awaits from now on
         self.awaited: Operation | None = None  # what it awaits
         self.frame: Frame | None = None  # the last one read by that
@@ -75,9 +77,9 @@ class Running(Operation):
 
     # ---- what the coroutine awaits -------------------------------------------------------------------
 
-    def perform(self, operation: Operation) -> Running:
-        """What is to be awaited, at once, to have `operation` done; `frame` is the last one read then. Raises
-        what an await raises when nothing can be done any more."""
+    def ask(self, operation: Operation) -> None:
+        """Have `operation` done while the coroutine suspends; `frame` is the last one read then. Raises what
+        an await raises when nothing can be done any more."""
         if self.refusal is not None:
             # A coroutine that catches that again and again as it is closed suspends at last.
             if self.refusal is GeneratorExit:
@@ -85,15 +87,6 @@ class Running(Operation):
             if self.refusal is not GeneratorExit or self.steps <= _CLOSINGS:
                 raise self.refusal()
         self.wanted = operation
-        return self
-
-    def __await__(self) -> Generator[Running, None, None]:
-        return self  # type: ignore[return-value]  # an iterator will do
-
-    def __next__(self) -> Running:
-        if self.wanted is None:
-            raise StopIteration  # without a value it costs compiled code no exception
-        return self
 
     # ---- as the channel's operation ------------------------------------------------------------------
 
@@ -110,13 +103,17 @@ class Running(Operation):
         self.wanted = None
         try:
             if self.error is None:
-                asked = self.context.run(self.coroutine.send, None)  # type: ignore[union-attr]
+                asked = _driver.resume(self.context, self.coroutine)
             else:
                 asked = self._throw()
         except StopIteration as stop:
             self._over()
             channel.metadata._result = stop.value
             channel.socket._returned(self)
+            if self.unawaited:
+                times = "once" if self.unawaited == 1 else f"{self.unawaited} times"
+                why = f"{self.name} has called methods of its Conversation without `await`, {times}"
+                warnings.warn(why, RuntimeWarning, stacklevel=1)
             return None
         except MailboxClosedError as closed:
             self._over()

@@ -42,9 +42,10 @@ def update(channel: Channel) -> None:
         channel.indirect = channel.plain is None or channel.ended
         if channel.loop.now + channel.io_limit < channel._armed:
             timeouts.arm(channel)
-        if transport.wants:
+        layered = channel.plain is None
+        if layered and transport.wants:
             interest = transport.wants if interest else 0
-        if transport.unflushed:
+        if layered and transport.unflushed:
             # Of a socket that reads it is TLS's own: received bytes come before the loss met in sending it.
             if not (transport.flush_quietly() if interest == READ else outbox.flush_transport(channel)):
                 interest |= WRITE
@@ -57,13 +58,13 @@ def update(channel: Channel) -> None:
         transport = channel.transport
         if channel.ended and interest & READ and stepper._phase != "handshaking":
             interest &= ~READ  # a level-triggered end would be reported for ever
-    if interest != channel.watched and not transport.shared:
+    if interest != channel.watched and (channel.plain is not None or not transport.shared):
         channel.watched = interest  # first: what interrupts the call then has the engine forget it
         try:
             asking.watch(channel.loop.engine, transport.fileno(), interest, channel)
         except OSError as error:
             raise stepper._unwatchable(channel, error) from error
-    if not indirect:
+    if not indirect or channel.plain is not None:
         return
     if transport.shared and channel.outbox is not None:
         # The server's descriptor is not watched for one answer, and where its peer's queue is full

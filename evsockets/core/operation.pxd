@@ -10,6 +10,7 @@ cdef class Stepper:
 
 cdef class Operation(Stepper):
     cpdef object step(self, channel, mask)
+    cpdef object _at_hand(self, channel)
 
 
 cdef class Maker:

@@ -111,6 +111,10 @@ class Operation(Stepper):
         """Called when the descriptor is ready for `mask`; a call may be spurious, with nothing ready."""
         raise NotImplementedError(f"{type(self).__name__} has no step(channel, mask)")
 
+    def _at_hand(self, channel: Channel) -> Any:
+        """The frame that it reads, if that lies in the inbox; None: it has to start."""
+        return None
+
 
 class Maker:
     """Makes the operations that events name; what they are stands above the core."""

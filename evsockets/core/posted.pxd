@@ -1,8 +1,11 @@
 cimport cython
 
+from evsockets.core cimport interest, outbox
 from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 from evsockets.core.outbox cimport Outbox
+
+cdef object _CONNECTED
 
 
 @cython.locals(box=Outbox, before=Py_ssize_t)
@@ -15,6 +18,8 @@ cpdef write_behind(Channel channel, data)
 cpdef break_off(Channel channel)
 @cython.locals(box=Outbox, share=Py_ssize_t, sent=Py_ssize_t)
 cpdef bint flush(Channel channel) except -1
+@cython.locals(sent=Py_ssize_t)
+cpdef bint _flush_one(Channel channel, Outbox box, data) except -1
 @cython.locals(size=Py_ssize_t, count=Py_ssize_t)
 cpdef _join(Outbox box)
 cpdef _taken(Outbox box, Py_ssize_t size)

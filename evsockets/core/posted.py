@@ -13,7 +13,10 @@ from .states import Phase
 if TYPE_CHECKING:
     from .channel import Channel
     from .loop import Loop
+    from .outbox import Outbox
 
+# By a name of this module's own it costs compiled code no look-up.
+_CONNECTED = Phase.CONNECTED
 # So much is joined into one send.
 _JOINED = 64 * 1024
 # What one turn sends of it before the others have their turn.
@@ -37,11 +40,11 @@ def post(channel: Channel, data: bytes) -> None:
 
 def _flush_much(channel: Channel) -> None:
     stepper = channel.stepper
-    if channel.phase is Phase.CONNECTED and stepper is not None and stepper._phase != "handshaking":
+    if channel.phase is _CONNECTED and stepper is not None and stepper._phase != "handshaking":
         flush(channel)
 
 
-def _begin(channel: Channel, box: outbox.Outbox) -> None:
+def _begin(channel: Channel, box: Outbox) -> None:
     """The first one waits."""
     loop = channel.loop
     box.posted = deque()
@@ -91,6 +94,9 @@ def flush(channel: Channel) -> bool:
     if box is None or not box.posted:
         return True
     queue = box.posted
+    single = len(queue) == 1 and box.rest is None and box.corked is None and box.source is None
+    if single and channel.plain is not None:
+        return _flush_one(channel, box, queue[0])
     if box.corked:  # was written before
         queue.appendleft(bytes(box.corked))
         box.posted_size += len(box.corked)
@@ -128,6 +134,24 @@ def flush(channel: Channel) -> bool:
     if box.source is None and box.rest is None:
         outbox.drop(channel)
     return True
+
+
+def _flush_one(channel: Channel, box: Outbox, data: Any) -> bool:
+    """The same of a single post to a plain stream, with nothing else to leave: nearly every one."""
+    try:
+        sent = outbox.transmit(channel, data if len(data) <= SEND_SIZE else memoryview(data)[:SEND_SIZE])
+    except OSError as error:
+        outbox.send_failed(channel, error)
+        return True
+    if sent == len(data):
+        _taken(box, sent)
+        outbox.drop(channel)
+        return True
+    if not sent:
+        return False
+    box.posted_size -= sent
+    box.posted[0] = outbox.kept(memoryview(data)[sent:])  # type: ignore[index]
+    return False
 
 
 def _join(box: Any) -> Any:
@@ -178,9 +202,15 @@ def flush_all(loop: Loop) -> None:
         for channel in channels:
             if channel.outbox is None:  # it has left with what the socket did itself
                 continue
-            if channel.phase is Phase.CONNECTED and channel.stepper is not None:
-                yielded = channel.stepper is activities.YIELDED
-                loop.call_for(channel, flush if yielded else interest.update, channel)
+            if channel.phase is _CONNECTED and channel.stepper is not None:
+                loop.current = channel
+                try:
+                    if channel.stepper is activities.YIELDED:
+                        flush(channel)
+                    else:
+                        interest.update(channel)
+                except BaseException as error:
+                    loop.handle_error(channel, error)
             if loop.interrupt and loop.end_cancelled():
                 return
     loop.current = None

@@ -44,16 +44,17 @@ class Flushed:
 
 
 class Wait(Operation):
-    """Waits for a time (`until`, on the executor's clock) or to be woken; meanwhile its connection is watched
-    as an idle one is."""
+    """Waits `seconds` from its start, or to be woken; meanwhile its connection is watched as an idle
+    one is."""
 
-    __slots__ = ("_phase", "interest", "until", "woken")
+    __slots__ = ("_phase", "interest", "seconds", "until", "woken")
 
     _timed = False
 
-    def __init__(self, phase: TimeoutPhase, until: float | None = None) -> None:
+    def __init__(self, phase: TimeoutPhase, seconds: float | None = None) -> None:
         self._phase = phase
-        self.until = until
+        self.seconds = seconds
+        self.until: float | None = None  # on the executor's clock
         self.woken = False
         self.interest = 0
 
@@ -65,8 +66,10 @@ class Wait(Operation):
             channel.loop.wake_if_hosted()
 
     def start(self, channel: Channel) -> Any:
-        if self.until is not None and self.until <= channel.loop.now:
-            self.woken = True
+        if self.seconds is not None:
+            self.until = channel.loop.clock() + self.seconds
+            self.seconds = None
+            self.woken = self.woken or self.until <= channel.loop.now
         if self.woken:
             channel.step_next_turn()  # others have their turn
         self._listen(channel)

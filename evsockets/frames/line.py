@@ -20,7 +20,7 @@ class LineFramePicker(FramePicker):
 
     def __init__(self, max_length: int | None = 65_536, keep_end: bool = False) -> None:
         self.max_length = checked_limit(max_length)
-        self._limit = sys.maxsize - 2 if max_length is None else max_length
+        self._limit = sys.maxsize - 2 if max_length is None else min(max_length, sys.maxsize - 2)
         self.keep_end = bool(keep_end)
 
     def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
@@ -37,7 +37,10 @@ class LineFramePicker(FramePicker):
             data = inbox.take(end + 1)
         if not self.keep_end:
             data = data[:-2] if data.endswith(b"\r\n") else data[:-1]
-        return Frame(data, inbox.remote_address)
+        frame = Frame.__new__(Frame)
+        frame.data = data
+        frame.remote_address = inbox.remote_address
+        return frame
 
     def __repr__(self) -> str:
         return f"LineFramePicker(max_length={self.max_length}, keep_end={self.keep_end})"

@@ -3,6 +3,7 @@ cimport cython
 from evsockets._native cimport Descriptor
 from evsockets.core cimport at_once, outbox
 from evsockets.core.channel cimport Channel
+from evsockets.core.conversation cimport Running
 from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation
@@ -22,7 +23,11 @@ cdef class ReadOperation(Operation):
 
     @cython.locals(ch=Channel)
     cpdef object start(self, channel)
-    @cython.locals(ch=Channel, inbox=Inbox, loop=Loop, event=ReadEvent, plain=bint, datagram=bint)
+    @cython.locals(ch=Channel)
+    cpdef object _at_hand(self, channel)
+    @cython.locals(
+        ch=Channel, inbox=Inbox, loop=Loop, event=ReadEvent, plain=bint, datagram=bint, running=Running
+    )
     cpdef object step(self, channel, mask)
     @cython.locals(
         then_=ReadOperation, plain=Descriptor, event=WriteEvent, sent=Py_ssize_t, dispatch=Dispatch

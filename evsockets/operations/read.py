@@ -88,6 +88,12 @@ class ReadOperation(Operation, Generic[FrameT_co]):
             ready = ch.inbox._chunk or ch.ended or self._ask_at_once
         return self.step(channel, 0) if ready else self
 
+    def _at_hand(self, channel: Channel) -> Any:
+        if self._ask_at_once:
+            return None
+        ch = channel
+        return self.picker.pick(ch.inbox, ch.ended and not ch.truncated)
+
     def step(self, channel: Channel, mask: int) -> Operation | None:
         """`mask` 0: only what has been received is looked at."""
         ch = channel
@@ -110,12 +116,13 @@ class ReadOperation(Operation, Generic[FrameT_co]):
         if loop.delayed:
             ch.mark_active()
         handler = ch.dispatch.read
-        if ch.conversation is not None:
-            ch.conversation.frame = frame
+        running = ch.conversation
+        if running is not None:
+            running.frame = frame
             if handler is None:
-                following: Operation | None = at_once.go_on(ch.conversation, ch, self) if mask else None
-                return following
-            ch.conversation.tell(handler, ReadEvent(ch, frame, self))
+                ahead = mask and not self._ask_at_once
+                return at_once.go_on(running, ch, self) if ahead else None
+            running.tell(handler, ReadEvent(ch, frame, self))
             return _DONE
         if handler is None:
             return None

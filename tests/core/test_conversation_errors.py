@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -56,6 +57,59 @@ def test_without_a_loop_of_asyncio_a_note_says_what_to_await(talk: Talk) -> None
     with pytest.raises(RuntimeError, match="no running event loop") as caught:
         talk(ConversationOperation(sleeps))
     assert "await talk.sleep(seconds)" in caught.value.__notes__[0]
+
+
+# ---- what the methods return -----------------------------------------------------------------------
+
+
+def test_nothing_happens_before_it_is_awaited(talk: Talk) -> None:
+    """It may be made earlier, awaited in any order, and is a coroutine to whom that matters."""
+
+    async def function(talk: Conversation) -> Any:
+        said, later, first = talk.write(b"b\n"), talk.read(LINE), talk.read(LINE)
+        assert isinstance(said, Coroutine) and not inspect.iscoroutine(said)
+        await talk.write(b"a\n")
+        frames = [bytes(await first), bytes(await later)]
+        await said
+        return frames
+
+    told = ["WRITE", b"1\n", b"2\n", "WRITE"]
+    one = talk(of(function), sends(b"1\n2\n"), told=told, sent=b"a\nb\n")
+    assert one.metadata.result == [b"1\n", b"2\n"]
+
+
+def test_it_is_awaited_once(talk: Talk) -> None:
+    async def function(talk: Conversation) -> None:
+        for once in (talk.write(b"a"), talk.read(ONE), talk.sleep(0)):
+            await once
+            with pytest.raises(RuntimeError, match="was awaited before: call the method"):
+                await once
+
+    talk(of(function), sends(b"1"), told=["WRITE", b"1"], sent=b"a")
+
+
+def test_one_that_was_closed_is_not_awaited_any_more(talk: Talk) -> None:
+    async def function(talk: Conversation) -> None:
+        closed, thrown = talk.write(b"a"), talk.write(b"b")
+        closed.close()
+        with pytest.raises(ZeroDivisionError):
+            thrown.throw(ZeroDivisionError())
+        for one in (closed, thrown):
+            with pytest.raises(RuntimeError, match="was awaited before"):
+                await one
+
+    talk(of(function), told=[])
+
+
+@pytest.mark.parametrize(("calls", "times"), [(1, "once"), (2, "2 times")])
+def test_a_missing_await_is_a_warning(talk: Talk, calls: int, times: str) -> None:
+    async def function(talk: Conversation) -> None:
+        for _ in range(calls):
+            talk.write(b"lost")  # type: ignore[unused-coroutine]
+        await talk.write(b"said")
+
+    with pytest.warns(RuntimeWarning, match=f"function.. has called methods .* without `await`, {times}"):
+        talk(of(function), told=["WRITE"], sent=b"said")
 
 
 # ---- the end of the stream -------------------------------------------------------------------------

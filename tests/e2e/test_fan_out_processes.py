@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evsockets import AddressError, Outcome, Target, create_engine, fan_out, fan_out_async
-from support.errands import Sturdy, fails, pid
+from support.errands import Sturdy, fails, locals_of, pid
 from support.greeter import greeter, hello
 
 # Python's own, which lives as long as the process: no test has left it.
@@ -31,6 +31,20 @@ def test_targets_are_shared_out_evenly(engine: str) -> None:
     )
     kinds = sorted(type(outcome.error).__name__ for outcome in found)
     assert kinds == sorted(["NoneType", Sturdy.__name__, TypeError.__name__] * 2 + [AddressError.__name__])
+
+
+def test_what_loads_in_its_own_process_only_is_one_failed_outcome(engine: str) -> None:
+    """The other outcomes, of the same shard too, come as they are."""
+    with greeter() as server:
+        given = [Target(server.url, (how,)) for how in ("result", "fine", "error", "good")] * 2
+        with fan_out(locals_of, given, processes=2, engine=engine) as outcomes:
+            found = list(outcomes)
+    by_target = {id(outcome.target): outcome for outcome in found}
+    assert [by_target[id(target)].result for target in given] == [None, "fine", None, "good"] * 2
+    for outcome in found:
+        if not outcome.ok:
+            assert type(outcome.error) is TypeError and "in this process: LookupError" in str(outcome.error)
+            assert outcome.attempts == 1 and outcome.bytes_received > 0
 
 
 def test_inside_asyncio(engine: str) -> None:

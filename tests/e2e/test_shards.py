@@ -21,7 +21,7 @@ from evsockets import (
 )
 from evsockets.plans import plan
 from evsockets.shards import job_of, run_shard, unpacked
-from support.errands import Sturdy, bug, fails, lingers
+from support.errands import LocalError, Sturdy, bug, fails, lingers, local_bug, locals_of
 from support.greeter import Greeter, ask, greeter, wait
 
 
@@ -99,6 +99,44 @@ def test_what_cannot_be_sent_back_spoils_its_own_outcome(engine: str, server: Gr
     for outcome, name in zip(outcomes[1:3], ("Opaque", "Fragile"), strict=True):
         assert type(outcome.error) is TypeError and f"support.errands.{name}" in str(outcome.error)
         assert (outcome.attempts, outcome.remote_address) == (1, ("127.0.0.1", server.port))
+
+
+def test_what_cannot_be_loaded_here_spoils_its_own_outcome(
+    engine: str, server: Greeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It loads in the worker, whose environment stands for all that a process may have of its own."""
+    monkeypatch.setenv("EVSOCKETS_TEST_HOME", "here")
+    given = [Target(server.url, (how, "EVSOCKETS_TEST_HOME")) for how in ("fine", "result", "error", "good")]
+    data = run_shard(job_of(plan(locals_of, limit=1, engine=engine)), pickle.dumps(given))
+    outcomes, failure = unpacked(data, given)
+    assert failure is None and [type(outcome.error).__name__ for outcome in outcomes[:3:2]] == [
+        "NoneType",
+        "LocalError",
+    ]
+    monkeypatch.delenv("EVSOCKETS_TEST_HOME")
+    outcomes, failure = unpacked(data, given)
+    assert failure is None
+    assert [outcome.target for outcome in outcomes] == given
+    assert [outcome.result for outcome in outcomes] == ["fine", None, None, "good"]
+    for outcome in outcomes[1:3]:
+        assert type(outcome.error) is TypeError and "cannot be loaded in this process" in str(outcome.error)
+        assert "not at home in EVSOCKETS_TEST_HOME" in str(outcome.error)
+        assert type(outcome.error.__cause__) is LookupError
+        assert (outcome.attempts, outcome.remote_address) == (1, ("127.0.0.1", server.port))
+
+
+def test_an_end_that_cannot_be_loaded_here_is_told(
+    engine: str, server: Greeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVSOCKETS_TEST_HOME", "here")
+    given = [Target(server.url, ("error", "EVSOCKETS_TEST_HOME"))]
+    data = run_shard(job_of(plan(locals_of, on_exception=local_bug, engine=engine)), pickle.dumps(given))
+    outcomes, failure = unpacked(data, given)
+    assert outcomes == [] and type(failure) is LocalError
+    monkeypatch.delenv("EVSOCKETS_TEST_HOME")
+    outcomes, failure = unpacked(data, given)
+    assert outcomes == [] and type(failure) is RuntimeError
+    assert "cannot be loaded in this process" in str(failure)
 
 
 def test_what_ends_everything_is_told(engine: str, server: Greeter) -> None:

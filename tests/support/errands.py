@@ -68,6 +68,44 @@ class Opaque:
         raise ValueError("opaque")
 
 
+class Local:
+    """It can be loaded in the process that has made it, and in no other."""
+
+    def __init__(self, home: str) -> None:
+        self.home = home
+
+    def __reduce__(self) -> Any:
+        return at_home, (self.home,)
+
+
+def at_home(home: str) -> Local:
+    """A `Local` in its own process; `home` is that, or a variable of the environment that is set there."""
+    if home not in (str(os.getpid()), *os.environ):
+        raise LookupError(f"not at home in {home}")
+    return Local(home)
+
+
+class LocalError(Exception):
+    """The same as an error."""
+
+    def __reduce__(self) -> Any:
+        return _local_error, self.args
+
+
+def _local_error(home: str) -> LocalError:
+    at_home(home)
+    return LocalError(home)
+
+
+async def locals_of(talk: Any, how: str, home: str = "") -> Any:
+    """A result that loads only where the conversation ran; an error if `how` is that."""
+    await talk.read()
+    home = home or str(os.getpid())
+    if how == "error":
+        raise LocalError(home)
+    return Local(home) if how == "result" else how
+
+
 async def pid(talk: Any) -> int:
     """The process that talks."""
     await talk.read()
@@ -167,3 +205,8 @@ async def how_often(talk: Any) -> tuple[int, int]:
 def bug(event: Any) -> None:
     """A handler that raises."""
     raise ZeroDivisionError("of a handler")
+
+
+def local_bug(event: Any) -> None:
+    """A handler that raises what loads only where it ran."""
+    raise LocalError("EVSOCKETS_TEST_HOME")

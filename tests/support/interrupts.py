@@ -30,10 +30,10 @@ def library() -> list[str]:
 
 
 class _Watch:
-    """While it is entered, `at_line` is called for each line of the library that this thread comes to.
+    """While it is entered, `at_line` is called for each line of the library that this thread comes to, except
+    in a finalizer: what is raised in one Python keeps to itself.
 
-    The cyclic collector is off meanwhile: it runs other tests' finalizers at any line, and what is raised in
-    one is lost."""
+    The cyclic collector is off meanwhile: it runs other tests' finalizers at any line."""
 
     def __init__(self, at_line: Callable[[str, int], None], where: Iterable[str]) -> None:
         self._at_line = at_line
@@ -51,12 +51,23 @@ class _Watch:
             gc.enable()
 
     def _call(self, frame: FrameType, event: str, arg: Any) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(self._where) else None
+        if not frame.f_code.co_filename.startswith(self._where) or _finalizes(frame):
+            return None
+        return self._line
 
     def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
         if event == "line":
             self._at_line(frame.f_code.co_filename, frame.f_lineno)
         return self._line
+
+
+def _finalizes(frame: FrameType | None) -> bool:
+    """Whether it was called, through others or not, by a finalizer."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def lines_of(call: Callable[[], object], where: Iterable[str] | None = None) -> list[Line]:
