@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._generic import overload
@@ -23,6 +22,8 @@ from .operations.write import WriteOperation
 from .validation import check_number, check_timeout
 
 if TYPE_CHECKING:
+    import ssl
+
     from .context import ExecutionContext
     from .core.channel import Channel
     from .executor import RequestExecutor
