@@ -6,10 +6,8 @@ import _socket
 import functools
 import os
 import socket
-import string
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .errors import AddressError
 
@@ -24,34 +22,25 @@ SockAddr = Any
 UNIX_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 HOST_LIMIT = 253
 LABEL_LIMIT = 63
-_NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
-
-
-class _Scheme(NamedTuple):
-    canonical: str
-    tls_version: str | None = None
-    listed: bool = True
-
-
+# The canonical scheme of each, and the version of TLS that it pins.
 _SCHEMES = {
-    "tcp": _Scheme("tcp"),
-    "tls": _Scheme("tls"),
-    "ssl": _Scheme("tls"),
-    "tlsv1.2": _Scheme("tls", "TLSv1.2"),
-    "tlsv1.3": _Scheme("tls", "TLSv1.3"),
-    "udp": _Scheme("udp"),
-    "unix": _Scheme("unix"),
-    "udg": _Scheme("udg"),
-    "fd": _Scheme("fd", listed=False),
+    "tcp": ("tcp", None),
+    "tls": ("tls", None),
+    "ssl": ("tls", None),
+    "tlsv1.2": ("tls", "TLSv1.2"),
+    "tlsv1.3": ("tls", "TLSv1.3"),
+    "udp": ("udp", None),
+    "unix": ("unix", None),
+    "udg": ("udg", None),
+    "fd": ("fd", None),
 }
 
 
 def get_transports() -> list[str]:
     """Return the schemes for both clients and servers (without `fd`, which is for servers only)."""
-    return [name for name, scheme in _SCHEMES.items() if scheme.listed]
+    return [name for name in _SCHEMES if name != "fd"]
 
 
-@dataclass(frozen=True, slots=True)
 class Address:
     """A parsed address. Addresses with the same meaning are equal, however they are spelt.
 
@@ -61,32 +50,55 @@ class Address:
     `tls_version` is None unless the scheme pins one. `text` is the address as it was written.
     """
 
-    scheme: str
-    host: str | None = None
-    port: int | None = None
-    path: str | None = None
-    tls_version: str | None = None
-    text: str = field(default="", compare=False)
-    is_stream: bool = field(init=False, compare=False, repr=False)
+    __slots__ = (
+        "fixed", "host", "is_datagram", "is_stream", "is_tls", "path", "port", "scheme", "text",
+        "tls_version",
+    )  # fmt: skip
+
+    is_stream: bool
     """True for tcp, tls and unix. An `fd` address is neither: it depends on the descriptor."""
-    is_datagram: bool = field(init=False, compare=False, repr=False)
+    is_datagram: bool
     """True for udp and udg."""
-    is_tls: bool = field(init=False, compare=False, repr=False)
+    is_tls: bool
     """True when the connection starts with a TLS handshake."""
-    fixed: tuple[int, SockAddr] | None = field(init=False, compare=False, repr=False)
+    fixed: tuple[int, SockAddr] | None
     """`(family, sockaddr)` if that needs no name resolution; None for names and zones."""
 
-    def __post_init__(self) -> None:
-        put = object.__setattr__
-        put(self, "is_stream", self.scheme in ("tcp", "tls", "unix"))
-        put(self, "is_datagram", self.scheme in ("udp", "udg"))
-        put(self, "is_tls", self.scheme == "tls")
-        fixed = None
-        if self.path is not None:
-            fixed = int(_socket.AF_UNIX), sockaddr_of(self.path)
-        elif self.host is not None and self.port is not None and "%" not in self.host:
-            fixed = numeric_address(self.host, self.port)
-        put(self, "fixed", fixed)
+    def __init__(
+        self,
+        scheme: str,
+        host: str | None = None,
+        port: int | None = None,
+        path: str | None = None,
+        tls_version: str | None = None,
+        text: str = "",
+    ) -> None:
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.path = path
+        self.tls_version = tls_version
+        self.text = text
+        self.is_stream = scheme in ("tcp", "tls", "unix")
+        self.is_datagram = scheme in ("udp", "udg")
+        self.is_tls = scheme == "tls"
+        self.fixed = None
+        if path is not None:
+            self.fixed = int(_socket.AF_UNIX), sockaddr_of(path)
+        elif host is not None and port is not None and "%" not in host:
+            self.fixed = numeric_address(host, port)
+
+    def _meaning(self) -> tuple[object, ...]:
+        return self.scheme, self.host, self.port, self.path, self.tls_version
+
+    def __eq__(self, other: object) -> bool:
+        return self._meaning() == other._meaning() if isinstance(other, Address) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._meaning())
+
+    def __repr__(self) -> str:
+        return f"Address({self.text!r})"
 
     @property
     def written_scheme(self) -> str:
@@ -115,13 +127,13 @@ def _parse(text: str, server: bool) -> Address:
         if name.partition(":")[0].lower() in _SCHEMES:
             raise AddressError(f"address {text!r} has no '://' behind {name.partition(':')[0]!r}")
         raise AddressError(f"address {text!r} has no scheme: write one of {_known(server)} before '://'")
-    scheme = _SCHEMES.get(name.lower())
-    if scheme is None:
+    scheme, tls_version = _SCHEMES.get(name.lower(), ("", None))
+    if not scheme:
         raise AddressError(f"address {text!r} has the unknown scheme {name!r}; known are {_known(server)}")
     try:
-        if scheme.canonical in ("unix", "udg"):
-            return Address(scheme.canonical, path=_unix_path(target), text=text)
-        if scheme.canonical == "fd":
+        if scheme in ("unix", "udg"):
+            return Address(scheme, path=_unix_path(target), text=text)
+        if scheme == "fd":
             if not server:
                 raise AddressError("fd:// is for servers only")
             return Address("fd", port=_number(target, "descriptor", 2**31 - 1), text=text)
@@ -130,7 +142,7 @@ def _parse(text: str, server: bool) -> Address:
             raise AddressError("the port is missing: write host:port")
         if port == 0 and not server:
             raise AddressError("port 0 is for servers only")
-        return Address(scheme.canonical, check_host(host), port, None, scheme.tls_version, text)
+        return Address(scheme, check_host(host), port, None, tls_version, text)
     except AddressError as error:
         raise AddressError(f"address {text!r}: {error}") from None
 
@@ -195,7 +207,7 @@ def check_host(host: str) -> str:
             raise AddressError(f"the host name {host!r} has an empty label")
         if len(label) > LABEL_LIMIT:
             raise AddressError(f"the host name has a label longer than {LABEL_LIMIT} characters: {label!r}")
-        if not set(label) <= _NAME_CHARACTERS:
+        if not label.replace("-", "a").replace("_", "a").isalnum():
             raise AddressError(f"the host name {host!r} has a character no host name can have")
     parts = labels.split(".")
     if len(parts) == 4 and all(part.isdigit() for part in parts):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +21,7 @@ from .events import Event, SocketExceptionEvent, TimeoutEvent
 from .operations.conversation import ConversationOperation, checked
 from .outcomes import Outcome, Target, Times
 from .sockets import ClientSocket
+from .transports.base import is_tls_error
 
 if TYPE_CHECKING:
     from .conversation import Conversation
@@ -158,7 +158,7 @@ def may_try_again(outcome: Outcome[Any], metadata: SocketMetadata) -> bool:
 
 def _is_refused_certificate(cause: BaseException | None) -> bool:
     """Whether one end has refused the other's certificate: it would do so again."""
-    reason = getattr(cause, "reason", None) if isinstance(cause, ssl.SSLError) else None
+    reason = getattr(cause, "reason", None) if is_tls_error(cause) else None
     return reason is not None and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from .immutable import Immutable
 from .proxies import check_proxy, check_trusted
 from .validation import (
     check_certificates,
@@ -22,11 +21,11 @@ from .validation import (
     check_server_hostname,
     check_speed,
     check_timeout,
-    nearest,
     parse_bind,
 )
 
 if TYPE_CHECKING:
+    import ssl
     from typing import Unpack
 
     from .typing import ConfigurationKeywords, Path, StreamKeywords
@@ -41,8 +40,7 @@ _FLAGS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamContext:
+class StreamContext(Immutable, what="stream context setting", hidden=frozenset({"proxy"})):
     """Socket and TLS settings. Immutable and hashable; every name is a keyword of the constructor.
 
     Sockets: `bind_to` is a client's local address: `(host, port)`, `"host:port"`, `"[ipv6]:port"`, `"host"`
@@ -109,25 +107,14 @@ class StreamContext:
     ciphers: str | None = None
     require_close_notify: bool = True
     unlink_socket: bool = True
-    proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    proxy: str | None = None  # not shown: it may hold a password
     proxy_protocol: bool | tuple[str, ...] = False
-    # Whether a stream client's socket wants nothing but no_delay.
-    _usual: bool = field(init=False, compare=False, repr=False)
+    _usual: bool
 
-    if TYPE_CHECKING:  # more is taken than is kept: lists, for example
-
-        def __init__(self, **settings: Unpack[StreamKeywords]) -> None: ...
-
-    def __post_init__(self) -> None:
-        put = object.__setattr__
-        unusual = (self.bind_to, self.reuse_address, self.ipv6_only, self.receive_buffer_size)
-        put(
-            self,
-            "_usual",
-            all(value is None for value in (*unusual, self.send_buffer_size))
-            and not (self.reuse_port or self.tcp_keepalive or self.options),
-        )
-        put(self, "options", check_options(self.options))
+    def __init__(self, **settings: Unpack[StreamKeywords]) -> None:
+        super().__init__(**settings)
+        kept = self.__dict__
+        kept["options"] = check_options(self.options)
         for name in _FLAGS:
             check_flag(name, getattr(self, name))
         for name in ("reuse_address", "multicast_loop", "ipv6_only"):
@@ -141,11 +128,10 @@ class StreamContext:
             check_int("multicast_ttl", self.multicast_ttl, 0, 255)
         bind_to: Any = self.bind_to
         if isinstance(bind_to, list):
-            bind_to = tuple(bind_to)
-            put(self, "bind_to", bind_to)
+            kept["bind_to"] = bind_to = tuple(bind_to)
         if bind_to is not None:
             parse_bind(bind_to)
-        put(self, "multicast_groups", check_names("multicast_groups", self.multicast_groups))
+        kept["multicast_groups"] = check_names("multicast_groups", self.multicast_groups)
         for group in self.multicast_groups:
             check_group(group)
         if isinstance(self.multicast_interface, bool) or not isinstance(
@@ -154,22 +140,27 @@ class StreamContext:
             raise TypeError("multicast_interface must be a name, an index or an IPv4 address")
         check_keepalive(self.tcp_keepalive)
         check_proxy(self.proxy)
-        put(self, "proxy_protocol", check_trusted(self.proxy_protocol))
-        self._check_tls()
+        kept["proxy_protocol"] = check_trusted(self.proxy_protocol)
+        self._check_tls(kept)
+        # Whether a stream client's socket wants nothing but no_delay.
+        unusual = (self.bind_to, self.reuse_address, self.ipv6_only, self.receive_buffer_size)
+        kept["_usual"] = all(value is None for value in (*unusual, self.send_buffer_size)) and not (
+            self.reuse_port or self.tcp_keepalive or self.options
+        )
 
-    def _check_tls(self) -> None:
-        object.__setattr__(self, "alpn_protocols", check_names("alpn_protocols", self.alpn_protocols))
+    def _check_tls(self, kept: dict[str, Any]) -> None:
+        kept["alpn_protocols"] = check_names("alpn_protocols", self.alpn_protocols)
         for protocol in self.alpn_protocols:
             if not protocol.isascii() or not 0 < len(protocol) < 256:
                 raise ValueError(f"alpn_protocols: {protocol!r} must have 1 to 255 ASCII characters")
         if self.ca_data is not None:
-            object.__setattr__(self, "ca_data", check_certificates("ca_data", self.ca_data))
+            kept["ca_data"] = check_certificates("ca_data", self.ca_data)
         for name in ("ca_file", "certificate", "private_key"):
             value = getattr(self, name)
             if value is not None:
                 if not isinstance(value, (str, os.PathLike)):
                     raise TypeError(f"{name} must be a path (str or PathLike), not {type(value).__name__}")
-                object.__setattr__(self, name, os.fspath(value))
+                kept[name] = os.fspath(value)
         check_server_hostname(self.server_hostname)
         check_ciphers(self.ciphers)
         if self.verify not in (None, True, False, "optional") or isinstance(self.verify, (int, float)) != (
@@ -202,10 +193,6 @@ def stream_context_of(value: StreamContext | StreamKeywords | None) -> StreamCon
         return _DEFAULT
     if not isinstance(value, Mapping):
         raise TypeError(f"a stream context is a StreamContext or a mapping, not {type(value).__name__}")
-    known = [entry.name for entry in fields(StreamContext) if entry.init]
-    for name in value:
-        if name not in known:
-            raise TypeError(f"unknown stream context setting {name!r}{nearest(str(name), known)}")
     return StreamContext(**value)
 
 
@@ -215,8 +202,7 @@ def tls_settings_of(context: StreamContext) -> tuple[Any, ...]:
     return (context.tls, context.server_hostname, context.require_close_notify, *settings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
+class Configuration(Immutable, what="setting of a configuration"):
     """An executor's defaults. Immutable; times in seconds (None: no limit), speeds in bytes/s.
 
     `preferred_engines` are tried in order if no engine is named. `stream_context` (a StreamContext, a mapping
@@ -240,20 +226,17 @@ class Configuration:
     isolate_handler_errors: bool = False
     resolver_threads: int = 64
 
-    if TYPE_CHECKING:
-
-        def __init__(self, **settings: Unpack[ConfigurationKeywords]) -> None: ...
-
-    def __post_init__(self) -> None:
-        put = object.__setattr__
+    def __init__(self, **settings: Unpack[ConfigurationKeywords]) -> None:
+        super().__init__(**settings)
+        kept = self.__dict__
         for name in ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout"):
-            put(self, name, check_timeout(name, getattr(self, name)))
+            kept[name] = check_timeout(name, getattr(self, name))
         for name in ("min_receive_speed", "min_send_speed"):
-            put(self, name, check_speed(name, getattr(self, name)))
+            kept[name] = check_speed(name, getattr(self, name))
             name += "_duration"
-            put(self, name, check_duration(name, getattr(self, name)))
-        put(self, "preferred_engines", check_names("preferred_engines", self.preferred_engines))
+            kept[name] = check_duration(name, getattr(self, name))
+        kept["preferred_engines"] = check_names("preferred_engines", self.preferred_engines)
         if self.stream_context is not None:
-            put(self, "stream_context", stream_context_of(self.stream_context))
+            kept["stream_context"] = stream_context_of(self.stream_context)
         check_flag("isolate_handler_errors", self.isolate_handler_errors)
         check_int("resolver_threads", self.resolver_threads, 1, 2**31 - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +23,8 @@ from .operations.shutdown import ShutdownWriteOperation
 from .validation import check_number, check_timeout
 
 if TYPE_CHECKING:
+    import ssl
+
     from .context import ExecutionContext
     from .core.channel import Channel
     from .executor import RequestExecutor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from dataclasses import replace
 from typing import Any
 
 from .address import Address, parse_address
@@ -27,7 +26,7 @@ def open_listeners(text: str, context: StreamContext, count: int) -> list[Any]:
             address = parse_address(f"fd://{number}", server=True)
         apart = sys.platform == "linux" and address.scheme in ("tcp", "tls")
         if apart:
-            context = replace(context, reuse_port=True)
+            context = context.__replace__(reuse_port=True)
         listeners = [open_server(address, family, sockaddr, context)]
         try:
             while apart and len(listeners) < count:

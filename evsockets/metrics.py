@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -148,8 +147,9 @@ class PrometheusEventHandler(ResolvableHandler):
         self._metrics = metrics
         self._lives: dict[int, _Life] = {}  # by the channel's identity
         self._sweep_at = 64
-        # The registry is read in other threads; within a signal handler in this one.
-        self._lock = threading.RLock()
+        from threading import RLock
+
+        self._lock = RLock()  # the registry is read in other threads; within a signal handler in this one
         metrics.add(self)
 
     def _callbacks_for(self, type: EventType) -> list[Callback]:

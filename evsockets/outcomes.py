@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVarTuple
 
 from ._generic import Generic, TypeVar, overload
+from .immutable import Immutable
 from .metadata import check_settings
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ class Times(NamedTuple):
 _NO_TIME = Times()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome(Generic[R]):
+class Outcome(Immutable, Generic[R], what="outcome"):
     """The outcome of one target. `value` is the result, or raises the error.
 
     `target` is the target as given (an address becomes an equal Target), `address` its address. `result` is
@@ -148,6 +147,26 @@ class Outcome(Generic[R]):
     tls: TlsInfo | None = None
     remote_address: SocketAddress = None
     times: Times = _NO_TIME
+
+    def __init__(
+        self,
+        target: Target,
+        result: R | None = None,
+        error: Exception | None = None,
+        attempts: int = 0,
+        bytes_sent: int = 0,
+        bytes_received: int = 0,
+        tls: TlsInfo | None = None,
+        remote_address: SocketAddress = None,
+        times: Times = _NO_TIME,
+    ) -> None:
+        self.__dict__.update(
+            target=target, result=result, error=error, attempts=attempts, bytes_sent=bytes_sent,
+            bytes_received=bytes_received, tls=tls, remote_address=remote_address, times=times,
+        )  # fmt: skip
+
+    __eq__ = object.__eq__  # an error is equal to itself only
+    __hash__ = object.__hash__
 
     @property
     def address(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .address import check_host, split_host_port
@@ -48,10 +47,17 @@ def parse_proxy(text: str) -> Proxy:
         raise ValueError(f"proxy: {error}") from None
     if not port:
         raise ValueError("proxy: the port is missing or 0: write host:port")
-    if scheme == "socks5" and find_spec("socksio") is None:
-        raise ImportError('a SOCKS proxy needs socksio: pip install "evsockets[proxy]"', name="socksio")
+    if scheme == "socks5":
+        _check_socksio()
     shown = f"{name.lower()}://{f'[{host}]' if ':' in host else host}:{port}"
     return Proxy(scheme, host, port, _login(scheme, login) if at else None, shown)
+
+
+def _check_socksio() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("socksio") is None:
+        raise ImportError('a SOCKS proxy needs socksio: pip install "evsockets[proxy]"', name="socksio")
 
 
 def _login(scheme: str, text: str) -> tuple[bytes, bytes]:

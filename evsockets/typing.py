@@ -6,13 +6,14 @@ A function of your own that passes keywords on is declared `def connect(**data: 
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from .frames.inbox import RemoteAddress
 
 if TYPE_CHECKING:
+    import ssl
+
     from typing_extensions import Buffer as Buffer
 
     from .configuration import Configuration, StreamContext

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-import ssl
 from collections.abc import Iterable
 from functools import partial
 from types import CodeType
+from typing import Any
 
 from .address import UNIX_PATH_LIMIT, check_host, numeric_address, split_host_port
 from .errors import AddressError
 
-# As inspect.CO_COROUTINE, whose module takes long to import.
-_IS_COROUTINE_FUNCTION = 0x80
+# As inspect.CO_COROUTINE and CO_ASYNC_GENERATOR, whose module takes long to import.
+COROUTINE, ASYNC_GENERATOR = 0x80, 0x200
 
 
 def check_number(name: str, value: object) -> float:
@@ -37,15 +37,19 @@ def check_called(name: str, value: object) -> None:
     coroutine function, whose call only makes a coroutine."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {value!r}")
-    function: object = value
+    if is_function_of(value, COROUTINE):
+        cure = f"give the socket ConversationOperation({getattr(value, '__name__', 'function')})"
+        raise TypeError(f"{name} must not be a coroutine function, got {value!r}: {cure}, which runs it")
+
+
+def is_function_of(function: Any, kind: int) -> bool:
+    """Whether a call of `function` makes a coroutine, or an asynchronous generator, instead of running it."""
     while isinstance(function, partial):
         function = function.func
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
-        code = getattr(function.__call__, "__code__", None)  # type: ignore[operator]
-    if isinstance(code, CodeType) and code.co_flags & _IS_COROUTINE_FUNCTION:
-        cure = f"give the socket ConversationOperation({getattr(function, '__name__', 'function')})"
-        raise TypeError(f"{name} must not be a coroutine function, got {value!r}: {cure}, which runs it")
+        code = getattr(function.__call__, "__code__", None)
+    return isinstance(code, CodeType) and bool(code.co_flags & kind)
 
 
 def check_timeout(name: str, value: object) -> float | None:
@@ -177,6 +181,8 @@ def check_ciphers(value: object) -> None:
         return
     if not isinstance(value, str):
         raise TypeError(f"ciphers must be an OpenSSL cipher list (str) or None, not {type(value).__name__}")
+    import ssl
+
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(value)
     except ssl.SSLError as error:

@@ -116,7 +116,8 @@ def test_constants() -> None:
 #: What few programs need, and what costs much: loaded where it is used.
 HEAVY = """
 asyncio concurrent.futures multiprocessing subprocess email http html xml urllib.parse ipaddress json csv
-pickle difflib random logging traceback tempfile pathlib zipfile importlib.metadata
+pickle difflib random logging traceback tempfile pathlib zipfile importlib.metadata importlib.util
+ssl threading string base64 evsockets.transports.tls evsockets.transports.tls_context
 gevent pyev rich trustme blinker prometheus_client httptools socksio distributed pytest
 evsockets.http evsockets.testing evsockets.gathering evsockets.shards evsockets.service evsockets.workers
 evsockets.timeline_picture evsockets.cli.rounds evsockets.cli.outputs evsockets.cli.file_service
@@ -124,7 +125,7 @@ evsockets.timeline_picture evsockets.cli.rounds evsockets.cli.outputs evsockets.
 
 
 @pytest.mark.parametrize(
-    ("package", "more"), [("evsockets", "argparse evsockets.cli"), ("evsockets.cli", "")]
+    ("package", "more"), [("evsockets", "argparse dataclasses inspect evsockets.cli"), ("evsockets.cli", "")]
 )
 def test_importing_is_light(package: str, more: str) -> None:
     """No extra, no other loop and nothing that one kind of program needs comes along with the package, and

@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
     },
     {"errors"},
     {"validation", "frames", "address", "context", "forks", "core.states", "proxies"},
+    {"immutable"},
     {"configuration"},
     {"engines.base"},
     {"engines.asking", "engines.stdlib", "engines.multiplexers", "engines.tracing", "engines.discovery"},

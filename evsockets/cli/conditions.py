@@ -25,6 +25,10 @@ _DATES = tuple(
         ),
     )
 )
+#: The fields of a request that ask for something else than all of what is here.
+CONDITIONS = frozenset(
+    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}
+)
 _TAG = re.compile(r'(W/)?("[!#-~\x80-\xff]*")')
 _SPAN = re.compile(r"([0-9]*)-([0-9]*)")
 

@@ -8,8 +8,8 @@ import mimetypes
 import os
 import re
 import stat
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from ..http import HttpError
@@ -20,8 +20,11 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE = re.compile(r"https?://[^/?#@]+(?=[/?#]|$)", re.IGNORECASE)
 
 
-@dataclass(slots=True)
-class OpenFile:
+# O_NONBLOCK: opening a FIFO must not wait for its writer.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class OpenFile(NamedTuple):
     """A regular file open for reading. Its owner closes `descriptor`."""
 
     descriptor: int
@@ -31,20 +34,19 @@ class OpenFile:
     content_type: str
 
 
-@dataclass(slots=True)
-class Listing:
+class Listing(NamedTuple):
     """A directory, as a page of HTML."""
 
     page: bytes
 
 
-@dataclass(slots=True)
-class Redirect:
+class Redirect(NamedTuple):
     """A directory asked for without its final slash; `location` is where it is."""
 
     location: str
 
 
+@functools.lru_cache(maxsize=256)
 def path_of(target: str) -> tuple[bytes, str]:
     """Return the decoded path of a request target, in origin or absolute form, and its query; HttpError (400)
     for one that has no path."""
@@ -83,7 +85,7 @@ class Directory:
         answered as if it were not there.
         """
         names = [name for name in path.split(b"/") if name not in (b"", b".")]
-        if b".." in names or (not self._hidden and any(name.startswith(b".") for name in names)):
+        if b"/." in path and (b".." in names or not (self._hidden or _are_shown(names))):
             raise HttpError(HTTPStatus.NOT_FOUND, "nothing here")
         try:
             descriptor = self._descriptor(names)
@@ -124,12 +126,12 @@ class Directory:
     def _walk(self, steps: list[bytes]) -> int:
         """Open step by step from the root, refusing links (ELOOP, or ENOTDIR): nobody who swaps a
         directory for a link meanwhile leads this out."""
-        # O_NONBLOCK: opening a FIFO must not wait for its writer.
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-        here = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        for step in steps:
+        if not steps:
+            return os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        here = os.open(self._inside + steps[0], _FLAGS)
+        for step in steps[1:]:
             try:
-                there = os.open(step, flags, dir_fd=here)
+                there = os.open(step, _FLAGS, dir_fd=here)
             finally:
                 os.close(here)
             here = there
@@ -172,6 +174,10 @@ class Directory:
             return Item(False, entry.name, 0, status.st_mtime)
         is_file = stat.S_ISREG(status.st_mode)
         return Item(True, entry.name, status.st_size, status.st_mtime) if is_file else None
+
+
+def _are_shown(names: list[bytes]) -> bool:
+    return not any(name.startswith(b".") for name in names)
 
 
 def _describe(descriptor: int, name: bytes, status: os.stat_result) -> OpenFile:

@@ -7,29 +7,24 @@ from collections.abc import Callable, Iterator
 
 from .. import Operation, SendError, WriteOperation
 from ..operations.file import SendFileOperation, can_send_files
-from .directory import OpenFile
 
 #: How much of a file is read at once.
 CHUNK = 64 * 1024
 
 
 class FileBody:
-    """The bytes of an open file, as chunks or as an operation; `close` closes the file.
+    """The bytes of an open file from `start` to before `stop`, as chunks or as an operation; `close` closes
+    the file.
 
     A file that has become shorter gives a SendError: the announced length cannot be sent any more, and only
     closing the connection shows that to the client. `sent` is the number of bytes sent, or read for sending.
     """
 
-    def __init__(self, file: OpenFile) -> None:
-        self._descriptor = file.descriptor
-        self._start = self._position = 0
-        self._stop = file.size
-        self._sending: SendFileOperation | None = None
-
-    def select(self, start: int, stop: int) -> None:
-        """Give the bytes from `start` to before `stop` only."""
+    def __init__(self, descriptor: int, start: int, stop: int) -> None:
+        self._descriptor = descriptor
         self._start = self._position = start
         self._stop = stop
+        self._sending: SendFileOperation | None = None
 
     @property
     def sent(self) -> int:
@@ -42,9 +37,9 @@ class FileBody:
     ) -> Operation:
         """Return an operation that sends `head` and the bytes, then calls `done`; `plain`: without TLS."""
         if plain and can_send_files():
-            sending = SendFileOperation(self._descriptor, self._position, self._stop, then, done)
-            self._sending = sending
-            return WriteOperation(head, then=sending)
+            descriptor, start, stop = self._descriptor, self._position, self._stop
+            self._sending = SendFileOperation(descriptor, start, stop, then, done, head)
+            return self._sending
         return WriteOperation(self._joined(head, done), then=then)
 
     def _joined(self, head: bytes, done: Callable[[], object]) -> Iterator[bytes]:

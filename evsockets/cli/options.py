@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 from .. import AddressError, StreamContext
 from ..address import Address, parse_address
 from ..text import one_line
-from ..transports.tls_context import client_context, server_context
 from .common import CommandError
 
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
@@ -196,6 +195,8 @@ def client_settings(
         )
     except ValueError as error:
         raise CommandError(f"--server-name: {one_line(str(error))}") from error
+    from ..transports.tls_context import client_context
+
     try:
         client_context(context)
     except ValueError as error:
@@ -212,6 +213,8 @@ def certificate(path: str, key: str | None) -> StreamContext:
                 open(file, "rb").close()
         except OSError as error:
             raise CommandError(f"{option}: cannot read {file}: {error.strerror}; give a PEM file") from error
+    from ..transports.tls_context import server_context
+
     context = StreamContext(certificate=path, private_key=key)
     try:
         server_context(context)

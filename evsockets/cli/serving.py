@@ -27,7 +27,6 @@ from .. import (
 )
 from ..address import Address
 from ..text import one_line, printable
-from ..transports.tls_context import server_context
 from .common import CommandError, make_executor, notice, raise_descriptor_limit
 from .options import add_engine_option, certificate, count, delay
 
@@ -72,6 +71,8 @@ def tls_context(arguments: argparse.Namespace, address: Address) -> StreamContex
         return None
     if not address.is_tls:
         raise CommandError(f"--certificate needs a tls:// address instead of {address.text}")
+    from ..transports.tls_context import server_context
+
     # Half of a new certificate that is being written is nobody's: it is read when it is said to be.
     return StreamContext(tls=server_context(certificate(arguments.certificate, arguments.key), address))
 

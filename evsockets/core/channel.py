@@ -7,7 +7,6 @@ is done, and `_chosen` alone knows in which order.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from ..errors import ReceiveError, SendError
 from ..events import Event, ReadEvent
 from ..frames.inbox import Inbox
 from ..metadata import SocketMetadata
+from ..transports.base import is_tls_error
 from ..transports.broken import BrokenTransport
 from ..transports.plain import MOST_RECEIVED, plain
 from ..transports.stream import StreamTransport
@@ -104,15 +104,15 @@ class Channel(Token):
             data: bytes | None = direct.recv(size) if direct is not None else self.transport.recv()
         except BlockingIOError:
             return None
-        except ssl.SSLEOFError:
+        except OSError as error:
+            if not is_tls_error(error, "SSLEOFError"):
+                if self.transport.failure is not None:
+                    raise outbox.broken(self)
+                if self.conversation is not None and not self.transport.datagram:  # which may ask again
+                    self.set_transport(BrokenTransport(self.transport, error, "reading"))
+                raise io_error(self, error, ReceiveError, "reading") from error
             self.truncated = True
             data = b""
-        except OSError as error:
-            if self.transport.failure is not None:
-                raise outbox.broken(self)
-            if self.conversation is not None and not self.transport.datagram:  # which may ask again
-                self.set_transport(BrokenTransport(self.transport, error, "reading"))
-            raise io_error(self, error, ReceiveError, "reading") from error
         if data is None:
             return None
         self.io_start = self.loop.turn_time

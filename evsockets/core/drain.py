@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import life, timer
@@ -25,7 +24,6 @@ def is_accepted(channel: Channel) -> bool:
     return channel.socket._leaves_by_itself
 
 
-@dataclass
 class DrainReport:
     """The end of a drained run: counts every socket that had started or been accepted, once; no servers.
 
@@ -34,9 +32,23 @@ class DrainReport:
     (stopped, or an exception); for a worker of `serve` the socket is text.
     """
 
-    finished: int = 0
-    closed_idle: int = 0
-    aborted: list[tuple[Socket | str, str]] = field(default_factory=list)
+    def __init__(
+        self,
+        finished: int = 0,
+        closed_idle: int = 0,
+        aborted: list[tuple[Socket | str, str]] | None = None,
+    ) -> None:
+        self.finished = finished
+        self.closed_idle = closed_idle
+        self.aborted = [] if aborted is None else aborted
+
+    def __eq__(self, other: object) -> bool:
+        return self.__dict__ == other.__dict__ if type(other) is type(self) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"DrainReport({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
 
 
 class Drain:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import ssl
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DisconnectedError, HandlerError, NetworkSocketError
+from ..transports.base import is_tls_error
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -25,7 +25,7 @@ def reason(error: BaseException) -> str:
 
 def errno_of(error: BaseException | None) -> int | None:
     """The system's number of `error`; None for TLS's own and for what is no OSError."""
-    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError):
+    if not isinstance(error, OSError) or is_tls_error(error):
         return None
     return error.errno
 

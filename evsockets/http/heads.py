@@ -151,7 +151,10 @@ def _feed(judge: _Judge, parser: _Parser, head: bytes) -> None:
 
 def _version(parser: _Parser) -> tuple[int, int]:
     """The message's version; HttpError (505) for one that is not spoken here."""
-    major, _, minor = parser.get_http_version().partition(".")
+    version = parser.get_http_version()
+    if version == "1.1":
+        return 1, 1
+    major, _, minor = version.partition(".")
     if major not in "01":
         raise HttpError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     if major == "0" and minor == "9":
@@ -162,7 +165,8 @@ def _version(parser: _Parser) -> tuple[int, int]:
 def _request_framing(version: tuple[int, int], headers: Headers) -> int:
     """How the body of a request ends (RFC 9112, 6.3): nobody else may find its end somewhere else."""
     if "transfer-encoding" not in headers:
-        return _length(headers.get("content-length", "0"))
+        length = headers.get("content-length")
+        return 0 if length is None else _length(length)
     codings = headers.options("transfer-encoding")
     if version < (1, 1) or "content-length" in headers or not codings or "chunked" in codings[:-1]:
         raise HttpError(400, "the Transfer-Encoding leaves the request's end unclear")

@@ -12,7 +12,6 @@ from ..operations.accept import Accept, AcceptDatagrams
 from ..operations.datagrams import DatagramOperation, ServeDatagrams
 from ..transports.datagram import server_datagram
 from ..transports.listener import Listener, open_server
-from ..transports.tls_context import server_context
 from .resolver import Candidate
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ def listen_on(channel: Channel, address: Address | None, sock: Any, *, adopted: 
         raise socket_error(ConnectionFailedError, channel, why, "listening")
     if address is not None and address.is_tls and not datagram:
         try:  # a missing certificate is told here, not to the first client
+            from ..transports.tls_context import server_context
+
             server_context(channel.metadata._settings.stream_context, address)
         except (ValueError, OSError) as error:
             sock.close()

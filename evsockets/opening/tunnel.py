@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -199,6 +198,8 @@ def _connect(proxy: Proxy, host: str, port: int) -> Dialogue:
     place = _place(host, port)
     head = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n".encode()
     if proxy.login is not None:
+        from base64 import b64encode
+
         head += b"Proxy-Authorization: Basic " + b64encode(b":".join(proxy.login)) + b"\r\n"
     request = head + b"\r\n"
     while True:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextvars
-import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from ..conversation import Conversation
 from ..core.conversation import Running
 from ..core.operation import Operation
+from ..validation import ASYNC_GENERATOR, is_function_of
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
@@ -89,7 +89,7 @@ def check_function(function: Any) -> None:
         )
     if not callable(function):
         raise TypeError(f"a conversation takes a function that returns a coroutine, got {function!r}")
-    if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(type(function).__call__):
+    if is_function_of(function, ASYNC_GENERATOR):
         raise TypeError(f"{_name(function)} is an async generator function: a conversation has no `yield`")
 
 

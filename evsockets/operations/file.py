@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import signal
@@ -14,12 +15,14 @@ from ..core.failure import socket_error
 from ..core.operation import Operation
 from ..engines.base import WRITE
 from ..errors import SendError
-from ..transports.stream import SEND_SIZE
+from ..transports.stream import NO_SIGNAL, SEND_SIZE
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
 
 _COPIED = 64 * 1024
+# More follows at once: the head does not travel alone. See send(2); Linux has it.
+_MORE: int = NO_SIGNAL | getattr(_socket, "MSG_MORE", 0)
 
 
 def can_send_files() -> bool:
@@ -29,15 +32,15 @@ def can_send_files() -> bool:
 
 
 class SendFileOperation(Operation):
-    """Sends the bytes of `descriptor`, an open regular file, from `start` to before `stop`, over a connection
-    without TLS.
+    """Sends `head`, then the bytes of `descriptor`, an open regular file, from `start` to before `stop`, over
+    a connection without TLS.
 
     `done()` is called once, when all is sent or the socket ends; `position` is the offset reached. The caller
     closes the descriptor. A file that is shorter than `stop` gives a SendError. There is no WRITE event. One
     object serves one socket.
     """
 
-    __slots__ = ("_done", "descriptor", "position", "stop", "then")
+    __slots__ = ("_done", "_head", "descriptor", "position", "stop", "then")
 
     interest = WRITE
     _phase = "writing"
@@ -50,37 +53,29 @@ class SendFileOperation(Operation):
         stop: int,
         then: Operation | None = None,
         done: Callable[[], object] | None = None,
+        head: bytes = b"",
     ) -> None:
         self.descriptor = descriptor
         self.position = start
         self.stop = stop
         self.then = then
         self._done = done
+        self._head = head
 
     def start(self, channel: Channel) -> Operation | None:
         return self.step(channel, WRITE)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
-        if self.position < self.stop and not self._is_lost(channel):
+        if (self._head or self.position < self.stop) and not self._is_lost(channel):
             if not outbox.flush(channel):
                 return self
             try:
-                sent = self._send(channel)
+                if not self._send_head(channel) or (self.position < self.stop and not self._send(channel)):
+                    return self
             except BlockingIOError:
                 return self
             except OSError as error:
                 outbox.send_failed(channel, error)
-                self._abandon(channel)
-                return self.then
-            if not sent:
-                raise socket_error(SendError, channel, "the file has shrunk while it was sent", "writing")
-            self.position += sent
-            channel.bytes_sent += sent
-            channel.io_start = channel.loop.turn_time
-            if channel.speeds:
-                speed.sample(channel)
-            if self.position < self.stop:
-                return self
         self._abandon(channel)
         return self.then
 
@@ -92,20 +87,32 @@ class SendFileOperation(Operation):
         outbox.send_failed(channel, failure)
         return True
 
-    def _send(self, channel: Channel) -> int:
-        """How many bytes were taken; 0 if the file has none there."""
+    def _send_head(self, channel: Channel) -> bool:
+        """Whether the kernel has taken all of it."""
+        if self._head:
+            sent = channel.transport.sock.send(self._head, _MORE)
+            self._head = self._head[sent:]
+            _count(channel, sent)
+        return not self._head
+
+    def _send(self, channel: Channel) -> bool:
+        """Whether the kernel has taken the last byte of the file; a SendError if there is none to be sent."""
         size = min(self.stop - self.position, SEND_SIZE)
         try:
-            return os.sendfile(channel.transport.fileno(), self.descriptor, self.position, size)
+            sent = os.sendfile(channel.transport.fileno(), self.descriptor, self.position, size)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOSYS):
                 raise
-        # A file system from which the kernel does not send.
-        chunk = os.pread(self.descriptor, min(size, _COPIED), self.position)
-        sent: int = channel.transport.send(chunk) if chunk else 0
-        if chunk and not sent:
-            raise BlockingIOError
-        return sent
+            # A file system from which the kernel does not send.
+            chunk = os.pread(self.descriptor, min(size, _COPIED), self.position)
+            sent = channel.transport.send(chunk) if chunk else 0
+            if chunk and not sent:
+                return False
+        if not sent:
+            raise socket_error(SendError, channel, "the file has shrunk while it was sent", "writing")
+        self.position += sent
+        _count(channel, sent)
+        return self.position >= self.stop
 
     def _abandon(self, channel: Channel) -> None:
         done, self._done = self._done, None
@@ -114,3 +121,11 @@ class SendFileOperation(Operation):
 
     def __repr__(self) -> str:
         return f"<SendFileOperation up to {self.stop}>"
+
+
+def _count(channel: Channel, sent: int) -> None:
+    """Bytes have left: progress."""
+    channel.bytes_sent += sent
+    channel.io_start = channel.loop.turn_time
+    if channel.speeds:
+        speed.sample(channel)

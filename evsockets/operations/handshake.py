@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Any
 
 from ..core import outbox
@@ -11,12 +10,13 @@ from ..core.operation import Operation
 from ..engines.base import READ
 from ..errors import TlsHandshakeError
 from ..sockets import AcceptedSocket
+from ..transports.base import is_tls_error
 from ..transports.broken import BrokenTransport
-from ..transports.tls import TlsTransport
-from ..transports.tls_context import client_context, server_context, server_name
 from ..validation import check_server_hostname
 
 if TYPE_CHECKING:
+    import ssl
+
     from ..core.channel import Channel
 
 
@@ -74,6 +74,10 @@ class TlsHandshakeOperation(Operation):
             raise _refused(channel, why, "handshaking")
         received, name = b"", None
         try:
+            # Here, because `ssl` takes long to import; it may find no descriptor left to be read with.
+            from ..transports.tls import TlsTransport
+            from ..transports.tls_context import client_context, server_context, server_name
+
             if listener is None:
                 context = self.context or client_context(settings, channel.metadata._parsed)
                 name = self.server_hostname or server_name(settings, channel.metadata._parsed)
@@ -121,9 +125,11 @@ class TlsHandshakeOperation(Operation):
 
     def _abandon(self, channel: Channel) -> None:
         """What goes on after half a handshake can only be told that."""
-        unfinished = channel.tls is None and type(channel.transport) is TlsTransport
+        unfinished = channel.tls is None and hasattr(channel.transport, "handshake")  # of a TlsTransport
         if unfinished and channel.conversation is not None:
-            why = ssl.SSLError("the handshake was broken off")
+            from ssl import SSLError
+
+            why = SSLError("the handshake was broken off")
             channel.set_transport(BrokenTransport(channel.transport, why, "handshaking"))
 
     def __repr__(self) -> str:
@@ -135,8 +141,8 @@ def _refused(channel: Channel, why: str, phase: str | None = None, **details: An
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the peer's certificate was refused: {error.verify_message.rstrip('.')}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
+    if is_tls_error(error, "SSLCertVerificationError"):
+        return f"the peer's certificate was refused: {error.verify_message.rstrip('.')}"  # type: ignore[attr-defined]
+    if is_tls_error(error):
+        return f"TLS failed: {error.reason or error}"  # type: ignore[attr-defined]
     return reason(error)

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import _socket
+import sys
+
+
+def is_tls_error(error: BaseException | None, kind: str = "SSLError") -> bool:
+    """Whether `error` is one of the module ssl's. That is imported where TLS begins: it takes long."""
+    ssl = sys.modules.get("ssl")
+    return ssl is not None and isinstance(error, getattr(ssl, kind))
 
 
 class Transport:

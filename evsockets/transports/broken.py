@@ -5,11 +5,10 @@ from __future__ import annotations
 import _socket
 import array
 import fcntl
-import ssl
 import termios
 from typing import Any
 
-from .base import Transport
+from .base import Transport, is_tls_error
 from .stream import RECEIVE_SIZE, Data, StreamTransport
 
 # How many writes in a row are dropped while received bytes wait to be read.
@@ -53,12 +52,9 @@ class BrokenTransport(Transport):
                 data = self._inner.recv()
                 if data is not None or not (self._inner.pending or _unread_bytes(self.sock)):
                     break
-        except ssl.SSLEOFError:
-            pass
-        except ssl.SSLError as error:
-            self.failure = error
-        except OSError:
-            pass
+        except OSError as error:
+            if is_tls_error(error) and not is_tls_error(error, "SSLEOFError"):
+                self.failure = error
         if data == b"" and self._plain and isinstance(self.failure, ConnectionResetError):
             data = None  # the send was told of the reset, which happens once; the stream has no other end
         if data and self._left <= 0:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
+    import ssl
+
     from ..typing import PeerCertificate
 
 
-@dataclass(frozen=True, slots=True)
-class TlsInfo:
+class TlsInfo(NamedTuple):
     """The results of a TLS handshake: protocol `version`, `cipher` name, `alpn_protocol` or None.
 
     `peer_certificate` has the form of `ssl.SSLSocket.getpeercert()` ({} if it was not verified),

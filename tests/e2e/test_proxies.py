@@ -330,7 +330,7 @@ def test_the_pool_tells_proxies_apart(executor: RequestExecutor, proxies: dict[s
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evsockets.proxies.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'pip install "evsockets\[proxy\]"'):
         StreamContext(proxy="socks5://127.0.0.1:5999")
     StreamContext(proxy="http://127.0.0.1:5999")

@@ -51,6 +51,22 @@ def test_a_part_of_a_file(
     assert done == [SIZE - 3] and log.metadata.bytes_sent == SIZE - 6
 
 
+@pytest.mark.parametrize("size", [0, SIZE])
+def test_a_head_however_long(executor: RequestExecutor, file: int, size: int) -> None:
+    ours, theirs = pair()
+    head = bytes(range(250)) * 20_000  # more than the kernel takes at once
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(read_to_end(theirs)))
+    reader.start()
+    sending = SendFileOperation(file, 0, size, None, None, head)
+    log = add(executor, None, WriteOperation(b"before", then=sending), socket=ours)
+    executor.execute_request()
+    reader.join()
+    theirs.close()
+    assert got == [b"before" + head + bytes(range(256)) * (size // 256)]
+    assert log.metadata.bytes_sent == len(got[0]) and not log.errors
+
+
 def test_a_file_that_is_too_short_and_a_peer_that_goes(executor: RequestExecutor, file: int) -> None:
     ours, theirs = pair()
     reader = threading.Thread(target=lambda: read_to_end(theirs))

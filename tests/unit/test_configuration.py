@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
+import pickle
 import ssl
 from decimal import Decimal
 from pathlib import Path
@@ -312,3 +315,33 @@ def test_bad_bind_to(value: Any, error: type[Exception]) -> None:
 def test_nearest() -> None:
     assert nearest("io_timout", ["io_timeout", "idle_timeout"]) == ", did you mean 'io_timeout'?"
     assert nearest("zzz", ["io_timeout"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "unknown"),
+    [
+        (StreamContext, {"backlog": 5, "ciphers": "AES"}, "stream context setting 'backlogg', did you mean"),
+        (Configuration, {"io_timeout": 5.0, "resolver_threads": 2}, "a configuration 'io_timeoutt"),
+    ],
+)
+def test_settings_behave_as_values(kind: type[Any], given: dict[str, Any], unknown: str) -> None:
+    one = kind(**given)
+    copies = [copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one)), one.__replace__()]
+    assert all(each == one and hash(each) == hash(one) and repr(each) == repr(one) for each in copies)
+    name, value = next(iter(given.items()))
+    assert f"{name}={value!r}" in repr(one) and repr(one).startswith(f"{kind.__name__}(")
+    other = one.__replace__(**{name: 7})
+    assert other != one and getattr(other, name) == 7 and getattr(one, name) == value
+    with pytest.raises(AttributeError, match="not changed once made"):
+        delattr(one, name)
+    with pytest.raises(TypeError, match=unknown):
+        kind(**{f"{name}{name[-1]}": value})
+    signature = inspect.signature(kind)
+    assert {known: each.default for known, each in signature.parameters.items()}.items() >= {
+        (name, getattr(kind, name)) for name in given
+    }
+
+    class Derived(kind):  # type: ignore[misc]
+        pass
+
+    assert Derived(**given) != one and repr(Derived(**given)).count("=") == repr(one).count("=")
