@@ -24,8 +24,8 @@ class EvSocketsError(Exception):
 
     def __reduce__(self) -> Any:
         state = {name: value for name, value in self.__dict__.items() if name != "__notes__"}
-        if "socket" in state:
-            state["socket"] = None
+        if isinstance(self, NetworkSocketError):
+            state.update(socket=None, errno=self.errno)  # an OSError too has it in no __dict__
         return _restored, (type(self), self.args, state, sendable(self.__cause__))
 
 
@@ -35,7 +35,8 @@ def _restored(
     """What was pickled."""
     error = kind.__new__(kind, *args)
     error.args = args
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     error.__cause__ = cause
     return error
 

@@ -13,7 +13,7 @@ from .core.drain import DrainReport
 from .core.loop import Loop
 from .core.timer import Timer
 from .engines.base import Engine
-from .engines.discovery import create_engine
+from .engines.discovery import check_contract, create_engine
 from .handlers import EventMultiHandler
 from .limits import LimitationSolver
 from .opening import begin, pool
@@ -56,6 +56,8 @@ class RequestExecutor:
             engine = create_engine(engine, preferred=configuration.preferred_engines)
         elif not isinstance(engine, Engine):
             raise TypeError(f"engine must be a name, an Engine or None, got {engine!r}")
+        else:
+            check_contract(engine)
         self._handlers = EventMultiHandler()
         run_blocking = getattr(engine, "run_blocking", None)
         try:

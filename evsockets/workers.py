@@ -66,6 +66,7 @@ class Workers:
         self._places: list[Place] = []
         self._drain_timeout = drain_timeout
         self._ready = ready
+        self._told = False  # that all are ready
         self._context = multiprocessing.get_context("spawn")
         self._alive: list[Worker] = []
         self._report = DrainReport()
@@ -145,19 +146,19 @@ class Workers:
                     place.worker.tell(DRAIN)
                 place.worker = worker
                 self._replace_next()
-            elif self._ready is not None and all(
+            elif not self._told and all(
                 one.worker is not None and one.worker.is_ready for one in self._places
             ):
                 self._tell_ready(value)
 
     def _tell_ready(self, local_address: Any) -> None:
-        ready, self._ready = self._ready, None
-        assert ready is not None
+        ready, self._ready, self._told = self._ready, None, True
         notify("READY=1")
-        try:
-            ready(self._executor, local_address)
-        except Exception as error:
-            self._fail(error)
+        if ready is not None:
+            try:
+                ready(self._executor, local_address)
+            except Exception as error:
+                self._fail(error)
 
     def _gone(self, worker: Worker) -> None:
         self._alive.remove(worker)

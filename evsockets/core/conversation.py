@@ -123,7 +123,7 @@ XX    """
             channel.socket._returned(self)
             return None
         except Expired as expired:  # out of a block that was entered and not left
-            uncaught = expired.error()
+            uncaught = expired.scope.error()
             self._over()
             raise uncaught from None
         except BaseException as error:
@@ -139,7 +139,7 @@ XX    """
             self.frame = None
             passed = scopes.passed(self) if self.scopes else None
             if passed is not None:
-                self.error = Expired(passed, channel.phase_name())
+                self.error = Expired(passed)
                 return None  # and so goes on with that
             if self.turn is ch.loop.turn_time and self.steps >= STEPS:
                 channel.wait(YIELDED, wanted)

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import NetworkSocketError
 
 _PACKAGE = __name__.partition(".")[0] + "."
+_LATER = "later, "
 
 
 def attempt(first: BaseException | None, call: Any, channel: Any, *args: Any) -> BaseException | None:
@@ -29,7 +30,10 @@ def noted(first: BaseException | None, later: BaseException, where: str) -> Base
     """The first of two exceptions, the other a note on it."""
     if first is None:
         return later
-    first.add_note(f"later, {where}: {later!r}")
+    first.add_note(f"{_LATER}{where}: {later!r}")
+    for note in getattr(later, "__notes__", ()):
+        if note.startswith(_LATER):  # what was later still
+            first.add_note(note)
     empty_frames(later)
     return first
 

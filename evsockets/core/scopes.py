@@ -22,16 +22,9 @@ class Expired(BaseException):
     """Thrown in where something is awaited when `scope` has passed: no `except Exception` catches it, and its
     own `with` makes a SocketTimeoutError of it."""
 
-    def __init__(self, scope: Scope, phase: TimeoutPhase) -> None:
+    def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
         self.scope = scope
-        self.phase = phase
-
-    def error(self) -> SocketTimeoutError:
-        """What the `with` raises."""
-        channel = self.scope.running.channel
-        why = f"not done within {self.scope.seconds:g} s"
-        return late(channel, TimeoutStage.SCOPE, why, self.phase)
 
 
 def late(channel: Channel, when: TimeoutStage, why: str, phase: TimeoutPhase) -> SocketTimeoutError:
@@ -74,25 +67,29 @@ def expire(channel: Channel, now: float) -> None:
         if channel.stepper is not stepper or channel.cancelled or loop.stopping:
             return
     scope.expired = True
-    raise Expired(scope, channel.phase_name())
+    scope.phase = channel.phase_name()
+    raise Expired(scope)
 
 
 class Scope:
     """One `with talk.timeout(seconds)` block. `expired`: whether its time has passed during an await."""
 
-    __slots__ = ("expired", "limit", "running", "seconds", "when")
+    __slots__ = ("expired", "limit", "phase", "running", "seconds", "when")
 
     def __init__(self, running: Running, seconds: float | None) -> None:
         self.running = running
         self.seconds = seconds
         self.when = INFINITY
         self.expired = False
+        self.phase: TimeoutPhase | None = None  # what was broken off first
         self.limit = -1  # of received bytes: what had arrived when it passed
 
     def __enter__(self) -> Scope:
         running = self.running
         if self.when != INFINITY or self in running.scopes:
             raise RuntimeError("a timeout() block is entered once: make another one")
+        if not getattr(running.coroutine, "cr_running", True):
+            raise RuntimeError("timeout() bounds the awaits of its own conversation: take that one's")
         channel = running.channel
         if self.seconds is not None and channel is not None:
             self.when = channel.loop.clock() + self.seconds
@@ -103,5 +100,12 @@ class Scope:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         running = self.running
         running.scopes = tuple([scope for scope in running.scopes if scope is not self])
-        if isinstance(error, Expired) and error.scope is self:
-            raise error.error() from None
+        caught = error is None and self.expired and running.channel is not None  # in the block itself
+        if caught or (isinstance(error, Expired) and error.scope is self):
+            raise self.error() from None
+
+    def error(self) -> SocketTimeoutError:
+        """What the `with` raises."""
+        assert self.phase is not None
+        why = f"not done within {self.seconds:g} s"
+        return late(self.running.channel, TimeoutStage.SCOPE, why, self.phase)

@@ -80,6 +80,13 @@ def create_engine(name: str | None = None, *, preferred: Sequence[str] = PREFERR
     raise EngineUnavailableError("\n  ".join([f"no engine can be used ({why}):", *failures])) from cause
 
 
+def check_contract(engine: Engine) -> None:
+    """Refuse an engine of the caller's own that is written for another contract, as one that is found is."""
+    flaw = _flaw(type(engine))
+    if flaw is not None:
+        raise EngineUnavailableError(f"{engine!r} {flaw}")
+
+
 def _candidates(name: str | None, preferred: Sequence[str]) -> tuple[Sequence[str], str]:
     if name is not None:
         return [name], "asked for by name"

@@ -1,8 +1,8 @@
 """The command line beside curl, nmap and httpx: `python -m tests.bench.commands [--rounds N] [--many N]`.
 
-Each command runs to its end, one after the other in each round, against a server on another processor. Printed
-are the medians of the rounds: seconds by the clock with least and greatest, seconds of processor time, and the
-largest resident memory. It needs nginx; peers that are not installed are left out.
+Each command runs to its end, one after the other in each round, against a server on another processor.
+Printed are medians of the rounds: seconds by the clock with least and greatest, seconds of processor time,
+and the largest resident memory. It needs nginx; peers that are not installed are left out.
 """
 
 from __future__ import annotations

@@ -301,15 +301,29 @@ def test_every_later_await_inside_is_broken_off_too(talk: Talk) -> None:
                     except BaseException:
                         broken += 1
                 await talk.sleep(10)
-        with talk.timeout(0.01) as scope:  # a block that ends without awaiting raises nothing
-            try:
-                await talk.sleep(10)
-            except BaseException:
-                pass
-        assert scope.expired
         return broken
 
     assert talk(of(function)).metadata.result == 5
+
+
+def test_the_with_raises_whatever_its_block_catches(talk: Talk) -> None:
+    async def function(talk: Conversation) -> TimeoutStage:
+        with pytest.raises(SocketTimeoutError) as raised:
+            with talk.timeout(0.01) as scope:
+                try:
+                    await talk.sleep(10)
+                except BaseException:
+                    pass
+        assert scope.expired and raised.value.phase == "sleeping"
+        with pytest.raises(KeyError):  # what the block raises itself is raised
+            with talk.timeout(0.01):
+                try:
+                    await talk.sleep(10)
+                finally:
+                    raise KeyError
+        return raised.value.when
+
+    assert talk(of(function)).metadata.result is TimeoutStage.SCOPE
 
 
 def test_a_block_that_ends_without_awaiting_raises_nothing(talk: Talk) -> None:
@@ -407,6 +421,28 @@ def test_a_block_is_entered_once(talk: Talk) -> None:
             scope.__enter__()
 
     talk(of(function))
+
+
+def test_a_block_bounds_no_other_conversation(talk: Talk) -> None:
+    """A mistake is told where it is made, not by a time-out of the other."""
+    others: list[Conversation] = []
+
+    async def sleeps(talk: Conversation) -> str:
+        others.append(talk)
+        await talk.sleep(0.05)
+        return "slept"
+
+    async def mistakes(talk: Conversation) -> None:
+        await talk.sleep(0.01)
+        with pytest.raises(RuntimeError, match="its own conversation"):
+            with others[0].timeout(0):
+                pass
+
+    one, two = talk.begin(of(sleeps)), talk.begin(of(mistakes))
+    talk.run()
+    one.check()
+    two.check()
+    assert one.metadata.result == "slept"
 
 
 def test_a_duplex_is_broken_off(talk: Talk) -> None:

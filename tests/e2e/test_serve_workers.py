@@ -316,6 +316,26 @@ def test_sockets_of_systemd_and_what_it_is_told(engine: str, tmp_path: Path) -> 
             process.communicate()
 
 
+def test_systemd_is_told_though_no_callback_is(engine: str, tmp_path: Path) -> None:
+    program = "import workers_service as w; w.serve(w.answer, 'tcp://127.0.0.1:0', workers=1)"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(HANGS)
+        manager.bind(str(tmp_path / "notify"))
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=environment(EVSOCKETS_ENGINE=engine, NOTIFY_SOCKET=str(tmp_path / "notify")),
+            cwd=Path(SERVICE).parent,
+        )
+        try:
+            assert manager.recv(100) == b"READY=1"
+            process.terminate()
+            assert manager.recv(100) == b"STOPPING=1"
+            assert process.wait(HANGS) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
 # ---- what cannot be --------------------------------------------------------------------------------
 
 

@@ -176,6 +176,16 @@ def test_unknown_names_list_the_known_and_the_nearest(plug: Plug) -> None:
         create_engine(3)  # type: ignore[arg-type]
 
 
+def test_an_engine_of_ones_own_is_written_for_this_contract_too() -> None:
+    class Future(Working):
+        contract = 99
+
+    engine = Future()
+    with pytest.raises(EngineUnavailableError, match="Future.*contract 99.*contract 1"):
+        RequestExecutor(engine)
+    engine.close()
+
+
 def test_a_variant_where_there_are_none(plug: Plug) -> None:
     plug(plain=here("NoVariants"))
     with pytest.raises(EngineUnavailableError, match="has no variants"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 import evsockets
@@ -34,6 +37,7 @@ PARENTS = {
     "SendError": (evsockets.TransferError,),
     "ReceiveError": (evsockets.TransferError,),
     "SlowTransferError": (evsockets.TransferError,),
+    "SocketTimeoutError": (NetworkSocketError, TimeoutError),
 }
 NETWORK = [name for name in PARENTS if issubclass(getattr(evsockets, name), NetworkSocketError)]
 
@@ -54,6 +58,17 @@ def test_what_every_network_error_carries(name: str) -> None:
     assert bare.socket is bare.address is bare.errno is None
     with pytest.raises(TypeError):
         kind("went wrong", socket)  # by name only
+
+
+@pytest.mark.parametrize("name", NETWORK)
+def test_pickled_it_carries_the_same_but_the_socket(name: str) -> None:
+    error = getattr(evsockets, name)(
+        "went wrong", socket=evsockets.ClientSocket(), address="tcp://h:1", errno=5
+    )
+    error.__cause__ = OSError(5, "cause")
+    for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert type(again) is type(error) and str(again) == "went wrong" and again.socket is None
+        assert again.address == "tcp://h:1" and again.errno == 5 and again.__cause__.errno == 5
 
 
 def test_what_some_carry_besides() -> None:
