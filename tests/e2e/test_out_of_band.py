@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from evsockets import (
     ClientSocket,
+    Conversation,
+    ConversationOperation,
     EventType,
     FixedLengthFramePicker,
     NullOperation,
@@ -20,7 +23,7 @@ from evsockets import (
 )
 from support.life import END, USUAL
 from support.service import LINE, Service, ask
-from support.wire import add, pair, peer, read_to_end, talk
+from support.wire import add, pair, peer, read_to_end, talk, tcp_pair
 
 
 def urgent(*parts: tuple[bytes, int]):
@@ -87,6 +90,57 @@ def test_oob_comes_before_the_regular_operation(executor: RequestExecutor) -> No
     assert log.names == [*USUAL, "OOB", "READ", *END]
     assert log.frames == [b"text\n"]
     assert log.metadata.bytes_received == 6
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    "parts", [[b"1\n", b"!", b"2\n"], [b"1\n2", b"!", b"\n"], [b"1\n2\n", b"!"], [b"!", b"1\n2\n"]]
+)
+@pytest.mark.parametrize("kind", ["read", "duplex", "conversation", "kept alive"])
+def test_oob_comes_before_what_was_sent_before_it(
+    executor: RequestExecutor, kind: str, parts: list[bytes], late: bool
+) -> None:
+    """Nothing of the regular bytes is lost, and the urgent one is not among them."""
+    ours, theirs = tcp_pair()
+    theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    read = ReadOperation(LINE)
+
+    def send() -> None:
+        for part in parts:
+            theirs.send(part, socket.MSG_OOB if part == b"!" else 0)
+        urgent = select.poll()
+        urgent.register(ours.fileno(), select.POLLPRI)
+        assert urgent.poll(60_000)
+
+    def on_read(event: Any) -> None:
+        if kind == "duplex":
+            if event.frame.data == b"1\n":
+                operation.schedule(read)
+        elif kind == "read" and event.frame.data == b"1\n":
+            event.next_is(read)
+        elif kind == "kept alive" and event.frame.data == b"2\n":
+            event.metadata.keep_alive = False
+
+    async def function(talk: Conversation) -> None:
+        for _ in range(2):
+            await talk.read(LINE)
+            await talk.sleep(0.001)
+
+    operation: Any = {
+        "duplex": ReadWriteOperation(True, [read, WriteOperation(b"x")]),
+        "conversation": ConversationOperation(function),
+    }.get(kind, read)
+    on = {"READ": on_read, "DATA_ALERT": lambda event: event.next_is(read)}
+    with theirs:
+        if late:
+            executor.call_later(0.01, send)
+        else:
+            send()
+        log = add(executor, None, operation, socket=ours, on=on, oob=True, keep_alive=kind == "kept alive")
+        executor.execute_request()
+    told = [event for event in log.names if event in ("OOB", "READ")]
+    assert told == ["OOB", "READ", "READ"] and log.frames == [b"1\n", b"2\n"]
+    assert log.metadata.bytes_received == 5
 
 
 def test_oob_in_the_middle_of_a_frame(executor: RequestExecutor) -> None:
