@@ -148,6 +148,24 @@ def test_inside_a_handler(stage: Stage) -> None:
     assert "waits for its handler" in said[1]
 
 
+def test_the_phase_inside_each_handler(stage: Stage) -> None:
+    said: dict[str, str] = {}
+
+    def look(event: Any) -> None:
+        said[event.type.name] = explain(event.socket).splitlines()[1].split()[0].rstrip(",:")
+
+    kinds = ("INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.send(b"four")
+        operation = WriteOperation(b"x", then=FOUR)
+        on = dict.fromkeys(kinds, look)
+        add(stage.executor, None, operation, socket=ClientSocket.from_socket(ours), on=on)
+        stage.executor.execute_request()
+    phases = ("connecting", "connecting", "writing", "reading", "closing", "complete")
+    assert said == dict(zip(kinds, phases, strict=True))
+
+
 def test_a_hostile_address_stays_in_its_line(stage: Stage) -> None:
     add(stage.executor, "unix:///tmp/\x1b[2J\nfake: 7", FOUR)
     said = explain(stage.executor)
