@@ -115,7 +115,7 @@ def _name(socket: Socket) -> str:
 
 def _phase(socket: Socket) -> str:
     channel = socket._channel
-    if not isinstance(channel, Channel):
+    if not isinstance(channel, Channel) or channel.phase is Phase.COMPLETE:
         return "complete"
     return "not started" if channel.phase is Phase.WAITING else channel.phase_name()
 

@@ -384,7 +384,7 @@ class Channel(Token):
         """What it does, in the words of TimeoutEvent, or "closing" in the text of an error."""
         stepper = self.stepper
         if stepper is None:
-            return "closing" if self.phase is _CLOSING else "connecting"  # type: ignore[return-value]
+            return "closing" if self.complete else "connecting"  # type: ignore[return-value]
         # Both directions, or an operation of a user's own, with nothing to wait for but the peer's reading.
         if stepper._phase == "reading" and stepper.interest == WRITE:
             return "writing"

@@ -8,7 +8,7 @@ from evsockets.core.operation cimport Maker
 
 cdef class Loop:
     cdef public object executor, engine, configuration, handlers, resolver, begin, keep, solver
-    cdef public object client_settings, server_settings, _last_settings, clock, context, oob_poller_type
+    cdef public object client_settings, server_settings, _last_settings, clock, context, oob_poller_type, oob_ahead
     cdef public object callbacks, ident, _forks, waker, current, draining, closing, recent_dispatches
     cdef public object thread_id
     cdef public Clock time

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..core import outbox
+from ..core import out_of_band, outbox
 from ..core.operation import DONE, UNTOLD, Operation
 from ..engines.base import READ, WRITE
 from ..errors import NetworkSocketError
@@ -108,7 +108,12 @@ class ReadWriteOperation(Operation):
         self._metadata = channel.metadata
         self._fresh = 0
         # Which can go first is known only by trying.
-        return self._work(channel, READ if self.read_first and self._writes else 0)
+        reads = self.read_first and self._writes
+        if reads and out_of_band.has_any(channel):
+            self.interest = READ | WRITE
+            channel.step_next_turn()
+            return self
+        return self._work(channel, READ if reads else 0)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         return self._work(channel, mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import Any
 
 import pytest
@@ -138,6 +139,24 @@ def test_inside_a_handler(talk: Talk) -> None:
     assert "executing, at work on ClientSocket unix://" in said[0]
     assert said[1].startswith("ClientSocket unix://")
     assert "waits for its handler" in said[1]
+
+
+def test_the_phase_inside_each_handler(stage: Stage) -> None:
+    said: dict[str, str] = {}
+
+    def look(event: Any) -> None:
+        said[event.type.name] = explain(event.socket).splitlines()[1].split()[0].rstrip(",:")
+
+    kinds = ("INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.send(b"four")
+        operation = WriteOperation(b"x", then=FOUR)
+        on = dict.fromkeys(kinds, look)
+        add(stage.executor, None, operation, socket=ClientSocket.from_socket(ours), on=on)
+        stage.executor.execute_request()
+    phases = ("connecting", "connecting", "writing", "reading", "closing", "complete")
+    assert said == dict(zip(kinds, phases, strict=True))
 
 
 def test_a_hostile_address_stays_in_its_line(stage: Stage) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import Any
 
 import pytest
 
 from evsockets import (
+    Conversation,
+    ConversationOperation,
     EventType,
     NullOperation,
     Operation,
+    ReadOperation,
     ReadWriteOperation,
     RequestExecutor,
     UnsupportedOperationError,
@@ -18,7 +22,7 @@ from evsockets import (
 )
 from support.conversation import READ_LINE, Talk, fixed, gets, sends, urgent
 from support.life import END, USUAL
-from support.service import Service
+from support.service import LINE, Service
 from support.wire import add, peer, read_to_end, tcp_pair, turns_to_the_end
 from support.wire import talk as hold
 
@@ -67,6 +71,57 @@ def test_oob_comes_before_the_regular_operation(talk: Talk, before: bytes) -> No
         on={"OOB": on_oob}, **TCP,
     )  # fmt: skip
     assert one.metadata.bytes_received == len(before) + 4
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    "parts", [[b"1\n", b"!", b"2\n"], [b"1\n2", b"!", b"\n"], [b"1\n2\n", b"!"], [b"!", b"1\n2\n"]]
+)
+@pytest.mark.parametrize("kind", ["read", "duplex", "conversation", "kept alive"])
+def test_oob_comes_before_what_was_sent_before_it(
+    executor: RequestExecutor, kind: str, parts: list[bytes], late: bool
+) -> None:
+    """Nothing of the regular bytes is lost, and the urgent one is not among them."""
+    ours, theirs = tcp_pair()
+    theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    read = ReadOperation(LINE)
+
+    def send() -> None:
+        for part in parts:
+            theirs.send(part, socket.MSG_OOB if part == b"!" else 0)
+        urgent = select.poll()
+        urgent.register(ours.fileno(), select.POLLPRI)
+        assert urgent.poll(60_000)
+
+    def on_read(event: Any) -> None:
+        if kind == "duplex":
+            if event.frame.data == b"1\n":
+                operation.schedule(read)
+        elif kind == "read" and event.frame.data == b"1\n":
+            event.next_is(read)
+        elif kind == "kept alive" and event.frame.data == b"2\n":
+            event.metadata.keep_alive = False
+
+    async def function(talk: Conversation) -> None:
+        for _ in range(2):
+            await talk.read(LINE)
+            await talk.sleep(0.001)
+
+    operation: Any = {
+        "duplex": ReadWriteOperation(True, [read, WriteOperation(b"x")]),
+        "conversation": ConversationOperation(function),
+    }.get(kind, read)
+    on = {"READ": on_read, "DATA_ALERT": lambda event: event.next_is(read)}
+    with theirs:
+        if late:
+            executor.call_later(0.01, send)
+        else:
+            send()
+        log = add(executor, None, operation, socket=ours, on=on, oob=True, keep_alive=kind == "kept alive")
+        executor.execute_request()
+    told = [event for event in log.names if event in ("OOB", "READ")]
+    assert told == ["OOB", "READ", "READ"] and log.frames == [b"1\n", b"2\n"]
+    assert log.metadata.bytes_received == 5
 
 
 @pytest.mark.parametrize("first", [READ_LINE, ReadWriteOperation(True, [READ_LINE]), NullOperation()])
