@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from ..typing import PeerCertificate
+
+# Decoding a certificate takes longer than everything else here, and many connections lead to few peers.
+_REMEMBERED = 64
+_decoded: dict[bytes, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,24 @@ class TlsInfo:
 def agreed(tls: ssl.SSLObject) -> TlsInfo:
     """Return the results of the finished handshake of `tls`."""
     cipher = tls.cipher()
+    der = tls.getpeercert(binary_form=True)
     return TlsInfo(
         tls.version() or "",
         cipher[0] if cipher else "",
         tls.selected_alpn_protocol(),
-        cast("PeerCertificate | None", tls.getpeercert()),
-        tls.getpeercert(binary_form=True),
+        cast("PeerCertificate | None", None if der is None else _certificate(tls, der)),
+        der,
     )
+
+
+def _certificate(tls: ssl.SSLObject, der: bytes) -> dict[str, Any]:
+    """The certificate `der` of the peer, decoded; {} if it was not verified."""
+    if tls.context.verify_mode == ssl.CERT_NONE:
+        return {}
+    found = _decoded.get(der)
+    if found is None:
+        found = tls.getpeercert() or {}
+        while len(_decoded) >= _REMEMBERED:
+            _decoded.pop(next(iter(_decoded), b""), None)
+        _decoded[der] = found
+    return found.copy()  # what is in it cannot be changed
