@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 from ..engines.base import READ, WRITE
-from .plain import ReceiveBuffer
+from .plain import ReceiveBuffer, plain
 from .stream import RECEIVE_SIZE, StreamTransport, send_queue
 from .tls_info import TlsInfo, agreed
 from .tls_records import TlsRecords
@@ -136,3 +136,4 @@ class TlsTransport(TlsRecords):
         if self._established and self.unflushed and not self._backlog:
             self.flush_quietly()  # the last of the handshake: the peer shall know that it was not that
         StreamTransport.abort(self)
+        self._plain = plain(self.sock)  # the descriptor's number may be another's from now on
