@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 from ..engines.base import READ, WRITE
-from .plain import ReceiveBuffer
+from .plain import ReceiveBuffer, plain
 from .stream import RECEIVE_SIZE, StreamTransport, send_queue
 from .tls_info import TlsInfo, agreed
 from .tls_records import TlsRecords
@@ -82,14 +82,8 @@ class TlsTransport(TlsRecords):
     def shutdown_write(self) -> bool:
         """Send a close_notify; the TCP connection stays as it is. Return False if that cannot be done now."""
         if not self._shut:
-            # The engine looks for the peer's answer as well, and takes data for an error: drain it first.
-            chunks, buffer = [self._stash], ReceiveBuffer()
-            while self.pending and not self._ended and self._failure is None:
-                try:
-                    chunks.append(self._decrypt(buffer))
-                except ssl.SSLError:  # recv() raises it again
-                    break
-            self._stash = b"".join(chunks)
+            if self.pending:
+                self._drain()
             self._end_writing()
             self._note_pending()
         if self.flush():
@@ -97,6 +91,16 @@ class TlsTransport(TlsRecords):
             return True
         self.wants = WRITE
         return False
+
+    def _drain(self) -> None:
+        """Decrypt what is there: as it ends our direction, the TLS engine would take data for an error."""
+        chunks, buffer = [self._stash], ReceiveBuffer()
+        while self.pending and not self._ended and self._failure is None:
+            try:
+                chunks.append(self._decrypt(buffer))
+            except ssl.SSLError:  # recv() raises it again
+                break
+        self._stash = b"".join(chunks)
 
     def is_unacknowledged(self) -> bool:
         """Return whether the peer's kernel has yet to acknowledge what was sent; True where none can tell."""
@@ -132,3 +136,4 @@ class TlsTransport(TlsRecords):
         if self._established and self.unflushed and not self._backlog:
             self.flush_quietly()  # the last of the handshake: the peer shall know that it was not that
         StreamTransport.abort(self)
+        self._plain = plain(self.sock)  # the descriptor's number may be another's from now on

@@ -14,6 +14,7 @@ cdef ReceiveBuffer _borrowed()
 cdef class TlsRecords(StreamTransport):
     cdef object _incoming, _outgoing, _tls, _cipher, _backlog, _failure, _reset, _lost
     cdef bytes _stash
+    cdef Descriptor _plain
     cdef bint _ended, _established, _require_end, _shut
     cdef public bint pending
     cdef public int wants
@@ -35,6 +36,6 @@ cdef class TlsRecords(StreamTransport):
     cdef _hung_up(self)
     @cython.locals(total=Py_ssize_t, sent=Py_ssize_t, whole=Py_ssize_t)
     cpdef Py_ssize_t send(self, data) except -1
-    @cython.locals(waited=Py_ssize_t, count=Py_ssize_t, all_read=bint, sock=Descriptor)
+    @cython.locals(waited=Py_ssize_t, count=Py_ssize_t, all_read=bint)
     cpdef bint flush(self) except -1
     cpdef bint flush_quietly(self) except -1

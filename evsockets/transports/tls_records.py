@@ -49,7 +49,8 @@ class TlsRecords(StreamTransport):
 
     __slots__ = (
         "_backlog", "_cipher", "_ended", "_established", "_failure", "_incoming", "_lost", "_outgoing",
-        "_require_end", "_reset", "_shut", "_stash", "_tls", "most", "pending", "unflushed", "wants",
+        "_plain", "_require_end", "_reset", "_shut", "_stash", "_tls", "most", "pending", "unflushed",
+        "wants",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,7 @@ class TlsRecords(StreamTransport):
         received: bytes = b"",
     ) -> None:
         StreamTransport.__init__(self, sock)
+        self._plain: Any = plain(sock)
         if not server_side and context.check_hostname and not server_hostname:
             raise ValueError("verifying the host name needs one: set server_hostname, or verify=False")
         self.wants = 0
@@ -196,7 +198,7 @@ class TlsRecords(StreamTransport):
 
     def _receive(self, buffer: Buffer) -> bool:
         """The same through `buffer`."""
-        count = buffer.receive(plain(self.sock))
+        count = buffer.receive(self._plain)
         if count > 0:
             self._incoming.write(buffer.part(0, count))
         elif not count:
@@ -256,10 +258,9 @@ class TlsRecords(StreamTransport):
             backlog = self._outgoing.read()
         self._backlog = b""
         self.unflushed = 0  # also if sending fails: nothing of it can ever be sent then
-        sock = plain(self.sock)
         while backlog:
             try:
-                count = sock.send(backlog, _QUIET)
+                count = self._plain.send(backlog, _QUIET)
             except BlockingIOError:
                 self._backlog = backlog
                 self.unflushed = len(backlog) + self._outgoing.pending

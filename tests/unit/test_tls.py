@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -55,6 +56,39 @@ def test_info(stack: ExitStack, ca: Authority, version: str) -> None:
     data = ours.info().peer_certificate_der
     assert data is not None
     assert Path(ca.server.certificate).read_text().startswith(ssl.DER_cert_to_PEM_cert(data))
+
+
+def test_certificates_of_one_peer_are_told_apart(stack: ExitStack, ca: Authority, version: str) -> None:
+    """The decoded certificate is remembered: each connection has its own, what was not verified has none."""
+    infos = []
+    for verify in (True, True, False):
+        ours, theirs = ends(stack, contexts(ca, version, {"verify": verify}))
+        shake(ours, theirs)
+        infos.append(ours.info())
+    first, second, unverified = (info.peer_certificate for info in infos)
+    assert first and first == second and first is not second
+    assert unverified == {} and infos[2].peer_certificate_der == infos[0].peer_certificate_der
+    first.clear()
+    assert second and "subjectAltName" in second
+    ours, theirs = ends(stack, contexts(ca, version))
+    shake(ours, theirs)
+    assert ours.info().peer_certificate == second
+
+
+def test_threads_at_the_same_time(ca: Authority, version: str) -> None:
+    """While one thread decrypts others run, which must not get into its bytes."""
+    made = contexts(ca, version)
+
+    def carry(byte: int) -> bytes:
+        data = bytes([byte]) * 3_000_000
+        with ExitStack() as stack:
+            ours, theirs = ends(stack, made)
+            shake(ours, theirs)
+            return move(theirs, ours, data)
+
+    with ThreadPoolExecutor(8) as threads:
+        for byte, received in enumerate(threads.map(carry, range(16))):
+            assert received == bytes([byte]) * 3_000_000
 
 
 def test_tiny_socket_buffers(stack: ExitStack, ca: Authority, version: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from contextlib import ExitStack
 from typing import Any
@@ -124,3 +125,20 @@ def test_sending_to_the_gone(stack: ExitStack, ca: Authority) -> None:
         ours.send(b"x")
     assert not ours.unflushed
     ours.close()
+
+
+def test_a_closed_one_reaches_no_other_of_its_number(stack: ExitStack, ca: Authority) -> None:
+    ours, theirs = ends(stack, contexts(ca))
+    shake(ours, theirs)
+    number = ours.fileno()
+    ours.abort()
+    near, far = pair(stack)
+    taken = stack.enter_context(socket.socket()) if number not in (near.fileno(), far.fileno()) else None
+    assert number in (near.fileno(), far.fileno(), taken.fileno() if taken else -1)
+    other = far if near.fileno() == number else near
+    for call in (ours.recv, lambda: ours.send(b"x")):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            call()
+    if taken is None:
+        with pytest.raises(BlockingIOError):
+            other.recv(1)

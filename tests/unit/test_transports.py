@@ -16,6 +16,7 @@ from evsockets.configuration import StreamContext
 from evsockets.errors import UnsupportedOperationError
 from evsockets.transports.datagram import DatagramTransport
 from evsockets.transports.listener import open_client_socket
+from evsockets.transports.plain import MOST_RECEIVED, ReceiveBuffer, plain
 from evsockets.transports.stream import RECEIVE_SIZE, StreamTransport
 from support.transports import DEFAULT, Open, accepted, pair, wait
 from support.wire import reset
@@ -52,6 +53,50 @@ def test_stream_takes_what_the_kernel_takes(stack: ExitStack) -> None:
         assert len(part) <= RECEIVE_SIZE
         received += part
     assert received == data
+
+
+def test_receiving_by_the_descriptor(stack: ExitStack) -> None:
+    """Little and much in any order, of chunks that are kept."""
+    near, far = pair(stack)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
+    direct = plain(far)
+    kept = []
+    for size in (1, 20_000, 65_536, 200_000, 400_000, 3, 65_537, 0):
+        data = os.urandom(size)
+        sent, received = 0, b""
+        while len(received) < size:
+            sent += near.send(data[sent:]) if sent < size else 0
+            part = direct.recv(MOST_RECEIVED)
+            assert 0 < len(part) <= MOST_RECEIVED
+            kept.append((part, data[len(received) : len(received) + len(part)]))
+            received += part
+        with pytest.raises(BlockingIOError):
+            direct.recv(MOST_RECEIVED)
+    assert all(type(part) is bytes and part == data for part, data in kept)
+    near.send(b"12345")
+    assert [direct.recv(2), direct.recv(1), direct.recv(5)] == [b"12", b"3", b"45"]
+    near.close()
+    assert direct.recv(MOST_RECEIVED) == b""
+
+
+def test_the_buffer_that_is_received_into(stack: ExitStack) -> None:
+    near, far = pair(stack)
+    buffer = ReceiveBuffer()
+    assert buffer.receive(plain(far)) == -1
+    near.send(b"hello, world")
+    assert buffer.receive(plain(far)) == 12
+    assert bytes(buffer.part(7, 12)) == b"world"
+    assert buffer.head(5) == b"hello" and buffer.head(0) == b""
+    memoryview(buffer.part(0, 4))[:] = b"HELL"
+    assert buffer.head(12) == b"HELLo, world"
+    near.sendall(bytes(70_000))
+    assert buffer.receive(plain(far)) == 65_536
+    near.close()
+    assert buffer.receive(plain(far)) == 70_000 - 65_536
+    assert buffer.receive(plain(far)) == 0
+    far.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        buffer.receive(plain(far))
 
 
 def test_stream_lets_errors_through(stack: ExitStack) -> None:
