@@ -138,8 +138,10 @@ class TargetSocket(ClientSocket):
         if self._attempted_at is None:
             return Times()
         connected = now if life.connected_at == INFINITY else life.connected_at
-        spent = seconds_spent(life.steps, self._attempted_at, connected)
-        return Times(talking=max(0.0, now - connected), **spent)
+        talking = max(0.0, now - connected)
+        if not life.steps:  # nothing but connecting, as to a numeric address
+            return Times(0.0, max(0.0, connected - self._attempted_at), 0.0, talking)
+        return Times(talking=talking, **seconds_spent(life.steps, self._attempted_at, connected))
 
     def _let_go(self) -> None:
         """It has told; what it refers to refers back to it."""

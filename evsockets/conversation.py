@@ -55,12 +55,12 @@ class Conversation(Exchange):
     # ---- what is awaited -----------------------------------------------------------------------------
 
     @overload
-    def do(self, operation: ReadOperation[FrameT_co]) -> Coroutine[Any, Any, FrameT_co]: ...
+    def do(self, operation: ReadOperation[FrameT_co]) -> Coroutine[object, None, FrameT_co]: ...
 
     @overload
-    def do(self, operation: Operation) -> Coroutine[Any, Any, Frame | None]: ...
+    def do(self, operation: Operation) -> Coroutine[object, None, Frame | None]: ...
 
-    def do(self, operation: Operation) -> Coroutine[Any, Any, Frame | None]:
+    def do(self, operation: Operation) -> Coroutine[object, None, Frame | None]:
         """Run `operation` and those after it (`then`); returns the last frame read, or None. TypeError unless
         an operation, and for a ConversationOperation: await its function instead."""
         if not isinstance(operation, Operation):
@@ -75,18 +75,18 @@ class Conversation(Exchange):
         context: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
         allow_leftover: bool = False,
-    ) -> Coroutine[Any, Any, None]:
+    ) -> Coroutine[object, None, None]:
         """Start TLS (STARTTLS); see `TlsHandshakeOperation`. TlsHandshakeError if that fails."""
         handshake = TlsHandshakeOperation(
             context=context, server_hostname=server_hostname, allow_leftover=allow_leftover
         )
         return Await(self._running, handshake)
 
-    def shutdown_write(self) -> Coroutine[Any, Any, None]:
+    def shutdown_write(self) -> Coroutine[object, None, None]:
         """End the sending direction (half-close); receiving goes on."""
         return Await(self._running, ShutdownWriteOperation())
 
-    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+    def sleep(self, seconds: float) -> Coroutine[object, None, None]:
         """Wait `seconds`. DisconnectedError if the connection ends meanwhile.
 
         TypeError unless a number, ValueError for a negative one or NaN."""
@@ -143,7 +143,7 @@ class Conversation(Exchange):
         closed and empty."""
         return Items(self, checked_mailbox(mailbox))
 
-    def _suspend(self) -> Coroutine[Any, Any, None]:
+    def _suspend(self) -> Coroutine[object, None, None]:
         """Wait until `_wake` is called: what mailboxes and the like are made of. Meanwhile the connection is
         watched (DisconnectedError); whatever ends the wait earlier is raised here."""
         return Await(self._running, Wait("waiting"))

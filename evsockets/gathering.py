@@ -107,7 +107,9 @@ class Gathering(Generic[R]):
 
     def _start(self, target: Target, attempt: int) -> None:
         socket = TargetSocket(self, target, attempt)
-        metadata = {**self._metadata, **target.metadata, "address": target.address}
+        metadata = {**self._metadata, "address": target.address}
+        if target._metadata:
+            metadata.update(target._metadata)
         if target.user_context is not None:
             metadata["user_context"] = target.user_context
         try:

@@ -67,7 +67,10 @@ class Await:
     def throw(self, error: Any, *_: Any) -> Any:
         """The await raises `error`."""
         self.close()
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # whose traceback refers to this frame
 
     def close(self) -> None:
         """It is awaited no more."""
@@ -127,7 +130,10 @@ class AwaitNext(AwaitRead):
         self.close()
         if isinstance(error, Drained) or (isinstance(error, DisconnectedError) and error.clean):
             raise StopAsyncIteration
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # as above
 
 
 class Frames:

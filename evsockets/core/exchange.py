@@ -28,7 +28,7 @@ class Exchange:
         self._picker: Any = None
         self._reading: Operation | None = None  # the last read, with that picker
 
-    def read(self, picker: FramePicker[FrameT_co] | None = None) -> Coroutine[Any, Any, FrameT_co]:
+    def read(self, picker: FramePicker[FrameT_co] | None = None) -> Coroutine[object, None, FrameT_co]:
         """Return the next frame of `picker` (default: the first bytes that arrive).
 
         DisconnectedError at the end of the stream (`clean` if that is between two frames), FrameError for
@@ -44,7 +44,7 @@ class Exchange:
         awaited.running.unawaited += 1
         return awaited  # type: ignore[no-any-return]
 
-    def write(self, data: Data) -> Coroutine[Any, Any, None]:
+    def write(self, data: Data) -> Coroutine[object, None, None]:
         """Send `data` (bytes-like or an iterable of bytes-like); returns when the kernel has accepted the
         last byte."""
         awaited: Any = AwaitWrite.__new__(AwaitWrite)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from ..conversation import Conversation
@@ -95,7 +96,7 @@ def check_function(function: Any) -> None:
 
 def checked(function: Any, coroutine: Any) -> Coroutine[Any, Any, Any]:
     """Return what `function` has returned. TypeError if that is no coroutine."""
-    if not isinstance(coroutine, Coroutine):
+    if type(coroutine) is not CoroutineType and not isinstance(coroutine, Coroutine):  # mostly the first
         name = _name(function)
         raise TypeError(f"{name} must return a coroutine, as an `async def` does; it returned {coroutine!r}")
     return coroutine
