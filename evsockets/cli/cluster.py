@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from ..text import one_line, printable
@@ -25,6 +24,8 @@ def cluster(address: str | None) -> Iterator[Client | None]:
     if address is None:
         yield None
         return
+    from threading import Thread
+
     try:
         from distributed import Client
     except ImportError as error:
