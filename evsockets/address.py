@@ -48,6 +48,10 @@ class Address:
     without brackets but with its zone) and a `port`; "unix" and "udg" a `path` (`@name` in the abstract
     namespace); "fd" has the descriptor's number as its `port`. Attributes that an address lacks are None.
     `tls_version` is None unless the scheme pins one. `text` is the address as it was written.
+
+    `is_stream`: tcp, tls and unix; `is_datagram`: udp and udg (an `fd` address is neither: it depends on the
+    descriptor). `is_tls`: the connection starts with a TLS handshake. `fixed` is `(family, sockaddr)` if that
+    needs no name resolution; None for names and zones.
     """
 
     __slots__ = (
@@ -55,24 +59,10 @@ class Address:
         "tls_version",
     )  # fmt: skip
 
-    is_stream: bool
-    """True for tcp, tls and unix. An `fd` address is neither: it depends on the descriptor."""
-    is_datagram: bool
-    """True for udp and udg."""
-    is_tls: bool
-    """True when the connection starts with a TLS handshake."""
-    fixed: tuple[int, SockAddr] | None
-    """`(family, sockaddr)` if that needs no name resolution; None for names and zones."""
-
     def __init__(
-        self,
-        scheme: str,
-        host: str | None = None,
-        port: int | None = None,
-        path: str | None = None,
-        tls_version: str | None = None,
-        text: str = "",
-    ) -> None:
+        self, scheme: str, host: str | None = None, port: int | None = None, path: str | None = None,
+        tls_version: str | None = None, text: str = "",
+    ) -> None:  # fmt: skip
         self.scheme = scheme
         self.host = host
         self.port = port
@@ -82,7 +72,7 @@ class Address:
         self.is_stream = scheme in ("tcp", "tls", "unix")
         self.is_datagram = scheme in ("udp", "udg")
         self.is_tls = scheme == "tls"
-        self.fixed = None
+        self.fixed: tuple[int, SockAddr] | None = None
         if path is not None:
             self.fixed = int(_socket.AF_UNIX), sockaddr_of(path)
         elif host is not None and port is not None and "%" not in host:

@@ -14,6 +14,7 @@ from .core import life
 from .core.dispatch import ResolvableHandler, resolve
 from .core.drain import Drain, DrainReport
 from .core.failure import handler_error
+from .core.raised import raise_kept
 from .engines.base import Engine
 from .errors import NetworkSocketError
 from .event_types import EventType
@@ -108,11 +109,7 @@ class _Serving:
         finally:
             for number, before in self._before.items():
                 signal.signal(number, before)
-        if self._failure is not None:
-            try:
-                raise self._failure
-            finally:
-                self._failure = None  # the traceback refers back to here
+        raise_kept(self)
         return self._report
 
     def _on_listening(self, event: Event) -> None:

@@ -36,9 +36,9 @@ class Timeline(ResolvableHandler):
     `RequestExecutor.with_event_handler`, to one or several executors, and draw it at any time.
 
     It only observes (`watches`). Memory is bounded: the first `most` ended sockets are kept (10,000;
-    TypeError or ValueError unless an int from 0 on), of further ones their number and seconds by outcome; and
-    64 phases of each socket, the last of which includes all later ones. A socket that was running before is
-    recorded from its next event on.
+    TypeError or ValueError unless an int from 0 on), servers in place of clients, of further ones their
+    number and seconds by outcome; and 64 phases of each socket, the last of which includes all later ones. A
+    socket that was running before is recorded from its next event on.
     """
 
     __slots__ = ("_clock", "_ended", "_left_out", "_most", "_running", "_sweep_at")
@@ -202,7 +202,17 @@ class Timeline(ResolvableHandler):
         if len(self._ended) < self._most:
             self._ended.append(record)
         else:
-            self._left_out.add(record)
+            self._left_out.add(self._dropped_for(record))
+
+    def _dropped_for(self, record: Record) -> Record:
+        """The record to leave out. A server, which ends after its clients, takes the place of one."""
+        if record.is_server:
+            for place in reversed(range(len(self._ended))):
+                kept = self._ended[place]
+                if not kept.is_server:
+                    self._ended[place] = record
+                    return kept
+        return record
 
 
 def _opening_code(channel: Channel) -> int:

@@ -55,6 +55,11 @@ class Record:
         self.end = 0.0
         self.sent = self.received = 0
 
+    @property
+    def is_server(self) -> bool:
+        """Whether it has listened."""
+        return _LISTENING in self.codes
+
     def enter(self, code: int, at: float) -> None:
         """Enter a phase. A phase that has taken no time is dropped."""
         codes, times = self.codes, self.times

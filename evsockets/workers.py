@@ -17,6 +17,7 @@ from typing import Any
 
 from .conversation import Conversation
 from .core.drain import DrainReport
+from .core.raised import raise_kept
 from .engines.base import Engine
 from .errors import DisconnectedError, WorkerLostError
 from .executor import RequestExecutor
@@ -89,11 +90,7 @@ class Workers:
             self._end_all()
             for number, handler in before.items():
                 signal.signal(number, handler)
-        if self._failure is not None:
-            try:
-                raise self._failure
-            finally:
-                self._failure = None  # the traceback refers back to here
+        raise_kept(self)
         return self._report
 
     # ---- workers -------------------------------------------------------------------------------------

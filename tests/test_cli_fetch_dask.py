@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from evsockets.cli import cluster
 from support.command import HANGS, environment, run_command, run_here
 from support.optional import library
 
@@ -79,6 +83,38 @@ def test_what_is_wrong_is_said(unused_port: int) -> None:
     library("distributed")
     done = run_here("fetch", "--dask", "nowhere://x", "tcp://127.0.0.1:1")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("evsockets: --dask: ")
+    assert done.stderr.startswith("evsockets: --dask: no scheduler at nowhere://x: ")
+    assert "dask scheduler" in done.stderr and done.stderr.count("\n") == 1
     done = run_here("fetch", "--dask", "tcp://127.0.0.1:1", "--timeline", "x.svg", "tcp://127.0.0.1:1")
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9])
+def test_what_is_no_scheduler(
+    says: bytes, listener: socket.socket, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Who waits is told what for, and an end has one line, without a finalizer's second wait."""
+    library("distributed")
+    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    monkeypatch.setattr(cluster, "_SILENCE", 0.1)
+    address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+    def answer() -> None:
+        with listener.accept()[0] as peer:
+            peer.sendall(says)
+            heard.wait(HANGS)
+
+    heard = threading.Event()
+    answering = threading.Thread(target=answer)
+    answering.start()
+    before = time.monotonic()
+    with pytest.raises(cluster.CommandError, match=f"no scheduler at {address}: .*; start one with"):
+        with cluster.cluster(address):
+            pass
+    gc.collect()
+    assert time.monotonic() - before < 15
+    heard.set()
+    answering.join()
+    shown = capfd.readouterr().err
+    assert "Exception ignored" not in shown
+    assert says or f"waiting for the scheduler at {address} ..." in shown

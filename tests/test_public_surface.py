@@ -220,6 +220,7 @@ MADE: dict[str, Callable[[], Any]] = {
     "ConstantLimitationSolver": lambda: evsockets.ConstantLimitationSolver(1),
     "PartialFrame": lambda: evsockets.PartialFrame(Frame(b"")),
     "TracingEngine": lambda: TracingEngine(SelectorsEngine()),
+    "Outcome": lambda: evsockets.Outcome(evsockets.Target("tcp://127.0.0.1:1")),
     "WatchError": lambda: WatchError(28, "no space", ()),
     "ScriptedEngine": lambda: evsockets.testing.ScriptedEngine([[(0, READ)]]),
 }

@@ -10,8 +10,9 @@ from .common import CommandError
 
 _SHELLS = ("bash", "zsh", "fish")
 _EPILOG = """
-  evsockets completion bash > ~/.local/share/bash-completion/completions/evsockets
-  evsockets completion zsh > ~/.zfunc/_evsockets      # with fpath+=~/.zfunc before compinit
+  evsockets completion bash >> ~/.bash_completion
+  evsockets completion zsh > ~/.zfunc/_evsockets     # before compinit:
+  fpath+=~/.zfunc
   evsockets completion fish > ~/.config/fish/completions/evsockets.fish
 """
 

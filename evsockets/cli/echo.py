@@ -40,7 +40,7 @@ def register(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "echo",
         help="send received bytes back, on a stream or datagram address",
-        description="Listens on tcp://, tls:// (with --certificate), unix://, udp://, udg:// or fd://.",
+        description="Listens on tcp://, tls:// (with --certificate), unix://, udp://, udg://, fd://.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

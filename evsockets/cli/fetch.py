@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from .targets import Targets
 
 _EPILOG = r"""
-An ADDRESS is tcp://host:port, tls:// (tlsv1.2://, tlsv1.3://), udp://, unix:///path,
-unix://@name, udg:///path or a URL; tcp://10.0.0.0/24:22,80,8000-8010 is many.
+An ADDRESS is a URL, tcp://host:port, tls:// (tlsv1.2://, tlsv1.3://), udp://,
+unix:///path, unix://@name, udg:///path; tcp://10.0.0.0/24:22,8000-8010 is many.
 
   evsockets fetch https://example.org/ http://localhost:8000/health --fail
   evsockets fetch --connect-only --only complete tcp://10.0.0.0/24:22,80

@@ -10,11 +10,14 @@ _CERTIFICATE = "a program with StreamContext(certificate=..., private_key=...)"
 _HEADS = "--jsonl, which has the status and the headers"
 _LOGIN = "it in the address of --proxy, as in http://user:password@host:port"
 _PORTS = "ports in the address, as in tcp://host:22,80"
+_FAMILY = "the numeric address, with --header 'Host: NAME', and --server-name NAME for tls:// and https://"
 _SCAN = "--connect-only with tcp://"
 
 #: By the option, what to write instead, or why nothing.
 _INSTEAD = {
     # curl
+    "-4": _FAMILY,
+    "-6": _FAMILY,
     "-A": "--header 'User-Agent: ...'",
     "-b": "--header 'Cookie: ...'",
     "-d": _GET,
@@ -72,6 +75,8 @@ _INSTEAD = {
     "--user-agent": "--header 'User-Agent: ...'",
     "--verbose": "--jsonl, which has phases, TLS and headers",
     "--write-out": "--jsonl, and choose with jq",
+    "--ipv4": _FAMILY,
+    "--ipv6": _FAMILY,
     # nmap
     "-iL": "--from",
     "-n": f"{_NOTHING}only names that are given are looked up",

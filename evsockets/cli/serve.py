@@ -24,7 +24,7 @@ def register(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "serve",
         help="serve a directory's files and listings over HTTP/1.1",
-        description="GET and HEAD, single ranges, keep-alive, TLS; never anything outside the directory.",
+        description="GET and HEAD, single ranges, keep-alive, TLS; nothing outside the directory.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

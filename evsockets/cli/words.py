@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..address import get_transports, parse_address
+from .habits import instead
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -65,6 +66,8 @@ def parse_word(text: str, most: int) -> Word:
     if not separator and text.partition(":")[0].lower() in {*_WEB, *get_transports()}:
         raise ValueError(f"{text!r} has no '://' behind {text.partition(':')[0]!r}")
     if not separator:
+        if (advice := instead(text)) is not None:  # -4, which reads like a number
+            raise ValueError(advice)
         raise ValueError(
             f"{text!r} has no scheme: write a URL (https://host/path) or an address (tcp://host:port, tls://...)"
         )

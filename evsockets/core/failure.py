@@ -20,7 +20,8 @@ def reason(error: BaseException) -> str:
     """What `error` says, with its number if it has one of the system's."""
     number = errno_of(error)
     text = getattr(error, "strerror", None) or str(error)
-    return text if number is None else f"{text} (errno {number})"
+    what, semicolon, cure = text.partition("; ")
+    return text if number is None else f"{what} (errno {number}){semicolon}{cure}"
 
 
 def errno_of(error: BaseException | None) -> int | None:

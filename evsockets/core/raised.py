@@ -21,6 +21,17 @@ def attempt(first: BaseException | None, call: Any, channel: Any, *args: Any) ->
     return first
 
 
+def raise_kept(owner: Any) -> None:
+    """Raise the exception that `owner` keeps as its `_failure`, if any; without the cycle that the traceback
+    of a kept one would make."""
+    failure, owner._failure = owner._failure, None
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure
+
+
 def later(first: BaseException | None, channel: Any, error: BaseException) -> BaseException:
     """What counts once `error` was raised on the way to a channel's end."""
     return noted(first, error, f"of {channel.socket!r}")

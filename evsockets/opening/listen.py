@@ -48,7 +48,7 @@ def listen_on(channel: Channel, address: Address | None, sock: Any, *, adopted: 
             from ..transports.tls_context import server_context
 
             server_context(channel.metadata._settings.stream_context, address)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             sock.close()
             raise socket_error(ConnectionFailedError, channel, error, "listening") from error
     channel.set_transport(server_datagram(sock) if datagram else Listener(sock))

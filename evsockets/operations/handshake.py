@@ -74,7 +74,7 @@ class TlsHandshakeOperation(Operation):
             raise _refused(channel, why, "handshaking")
         received, name = b"", None
         try:
-            # Here, because `ssl` takes long to import; it may find no descriptor left to be read with.
+            # Here, because `ssl` takes long to import; where no descriptor is left it cannot be.
             from ..transports.tls import TlsTransport
             from ..transports.tls_context import client_context, server_context, server_name
 
@@ -98,7 +98,7 @@ class TlsHandshakeOperation(Operation):
                 require_close_notify=settings.require_close_notify,
                 received=received,
             )
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             raise _refused(channel, str(error), "handshaking", cause=error) from error
         channel.set_transport(transport)
         channel.steps += (("handshaking", channel.loop.clock()),)

@@ -105,6 +105,14 @@ def _open_descriptor(number: int) -> _socket.socket:
         return adopt_descriptor(number, server=True)
     except TypeError as error:
         raise OSError(errno.EINVAL, str(error)) from error
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            cure = f"nobody has passed {number} on: pass_fds= of subprocess does, or systemd (3 on)"
+        elif error.errno == errno.ENOTSOCK:
+            cure = f"give a socket that listens in place of {number}"
+        else:
+            raise
+        raise OSError(error.errno, f"{error.strerror}; {cure}") from error
 
 
 class _UnixBound(_socket.socket):

@@ -198,6 +198,35 @@ def test_many_sockets_are_bounded(executor: RequestExecutor, tmp_path: Path) -> 
     assert [one["sockets"] for one in left.values()] == [1900]
 
 
+def test_a_server_is_kept_for_its_clients(executor: RequestExecutor) -> None:
+    timeline, none = Timeline(most=3), Timeline(most=0)
+    executor.with_event_handler(timeline)
+    executor.with_event_handler(none)
+    server = ServerSocket()
+    ended: list[object] = []
+
+    def listening(event: Any) -> None:
+        for _ in range(5):
+            address = "tcp://{}:{}".format(*event.metadata.local_address)
+            executor.socket_bag.add_socket(
+                ClientSocket(), NullOperation(), address=address, on_finalize=finalized
+            )
+
+    def finalized(event: Any) -> None:
+        ended.append(event)
+        if len(ended) == 5:
+            server.close()
+
+    executor.socket_bag.add_socket(
+        server, ReadOperation(), address="tcp://127.0.0.1:0", on_connected=listening,
+        on_accept=lambda event: event.client_socket.close(),
+    )  # fmt: skip
+    executor.execute_request()
+    kept = timeline._records()
+    assert len(kept) == 3 and sum(record.is_server for record in kept) == 1
+    assert sum(number for number, _ in timeline._left_out.outcomes.values()) == 3 and not none._records()
+
+
 def test_memory_of_those_left_out(executor: RequestExecutor) -> None:
     timeline = Timeline(most=10)
     executor.with_event_handler(timeline)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from typing import Any
 
 import pytest
 
 from evsockets import (
+    ConnectionFailedError,
+    EventType,
     ReadOperation,
     RequestExecutor,
+    ServerSocket,
     TlsHandshakeError,
     TlsHandshakeOperation,
     WriteOperation,
@@ -121,3 +125,22 @@ def test_a_context_of_ones_own_says_itself_what_it_verifies(executor: RequestExe
         url = server.url("tls", "localhost")
         log = talk(executor, url, WriteOperation(b"x"), stream_context={"tls": own})
     assert isinstance(log.error, TlsHandshakeError)
+
+
+@pytest.mark.parametrize("missing", ["tls", "tls_context"])
+def test_tls_that_cannot_be_imported_is_the_sockets_own_failure(
+    executor: RequestExecutor, ca: Authority, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """It is imported by the first handshake, which may find no descriptor left to be read with."""
+    with peer(read_to_end) as server:
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, f"evsockets.transports.{missing}", None)
+            log = talk(executor, server.url("tls"), ReadOperation(), stream_context={"verify": False})
+            listening = talk(executor, "tls://127.0.0.1:0", ReadOperation(), socket=ServerSocket(),
+                             on={EventType.CONNECTED: lambda event: event.cancel_operation()},
+                             stream_context={"tls": server_side(ca)})  # fmt: skip
+        assert type(log.errors[0]) is TlsHandshakeError and missing in str(log.errors[0])
+        assert [type(error) for error in listening.errors] == [ConnectionFailedError] * (missing != "tls")
+    with peer(tls_script(server_side(ca), read_to_end)) as server:
+        log = talk(executor, server.url("tls"), WriteOperation(b"again"), stream_context={"verify": False})
+    assert not log.errors and log.metadata.bytes_sent == 5

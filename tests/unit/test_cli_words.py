@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from evsockets import FrameError
 from evsockets.address import parse_address
-from evsockets.cli import web
+from evsockets.cli import habits, web
 from evsockets.cli.asking import Answer, Ask
 from evsockets.cli.habits import instead
 from evsockets.cli.lines import LONGEST, Lines
@@ -264,6 +264,8 @@ def test_habits_of_curl_and_nmap() -> None:
         ("-Pn", "nothing: nobody is pinged"),
         ("-T4", "--limit and --connection-timeout"),
         ("-Z", "nothing: all are asked at once"),
+        ("-4", habits._FAMILY),
+        ("--ipv6", habits._FAMILY),
         ("-kq", None),
         ("--steam", None),
         ("-", None),
