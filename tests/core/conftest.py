@@ -23,9 +23,11 @@ def stage() -> Iterator[Stage]:
 
 
 @pytest.fixture
-def executor(stage: Stage) -> RequestExecutor:
+def executor() -> Iterator[RequestExecutor]:
     """On a clock that only the engine moves; the sockets may be the kernel's."""
-    return stage.executor
+    made = Stage(patient=True)
+    with made.executor:
+        yield made.executor
 
 
 @pytest.fixture

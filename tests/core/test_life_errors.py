@@ -23,12 +23,12 @@ from evsockets import (
     RequestExecutor,
     WriteOperation,
 )
-from evsockets.testing.scripted import ScriptedEngine
 from support.command import run_python
 from support.conversation import Talk, closes, sends
 from support.life import END, USUAL
 from support.memory import MemoryEngine
 from support.scenes import KINDS, UP_TO, rest_after, scene
+from support.stage import PatientEngine
 from support.wire import add, pair
 from support.wire import talk as hold
 
@@ -52,7 +52,7 @@ def raising(error: BaseException) -> Any:
 
 @pytest.fixture
 def isolating() -> Iterator[RequestExecutor]:
-    with RequestExecutor(ScriptedEngine(look=True), configuration=ISOLATED) as executor:
+    with RequestExecutor(PatientEngine(look=True), configuration=ISOLATED) as executor:
         yield executor
 
 

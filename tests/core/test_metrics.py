@@ -23,7 +23,7 @@ from evsockets import (
 )
 from support.certificates import Authority, server_side
 from support.command import run_python
-from support.conversation import Talk
+from support.conversation import Talk, sends
 from support.memory import MemoryEngine
 from support.optional import library
 from support.stage import unanswered
@@ -102,18 +102,15 @@ def test_a_server_and_its_clients(counted: RequestExecutor, read: Read) -> None:
     assert read("opening_seconds_count", step="resolving") == 0
 
 
-def test_bytes_are_counted_while_a_socket_runs(counted: RequestExecutor, read: Read) -> None:
+def test_bytes_are_counted_while_a_socket_runs(talk: Talk, read: Read) -> None:
     seen: list[tuple[float, float]] = []
 
     def look(event: Any) -> None:
         seen.append((read("sent_bytes_total"), read("received_bytes_total")))
         seen.append((read("sent_bytes_total"), read("received_bytes_total")))
 
-    client, theirs = pair()
-    with theirs:
-        theirs.sendall(b"four")
-        add(counted, None, ASK, socket=client, on={"READ": look})
-        counted.execute_request()
+    talk.executor.with_event_handler(PrometheusEventHandler(read.registry))
+    talk(ASK, sends(b"four"), told=["WRITE", b"four"], sent=b"ask\n", on={"READ": look})
     assert seen == [(4, 4), (4, 4)]
     assert (read("sent_bytes_total"), read("received_bytes_total")) == (4, 4)
 
@@ -197,17 +194,14 @@ def test_two_handlers_on_one_registry(read: Read) -> None:
     assert read("sent_bytes_total") == 8
 
 
-def test_the_default_registry_is_prometheus_clients(executor: RequestExecutor) -> None:
+def test_the_default_registry_is_prometheus_clients(talk: Talk) -> None:
     def connections() -> float:
         return registry.get_sample_value("evsockets_connections_total", {"side": "client"}) or 0.0
 
     registry = prometheus_client.REGISTRY
     before = connections()
-    executor.with_event_handler(PrometheusEventHandler())
-    client, theirs = pair()
-    with theirs:
-        add(executor, None, NullOperation(), socket=client)
-        executor.execute_request()
+    talk.executor.with_event_handler(PrometheusEventHandler())
+    talk(NullOperation())
     assert connections() == before + 1
 
 

@@ -18,8 +18,8 @@ from evsockets import (
     Timeline,
     WriteOperation,
 )
+from support.conversation import Talk, sends
 from support.scenes import KINDS, end, scene
-from support.wire import pair, read_to_end
 
 CLASSES = {
     "INITIALIZE": "IoEvent", "CONNECTED": "IoEvent", "ACCEPT": "AcceptEvent", "READ": "ReadEvent",
@@ -50,7 +50,7 @@ def test_each_is_told_its_events_before_the_handler(executor: RequestExecutor, k
 
 
 @pytest.mark.parametrize("handler", ["callable", "mapping", "library", None])
-def test_the_last_word_is_the_handlers(executor: RequestExecutor, handler: str | None) -> None:
+def test_the_last_word_is_the_handlers(talk: Talk, handler: str | None) -> None:
     def on_connected(event: Any) -> None:
         event.next_is_write(b"on")
 
@@ -60,12 +60,9 @@ def test_the_last_word_is_the_handlers(executor: RequestExecutor, handler: str |
 
     mapping = {EventType.CONNECTED: own}
     given = {"callable": own, "mapping": mapping, "library": EventMultiHandler([mapping])}.get(handler or "")
-    ours, theirs = pair()
-    with theirs:
-        first = WriteOperation(b"first")
-        executor.socket_bag.add_socket(ours, first, handler=given, on_connected=on_connected)
-        executor.execute_request()
-        assert read_to_end(theirs) == (b"handler" if handler else b"on")
+    one = talk.begin(WriteOperation(b"first"), handler=given, on_connected=on_connected)
+    talk.run()
+    assert one.received == (b"handler" if handler else b"on")
 
 
 class Protocol:
@@ -81,16 +78,14 @@ class Protocol:
         self.told.append("FINALIZE")
 
 
-def test_methods(executor: RequestExecutor) -> None:
+def test_methods(talk: Talk) -> None:
     protocols = [Protocol(), Protocol()]
     for one in protocols:
-        ours, theirs = pair()
-        with theirs:
-            theirs.sendall(b"x")
-            executor.socket_bag.add_socket(
-                ours, ReadOperation(), on_read=one.on_read, on_finalize=one.on_finalize, on_write=None
-            )
-    executor.execute_request()
+        talk.begin(
+            ReadOperation(), sends(b"x"), handler=None,
+            on_read=one.on_read, on_finalize=one.on_finalize, on_write=None,
+        )  # fmt: skip
+    talk.run()
     assert [one.told for one in protocols] == [["READ", "FINALIZE"]] * 2
 
 
@@ -141,17 +136,12 @@ def test_a_mapping_that_has_changed_meanwhile_is_read_again(executor: RequestExe
 
 
 @pytest.mark.parametrize("heard", [False, True])
-def test_what_one_hears_is_not_logged(
-    executor: RequestExecutor, heard: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_one_hears_is_not_logged(talk: Talk, heard: bool, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "evsockets")
-    ours, theirs = pair()
-    with theirs:
-        told: list[Any] = []
-        executor.socket_bag.add_socket(
-            ours, ReadOperation(), io_timeout=0.02, on_timeout=told.append if heard else None, on_read=print
-        )
-        executor.execute_request()
+    told: list[Any] = []
+    on_timeout = told.append if heard else None
+    talk.begin(ReadOperation(), handler=None, io_timeout=2, on_timeout=on_timeout, on_read=print)
+    talk.run()
     assert len(told) == heard
     assert bool(caplog.records) is not heard
 

@@ -8,7 +8,8 @@ import os
 import socket
 
 from evsockets import READ, WRITE, ClientSocket
-from evsockets.testing.scripted import Readiness, ScriptedEngine
+from evsockets.testing.scripted import Readiness
+from support.stage import PatientEngine
 
 _numbers = itertools.count(1 << 20)  # no descriptor of this process is as high
 
@@ -106,7 +107,7 @@ def _error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-class MemoryEngine(ScriptedEngine):
+class MemoryEngine(PatientEngine):
     """The scripted engine, its clock at 0, which sees its own memory sockets ready."""
 
     def __init__(self) -> None:
