@@ -104,11 +104,16 @@ def parse_address(text: str, *, server: bool = False) -> Address:
     """
     if not isinstance(text, str):
         raise TypeError(f"an address is a str such as 'tcp://host:80', not {type(text).__name__}")
-    return _parse(str(text), server)
+    return _parse(str(text), True) if server else client_address(str(text))
 
 
 # Many requests go to few places.
 @functools.lru_cache(maxsize=1024)
+def client_address(text: str) -> Address:
+    """What `parse_address` returns for a client."""
+    return _parse(text, False)
+
+
 def _parse(text: str, server: bool) -> Address:
     name, separator, target = text.partition("://")
     if not separator:

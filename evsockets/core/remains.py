@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..address import parse_address
 from . import speed
 
 if TYPE_CHECKING:
+    from ..address import Address
+    from ..sockets import Socket
     from ..typing import SocketAddress
     from .channel import Channel
 
@@ -23,12 +26,17 @@ class Remains:
         "loop", "opened_at", "over_at", "phase", "remote", "speeds", "steps", "tls",
     )  # fmt: skip
 
+    kind: type[Socket]
     local: SocketAddress
     over_at: float
     remote: SocketAddress
 
     connected = False
     adopted = operation = transport = None
+
+    def parsed(self, address: str | None) -> Address | None:
+        """`address` taken apart."""
+        return None if address is None else parse_address(address, server=self.kind.is_server)
 
     def speed(self, direction: str) -> float:
         """The speed at the end, bytes/s."""

@@ -6,7 +6,7 @@ import _socket
 from typing import Any
 
 try:
-    from .._native import Descriptor as plain  # type: ignore[import-not-found, unused-ignore]
+    from .._native import plain  # type: ignore[import-not-found, unused-ignore]
 except ImportError:
 
     def plain(sock: _socket.socket) -> Any:

@@ -208,21 +208,22 @@ def test_no_next_operation_after_all(executor: RequestExecutor) -> None:
 
 
 def test_failing_close_gives_exception_instead_of_disconnected(
-    executor: RequestExecutor, monkeypatch: pytest.MonkeyPatch
+    executor: RequestExecutor,
 ) -> None:
     from evsockets.transports.stream import StreamTransport
 
-    close = StreamTransport.close
+    class Failing(StreamTransport):
+        def close(self) -> None:
+            super().close()
+            raise OSError(5, "Input/output error")
 
-    def fail(self: StreamTransport) -> None:
-        close(self)
-        raise OSError(5, "Input/output error")
+    def exchange(event: Any) -> None:
+        event._channel.set_transport(Failing(event._channel.transport.sock))
 
     ours, theirs = pair()
     with theirs:
         theirs.sendall(b"!")
-        log = add(executor, None, ReadOperation(), socket=ours)
-        monkeypatch.setattr(StreamTransport, "close", fail)
+        log = add(executor, None, ReadOperation(), socket=ours, on={"CONNECTED": exchange})
         executor.execute_request()
     assert log.names == ["INITIALIZE", "CONNECTED", "READ", "EXCEPTION", "FINALIZE"]
     assert log.error.errno == 5

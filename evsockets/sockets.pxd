@@ -1,0 +1,33 @@
+cdef class Socket:
+    cdef public object _adopted, _channel, _connection
+    cdef object __weakref__
+
+    cpdef _drop(self)
+    cpdef _name_peer(self, channel)
+    cpdef _over(self)
+
+
+cdef class ClientSocket(Socket):
+    pass
+
+
+cdef class PersistentClientSocket(ClientSocket):
+    cdef public object key
+
+
+cdef class ServerSocket(Socket):
+    pass
+
+
+cdef class _ServersClient(Socket):
+    cdef public object _listener, _remote
+
+    cpdef _name_peer(self, channel)
+
+
+cdef class AcceptedSocket(_ServersClient):
+    pass
+
+
+cdef class DatagramClientSocket(_ServersClient):
+    cdef public object _asked, _data

@@ -1,0 +1,2 @@
+cdef class Transport:
+    cdef public object sock
