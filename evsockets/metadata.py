@@ -99,7 +99,7 @@ class SocketMetadata:
     def address(self) -> str | None:
         """The URL, such as ``tls://host:443``. AddressError for a malformed one."""
         if self._address is None:
-            self._channel.name_peer()
+            self._address = self._channel.peer_url()
         return self._address
 
     @address.setter

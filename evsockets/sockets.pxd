@@ -3,7 +3,8 @@ cdef class Socket:
     cdef object __weakref__
 
     cpdef _drop(self)
-    cpdef _name_peer(self, channel)
+    cpdef _peer(self)
+    cpdef _peer_url(self)
     cpdef _over(self)
 
 
@@ -22,7 +23,8 @@ cdef class ServerSocket(Socket):
 cdef class _ServersClient(Socket):
     cdef public object _listener, _remote
 
-    cpdef _name_peer(self, channel)
+    cpdef _peer(self)
+    cpdef _peer_url(self)
 
 
 cdef class AcceptedSocket(_ServersClient):

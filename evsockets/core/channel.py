@@ -373,9 +373,9 @@ class Channel(Token):
             self.operation._check_place(self, parsed)
         return parsed
 
-    def name_peer(self) -> None:
-        """Give an accepted client its URL, now that somebody asks for it."""
-        self.socket._name_peer(self)
+    def peer_url(self) -> str | None:
+        """The URL of a server's client, now that somebody asks for it."""
+        return self.socket._peer_url()
 
     def speed(self, direction: str) -> float:
         """Live speed, bytes/s."""
@@ -408,7 +408,7 @@ class Channel(Token):
     def remote_address(self) -> SocketAddress:
         """The peer's, as `socket` gives it."""
         if self.remote is None and self.phase in (_WAITING, _OPENING):
-            self.socket._name_peer(self)
+            self.remote = self.socket._peer()
         if self.remote is None and self.connected and not self.socket.is_server:
             self.remote = address_of(self.transport, "getpeername")
         return self.remote

@@ -15,9 +15,9 @@ import pytest
 from evsockets.address import public_address
 from evsockets.configuration import StreamContext
 from evsockets.errors import UnsupportedOperationError
-from evsockets.transports.datagram import DatagramReply, DatagramTransport, ServerDatagram
+from evsockets.transports.datagram import DatagramTransport, ServerDatagram
 from evsockets.transports.listener import open_client_socket
-from evsockets.transports.served import asked_of
+from evsockets.transports.served import asked_of, reply_to
 from support.transports import DEFAULT, Open, pair, wait
 
 
@@ -107,7 +107,7 @@ def test_a_reply_is_one_datagram_and_the_way_back(serve: Open, connect: Any) -> 
     wait(server)
     received = server.receive()
     assert received is not None
-    reply = DatagramReply(server, *received)
+    reply = reply_to(server, *received)
     assert reply.shared
     assert reply.fileno() == -1
     assert not reply.at_end
