@@ -97,24 +97,17 @@ class ServerDatagram(Listener):
             return None
         return Batches(self.sock, informed, mapped)
 
-    def receive(self) -> tuple[bytes, SockAddr] | None:
-        """Return the next `(datagram, sender's raw address)`, None if there is none now.
-
-        An unbound unix sender's address is None. Raises OSError: EMSGSIZE for a truncated one, which is lost.
-        """
-        try:
-            return self._receive_one()
-        except BlockingIOError:
-            return None
-
     def _receive_one(self) -> tuple[bytes, SockAddr]:
-        """As `receive`; BlockingIOError if there is none."""
+        """The next `(datagram, sender's raw address)`; an unbound unix sender's address is None.
+
+        Raises BlockingIOError if there is none, OSError: EMSGSIZE for a truncated one, which is lost.
+        """
         if self.sock.family != _socket.AF_UNIX:  # no UDP datagram can be truncated
             return self.sock.recvfrom(DATAGRAM_SIZE)
         return checked_datagram(self.sock)
 
     def receive_many(self, most: int) -> list[Datagram | OSError]:
-        """Return up to `most` of what lies there, in order: datagrams, and what `receive` raises."""
+        """Return up to `most` of what lies there, in order: datagrams, and what receiving one raises."""
         received: list[Datagram | OSError] = []
         if self._batches is not None:
             received = self._batches.receive(most)
