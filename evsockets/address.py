@@ -279,6 +279,11 @@ def public_address(family: int, sockaddr: SockAddr) -> SocketAddress:
     return "@" + text[1:] if text.startswith("\0") else text
 
 
+def public_peer(sockaddr: SockAddr) -> SocketAddress:
+    """Return a peer's `sockaddr`, which tells its family, as users see it."""
+    return sockaddr if type(sockaddr) is tuple else public_address(_socket.AF_UNIX, sockaddr)
+
+
 def address_url(scheme: str, family: int, sockaddr: SockAddr) -> str:
     """Return `scheme://target` for a peer's `sockaddr`; the target of an unnamed unix peer is empty."""
     if family == _socket.AF_UNIX:

@@ -28,7 +28,7 @@ cdef class WriteEvent(IoEvent):
 
 
 cdef class AcceptEvent(IoEvent):
-    cdef public object _client, _frame
+    cdef public object _client, _frame, _remote
 
 
 cdef class DataAlertEvent(IoEvent):

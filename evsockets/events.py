@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._generic import Generic
+from .address import public_peer
 from .core.operation import UNTOLD, Operation
 from .event_types import EventType, TimeoutStage
 from .frames.base import AcceptedFrame, FrameT_co
@@ -173,7 +174,7 @@ class WriteEvent(IoEvent):
 class AcceptEvent(IoEvent):
     """ACCEPT: a client has connected (or sent a datagram); add `client_socket` to the bag to keep it."""
 
-    __slots__ = ("_client", "_frame")
+    __slots__ = ("_client", "_frame", "_remote")
 
     def __init__(self, channel: PublicChannel, client: AcceptedSocket | DatagramClientSocket) -> None:
         self.type = _ACCEPT
@@ -181,12 +182,13 @@ class AcceptEvent(IoEvent):
         self._channel.next = None
         self._client = client
         self._frame: AcceptedFrame | None = None
+        self._remote: Any = client._remote  # a PROXY header may change the client's own later
 
     @property
     def frame(self) -> AcceptedFrame:
         """The client's socket with its address, also as text."""
         if self._frame is None:
-            self._frame = AcceptedFrame(self._client, self._client._peer())
+            self._frame = AcceptedFrame(self._client, self.remote_address)
         return self._frame
 
     @property
@@ -197,7 +199,7 @@ class AcceptEvent(IoEvent):
     @property
     def remote_address(self) -> SocketAddress:
         """The client's address in the form of the module `socket`."""
-        return self._client._peer()
+        return public_peer(self._remote)
 
 
 class DataAlertEvent(IoEvent):

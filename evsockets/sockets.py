@@ -7,7 +7,7 @@ import socket as _stdlib
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Self
 
-from .address import address_url, public_address
+from .address import address_url, public_peer
 from .core.states import Phase
 from .transports.adopted import adopt
 
@@ -173,8 +173,7 @@ class _ServersClient(Socket):
 
     def _peer(self) -> SocketAddress:
         """Its address as `socket` gives it, a unix path as text."""
-        remote = self._remote
-        return remote if type(remote) is tuple else public_address(_family(remote), remote)
+        return public_peer(self._remote)
 
     def _peer_url(self) -> str | None:
         """Its URL in the listener's scheme."""

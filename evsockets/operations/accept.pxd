@@ -4,7 +4,7 @@ from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation
 from evsockets.events cimport AcceptEvent
-from evsockets.sockets cimport DatagramClientSocket, Socket
+from evsockets.sockets cimport DatagramClientSocket, _ServersClient
 from evsockets.transports.served cimport Datagram
 
 cdef object _ACCEPT
@@ -19,7 +19,7 @@ cdef class Accept(Operation):
     cdef _next(self, Channel channel)
     cdef _emptied(self)
     @cython.locals(event=AcceptEvent)
-    cdef _tell(self, Channel channel, Socket client)
+    cdef _tell(self, Channel channel, _ServersClient client)
     cdef _failed(self, Channel channel, error)
 
 
@@ -28,7 +28,7 @@ cdef class AcceptDatagrams(Accept):
 
     cdef _next(self, Channel channel)
     cdef _emptied(self)
-    cdef _tell(self, Channel channel, Socket client)
+    cdef _tell(self, Channel channel, _ServersClient client)
     cdef _failed(self, Channel channel, error)
 
 

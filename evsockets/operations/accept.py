@@ -118,6 +118,7 @@ class Accept(Operation):
                 event._channel = channel
                 event._client = client
                 event._frame = None
+                event._remote = client._remote
                 channel.next = None
                 handler(event)
         finally:
