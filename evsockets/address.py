@@ -107,13 +107,6 @@ def parse_address(text: str, *, server: bool = False) -> Address:
     return _parse(str(text), True) if server else client_address(str(text))
 
 
-# Many requests go to few places.
-@functools.lru_cache(maxsize=1024)
-def client_address(text: str) -> Address:
-    """What `parse_address` returns for a client."""
-    return _parse(text, False)
-
-
 def _parse(text: str, server: bool) -> Address:
     name, separator, target = text.partition("://")
     if not separator:
@@ -138,6 +131,10 @@ def _parse(text: str, server: bool) -> Address:
         return Address(scheme.canonical, check_host(host), port, None, scheme.tls_version, text)
     except AddressError as error:
         raise AddressError(f"address {text!r}: {error}") from None
+
+
+# What `parse_address` returns for a client: many requests go to few places.
+client_address = functools.lru_cache(maxsize=1024)(functools.partial(_parse, server=False))
 
 
 def _known(server: bool) -> str:
@@ -277,11 +274,6 @@ def public_address(family: int, sockaddr: SockAddr) -> SocketAddress:
         return None
     text = os.fsdecode(sockaddr)
     return "@" + text[1:] if text.startswith("\0") else text
-
-
-def public_peer(sockaddr: SockAddr) -> SocketAddress:
-    """Return a peer's `sockaddr`, which tells its family, as users see it."""
-    return sockaddr if type(sockaddr) is tuple else public_address(_socket.AF_UNIX, sockaddr)
 
 
 def address_url(scheme: str, family: int, sockaddr: SockAddr) -> str:

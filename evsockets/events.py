@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._generic import Generic
-from .address import public_peer
 from .core.operation import UNTOLD, Operation
 from .event_types import EventType, TimeoutStage
 from .frames.base import AcceptedFrame, FrameT_co
+from .sockets import public_peer
 
 if TYPE_CHECKING:
     from .channel import Channel as PublicChannel

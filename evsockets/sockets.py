@@ -7,7 +7,7 @@ import socket as _stdlib
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Self
 
-from .address import address_url, public_peer
+from .address import address_url, public_address
 from .core.states import Phase
 from .transports.adopted import adopt
 
@@ -202,6 +202,11 @@ class DatagramClientSocket(_ServersClient):
         super().__init__(remote, listener)
         self._asked = asked  # which of the listener's addresses, if it has many
         self._data = data
+
+
+def public_peer(remote: Any) -> SocketAddress:
+    """A peer's raw address as users see it: of an unnamed unix socket None."""
+    return remote if type(remote) is tuple else public_address(_stdlib.AF_UNIX, remote)
 
 
 def url_of_client(kind: type[Socket], remote: Any, listens_at: Address | None) -> str:

@@ -356,11 +356,6 @@ class Channel(Token):
         """Its socket's class."""
         return type(self.socket)
 
-    @property
-    def adopted(self) -> Any:
-        """The open descriptor its socket is to begin with, if any."""
-        return self.socket._adopted
-
     def parsed(self, address: str | None) -> Address | None:
         """`address` taken apart; raises where this socket cannot begin with it."""
         socket, parsed = self.socket, None

@@ -36,7 +36,7 @@ class Remains:
     url: str | None
 
     connected = False
-    adopted = operation = transport = None
+    operation = transport = None
 
     def parsed(self, address: str | None) -> Address | None:
         """`address` taken apart."""
