@@ -106,11 +106,9 @@ def parse_address(text: str, *, server: bool = False) -> Address:
     """
     if not isinstance(text, str):
         raise TypeError(f"an address is a str such as 'tcp://host:80', not {type(text).__name__}")
-    return _parse(str(text), server)
+    return _parse(str(text), True) if server else client_address(str(text))
 
 
-# Many requests go to few places.
-@functools.lru_cache(maxsize=1024)
 def _parse(text: str, server: bool) -> Address:
     name, separator, target = text.partition("://")
     if not separator:
@@ -135,6 +133,10 @@ def _parse(text: str, server: bool) -> Address:
         return Address(scheme, check_host(host), port, None, tls_version, text)
     except AddressError as error:
         raise AddressError(f"address {text!r}: {error}") from None
+
+
+# What `parse_address` returns for a client: many requests go to few places.
+client_address = functools.lru_cache(maxsize=1024)(functools.partial(_parse, server=False))
 
 
 def _known(server: bool) -> str:

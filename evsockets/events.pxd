@@ -2,7 +2,7 @@ cimport cython
 
 from evsockets.core.channel cimport Channel
 
-cdef object _READ, _WRITE
+cdef object _ACCEPT, _READ, _WRITE
 
 
 @cython.freelist(8)
@@ -28,7 +28,7 @@ cdef class WriteEvent(IoEvent):
 
 
 cdef class AcceptEvent(IoEvent):
-    cdef public object frame
+    cdef public object _client, _frame, _remote
 
 
 cdef class DataAlertEvent(IoEvent):

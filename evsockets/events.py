@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any
 from ._generic import Generic
 from .core.operation import UNTOLD, Operation
 from .event_types import EventType, TimeoutStage
-from .frames.base import FrameT_co
+from .frames.base import AcceptedFrame, FrameT_co
+from .sockets import public_peer
 
 if TYPE_CHECKING:
     from .channel import Channel as PublicChannel
     from .context import ExecutionContext
     from .core.channel import Channel
     from .executor import RequestExecutor
-    from .frames.base import AcceptedFrame, Frame, FramePicker
+    from .frames.base import Frame, FramePicker
     from .metadata import SocketMetadata
     from .operations.write import WriteOperation
     from .sockets import AcceptedSocket, DatagramClientSocket, Socket
     from .typing import Data, SocketAddress, TimeoutPhase
 
 
-_READ, _WRITE = EventType.READ, EventType.WRITE
+_ACCEPT, _READ, _WRITE = EventType.ACCEPT, EventType.READ, EventType.WRITE
 
 
 class Event:
@@ -173,21 +174,32 @@ class WriteEvent(IoEvent):
 class AcceptEvent(IoEvent):
     """ACCEPT: a client has connected (or sent a datagram); add `client_socket` to the bag to keep it."""
 
-    __slots__ = ("frame",)
+    __slots__ = ("_client", "_frame", "_remote")
 
-    def __init__(self, channel: PublicChannel, frame: AcceptedFrame) -> None:
-        super().__init__(EventType.ACCEPT, channel)
-        self.frame = frame
+    def __init__(self, channel: PublicChannel, client: AcceptedSocket | DatagramClientSocket) -> None:
+        self.type = _ACCEPT
+        self._channel = channel  # type: ignore[assignment]
+        self._channel.next = None
+        self._client = client
+        self._frame: AcceptedFrame | None = None
+        self._remote: Any = client._remote  # a PROXY header may change the client's own later
+
+    @property
+    def frame(self) -> AcceptedFrame:
+        """The client's socket with its address, also as text."""
+        if self._frame is None:
+            self._frame = AcceptedFrame(self._client, self.remote_address)
+        return self._frame
 
     @property
     def client_socket(self) -> AcceptedSocket | DatagramClientSocket:
         """The client's socket, not in the bag yet."""
-        return self.frame.client_socket
+        return self._client
 
     @property
     def remote_address(self) -> SocketAddress:
         """The client's address in the form of the module `socket`."""
-        return self.frame.remote_address
+        return public_peer(self._remote)
 
 
 class DataAlertEvent(IoEvent):

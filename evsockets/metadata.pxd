@@ -1,3 +1,5 @@
+cimport cython
+
 from evsockets.settings cimport Settings
 
 
@@ -6,7 +8,5 @@ cdef class SocketMetadata:
     cdef public bint _keep_alive
     cdef public Settings _settings
 
-    cpdef _apply(self, values)
-
-
-cdef _check_adopted(address, sock)
+    @cython.locals(settings=Settings, given=dict)
+    cpdef _apply(self, dict values)

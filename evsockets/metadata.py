@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from .address import Address, parse_address
+from .address import Address
 from .configuration import StreamContext
 from .settings import CHECKS, WRITABLE, Settings, unknown
 
@@ -58,32 +58,25 @@ class SocketMetadata:
     def _check_thread(self) -> None:
         self._channel.loop.check_thread()
 
-    def _apply(self, values: Mapping[str, Any]) -> None:
+    def _apply(self, values: dict[str, Any]) -> None:
         """Set writable names, all or none. TypeError names the closest one for an unknown name."""
-        settings: dict[str, Any] = {}
-        address, parsed = self._address, self._parsed
-        server = self._channel.kind.is_server
+        address, parsed, settings = self._address, self._parsed, self._settings
+        given: dict[str, Any] | None = None
         for name, value in values.items():
             if name == "address":
-                address = value
-                parsed = None if value is None else parse_address(value, server=server)
-                _check_adopted(parsed, self._channel.adopted)
-                if self._channel.operation is not None:
-                    self._channel.operation._check_place(self._channel, parsed)
-            elif name in CHECKS:
-                value = CHECKS[name](name, value)
-                usual = getattr(self._settings, name)
-                if value is not usual and value != usual:
-                    settings[name] = value
-            elif name not in WRITABLE:
-                raise unknown(name)
+                address, parsed = value, self._channel.parsed(value)
+            elif name != "user_context" and name != "keep_alive":
+                given = {} if given is None else given
+                given[name] = value
+        if given is not None:
+            settings = self._channel.loop.settings_like(settings, given)
         self._address, self._parsed = address, parsed
         if "user_context" in values:
             self.user_context = values["user_context"]
         if "keep_alive" in values:
             self._keep_alive = bool(values["keep_alive"]) or self._channel.kind._persistent
-        if settings:
-            self._settings = self._channel.loop.settings_like(self._settings, settings)
+        if settings is not self._settings:
+            self._settings = settings
             self._channel.settings_changed()
 
     def _timestamp(self, when: float) -> float:
@@ -107,7 +100,7 @@ class SocketMetadata:
     def address(self) -> str | None:
         """The URL, such as ``tls://host:443``. AddressError for a malformed one."""
         if self._address is None:
-            self._channel.name_peer()
+            self._address = self._channel.peer_url()
         return self._address
 
     @address.setter
@@ -212,7 +205,7 @@ class SocketMetadata:
         return f"<SocketMetadata {self._address} complete={self.request_complete}>"
 
 
-def _check_adopted(address: Address | None, sock: Any) -> None:
+def check_adopted(address: Address | None, sock: Any) -> None:
     """Raise TypeError for a stream's address on an adopted datagram socket, and the other way round."""
     if address is None or sock is None:
         return

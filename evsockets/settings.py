@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
 from .configuration import Configuration, StreamContext, stream_context_of
@@ -29,6 +30,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "stream_context": _stream_context,
 }
 WRITABLE = ("address", "user_context", "keep_alive", *CHECKS)
+_UNCHANGING = frozenset({bool, int, float, NoneType, StreamContext})
 
 
 class Settings:
@@ -77,6 +79,49 @@ class Settings:
     def _work_out(self) -> None:
         self.look_interval = None if self.io_timeout is None else self.io_timeout / LOOKS
         self.minima = bool(self.min_receive_speed or self.min_send_speed)
+
+
+class Changed:
+    """Settings made of others (`base`) by values that were given, checked."""
+
+    __slots__ = ("_base", "_checked", "_given", "settings")
+
+    _base: Settings
+    _checked: dict[str, Any]
+    _given: dict[str, Any] | None
+    settings: Settings
+
+    def is_of(self, base: Settings, given: dict[str, Any]) -> bool:
+        """Whether it is what comes of `base` and these very objects."""
+        known = self._given
+        if self._base is not base or known is None or len(known) != len(given):
+            return False
+        for name, value in given.items():
+            if name not in known or known[name] is not value:
+                return False
+        return True
+
+
+def with_given(base: Settings, given: dict[str, Any], last: Changed | None) -> Changed:
+    """`base` with what is given, checked; the settings of `last`, if it came of equal values. Raises as the
+    checks do."""
+    made = Changed.__new__(Changed)
+    made._base = base
+    # What can change in itself is checked each time.
+    made._given = given if _UNCHANGING.issuperset(map(type, given.values())) else None
+    made._checked = {}
+    for name, value in given.items():
+        if name not in CHECKS:
+            raise unknown(name)
+        value = CHECKS[name](name, value)
+        usual = getattr(base, name)
+        if value is not usual and value != usual:
+            made._checked[name] = value
+    if last is not None and last._base is base and last._checked == made._checked:
+        made.settings = last.settings
+    else:
+        made.settings = base.changed(made._checked) if made._checked else base
+    return made
 
 
 def unknown(name: str) -> TypeError:

@@ -3,6 +3,7 @@ cimport cython
 from evsockets.core cimport dispatch, remains
 from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
+from evsockets.core.operation cimport Operation
 from evsockets.metadata cimport SocketMetadata
 
 
@@ -10,5 +11,5 @@ cdef class SocketBag:
     cdef public Loop _loop
     cdef object __weakref__
 
-    @cython.locals(loop=Loop, channel=Channel, metadata=SocketMetadata)
-    cdef _add(self, socket, operation, handler, keywords)
+    @cython.locals(loop=Loop, channel=Channel, metadata=SocketMetadata, first=Operation)
+    cdef _add(self, socket, operation, handler, dict keywords)

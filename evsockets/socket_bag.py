@@ -60,6 +60,7 @@ class SocketBag:
             raise TypeError(
                 f"add_socket() takes an operation second, such as ReadOperation(), got {operation!r}"
             )
+        first = operation
         if socket.is_server and type(operation) not in (ReadOperation, DatagramOperation):
             raise TypeError(
                 "a server is added with ReadOperation(), or with DatagramOperation() for datagrams, "
@@ -81,8 +82,9 @@ class SocketBag:
         try:
             if keywords:
                 metadata._apply(keywords)
-            operation._check_place(channel, metadata._parsed)
-            operation._added(metadata)
+            if metadata._parsed is None:
+                first._check_place(channel, None)
+            first._added(metadata)
         except BaseException:
             metadata._channel = remains.of(channel)  # never to be
             raise
@@ -180,7 +182,7 @@ class SocketBag:
 
     def set_metadata(self, socket: Socket, **values: Unpack[MetadataKeywords]) -> None:
         """Set writable metadata by name. TypeError, with the closest name, for an unknown one."""
-        self.get_metadata(socket)._apply(values)
+        self.get_metadata(socket)._apply({**values})
 
     def reset_transfer_rate_counters(self, socket: Socket) -> None:
         """Start measuring both speeds anew."""

@@ -2,6 +2,11 @@ cdef class Socket:
     cdef public object _adopted, _channel, _connection
     cdef object __weakref__
 
+    cpdef _drop(self)
+    cpdef _peer(self)
+    cpdef _peer_url(self)
+    cpdef _over(self)
+
 
 cdef class ClientSocket(Socket):
     pass
@@ -17,6 +22,9 @@ cdef class ServerSocket(Socket):
 
 cdef class _ServersClient(Socket):
     cdef public object _listener, _remote
+
+    cpdef _peer(self)
+    cpdef _peer_url(self)
 
 
 cdef class AcceptedSocket(_ServersClient):

@@ -12,8 +12,10 @@ from .core.states import Phase
 from .transports.adopted import adopt
 
 if TYPE_CHECKING:
+    from .address import Address
     from .core.channel import Channel
     from .opening.pool import Connection
+    from .typing import SocketAddress
 
 
 class SocketType(enum.Enum):
@@ -78,8 +80,13 @@ class Socket:
             self._adopted.close()
             self._adopted = None
 
-    def _name_peer(self, channel: Channel) -> None:
-        """Set the address of an accepted client; called when it is first asked for, since most never are."""
+    def _peer(self) -> SocketAddress:
+        """The address of a server's client; None for any other socket."""
+        return None
+
+    def _peer_url(self) -> str | None:
+        """The URL of a server's client, made when it is first asked for, since most never are."""
+        return None
 
     def _returned(self, running: object) -> None:
         """The conversation `running` has returned."""
@@ -164,23 +171,14 @@ class _ServersClient(Socket):
         self._remote = remote
         self._listener = listener
 
-    def _name_peer(self, channel: Channel) -> None:
-        """Its remote address, and its URL in the listener's scheme."""
+    def _peer(self) -> SocketAddress:
+        """Its address as `socket` gives it, a unix path as text."""
+        return public_peer(self._remote)
+
+    def _peer_url(self) -> str | None:
+        """Its URL in the listener's scheme."""
         assert self._listener is not None
-        remote = self._remote
-        family = _family(remote)
-        channel.remote = public_address(family, remote)
-        if channel.metadata._address is None:
-            parsed = self._listener.metadata._parsed
-            unix = family == _stdlib.AF_UNIX
-            # Of another family than the listener's is who came through a proxy.
-            if parsed is not None and parsed.scheme != "fd" and unix == (parsed.path is not None):
-                scheme = parsed.written_scheme
-            elif isinstance(self, DatagramClientSocket):
-                scheme = "udg" if unix else "udp"
-            else:
-                scheme = "unix" if unix else "tcp"
-            channel.metadata._address = address_url(scheme, family, remote)
+        return url_of_client(type(self), self._remote, self._listener.metadata._parsed)
 
 
 class AcceptedSocket(_ServersClient):
@@ -204,6 +202,25 @@ class DatagramClientSocket(_ServersClient):
         super().__init__(remote, listener)
         self._asked = asked  # which of the listener's addresses, if it has many
         self._data = data
+
+
+def public_peer(remote: Any) -> SocketAddress:
+    """A peer's raw address as users see it: of an unnamed unix socket None."""
+    return remote if type(remote) is tuple else public_address(_stdlib.AF_UNIX, remote)
+
+
+def url_of_client(kind: type[Socket], remote: Any, listens_at: Address | None) -> str:
+    """The URL of a client of this kind, with address `remote`, of the listener at `listens_at`."""
+    family = _family(remote)
+    unix = family == _stdlib.AF_UNIX
+    # Of another family than the listener's is who came through a proxy.
+    if listens_at is not None and listens_at.scheme != "fd" and unix == (listens_at.path is not None):
+        scheme = listens_at.written_scheme
+    elif issubclass(kind, DatagramClientSocket):
+        scheme = "udg" if unix else "udp"
+    else:
+        scheme = "unix" if unix else "tcp"
+    return address_url(scheme, family, remote)
 
 
 def _family(sockaddr: Any) -> int:

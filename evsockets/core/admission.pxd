@@ -4,7 +4,7 @@ from evsockets.core cimport start
 from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 
-cdef object _OK, _FULL, _FREE
+cdef object _OK, _FULL, _FREE, _CONSTANT
 
 
 cdef class Admission:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..limits import LimitationDecision, NoLimitationSolver
+from ..limits import ConstantLimitationSolver, LimitationDecision, NoLimitationSolver
 from . import start
 from .deadlines import AT_ONCE, INFINITY
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ASK_AGAIN = 0.1  # seconds between rounds of the limitation solver while nothing runs
 # Read by these names they cost compiled code no look-up.
 _OK, _FULL = LimitationDecision.OK, LimitationDecision.PROCESS_SCHEDULED
-_FREE = NoLimitationSolver
+_FREE, _CONSTANT = NoLimitationSolver, ConstantLimitationSolver
 
 
 class Admission:
@@ -98,6 +98,8 @@ class Admission:
 
     def _decide(self, channel: Channel, waiting: int) -> LimitationDecision:
         loop = self._loop
+        if type(loop.solver) is _CONSTANT:
+            return _OK if self.clients < loop.solver._limit else _FULL
         loop.current = loop  # no socket's handler
         total = waiting - self._waiting_listeners + self.clients
         client: Any = channel.socket  # listeners start at once

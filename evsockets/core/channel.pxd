@@ -9,9 +9,10 @@ from evsockets.core.operation cimport Operation, Stepper
 from evsockets.core.token cimport Token, flag
 from evsockets.frames.inbox cimport Inbox
 from evsockets.metadata cimport SocketMetadata
+from evsockets.sockets cimport Socket
 
 cdef object _CLOSING, _COMPLETE, _CONNECTED, _OPENING, _WAITING
-cdef object _DONE, _PLAIN_STREAM, _UNTOLD
+cdef object _DONE, _PLAIN_STREAM, _UNTOLD, _client_address
 cdef dict _MOVES
 cdef int _STARTS, _WRITE
 
@@ -23,7 +24,8 @@ cdef class Channel(Token):
     cdef public TurnTime io_start, opened_at, request_start, flushed
     cdef public Dispatch dispatch
     cdef public SocketMetadata metadata
-    cdef public object socket, phase, operation, next, after, conversation, transport, outbox, speeds, tls
+    cdef public Socket socket
+    cdef public object phase, operation, next, after, conversation, transport, outbox, speeds, tls
     cdef public object remote, local, opened_for, opened_with, steps
     cdef public double connected_at, io_limit
     cdef public long long bytes_sent, bytes_received
@@ -42,6 +44,8 @@ cdef class Channel(Token):
     cpdef arm_and_watch(self)
     cpdef set_transport(self, transport)
     cpdef step_next_turn(self)
+    @cython.locals(socket=Socket, operation=Operation)
+    cpdef parsed(self, address)
     cpdef cancel(self)
     cpdef mark_active(self)
     cpdef move(self, phase)

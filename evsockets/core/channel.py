@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..address import Address, address_of
+from ..address import Address, address_of, client_address, parse_address
 from ..engines.base import READ, WRITE
 from ..errors import ReceiveError, SendError
 from ..events import Event, ReadEvent
 from ..frames.inbox import Inbox
-from ..metadata import SocketMetadata
+from ..metadata import SocketMetadata, check_adopted
 from ..transports.base import is_tls_error
 from ..transports.broken import BrokenTransport
 from ..transports.plain import MOST_RECEIVED, plain
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 # Read by these names they cost compiled code no look-up.
 _WAITING, _OPENING, _CONNECTED, _CLOSING, _COMPLETE = Phase
 _DONE, _UNTOLD, _WRITE, _MOVES, _PLAIN_STREAM = DONE, UNTOLD, WRITE, MOVES, StreamTransport
+_client_address = client_address
 # How many operations may start one after the other in a turn, for fairness among sockets.
 _STARTS = 64
 # A received chunk larger than this is not kept alive for the few bytes that are left of it.
@@ -357,14 +358,21 @@ class Channel(Token):
         """Its socket's class."""
         return type(self.socket)
 
-    @property
-    def adopted(self) -> Any:
-        """The open descriptor its socket is to begin with, if any."""
-        return self.socket._adopted
+    def parsed(self, address: str | None) -> Address | None:
+        """`address` taken apart; raises where this socket cannot begin with it."""
+        socket, parsed = self.socket, None
+        if address is not None:
+            simple = type(address) is str and not socket.is_server
+            parsed = _client_address(address) if simple else parse_address(address, server=socket.is_server)
+        if socket._adopted is not None:
+            check_adopted(parsed, socket._adopted)
+        if self.operation is not None:
+            self.operation._check_place(self, parsed)
+        return parsed
 
-    def name_peer(self) -> None:
-        """Give an accepted client its URL, now that somebody asks for it."""
-        self.socket._name_peer(self)
+    def peer_url(self) -> str | None:
+        """The URL of a server's client, now that somebody asks for it."""
+        return self.socket._peer_url()
 
     def speed(self, direction: str) -> float:
         """Live speed, bytes/s."""
@@ -397,7 +405,7 @@ class Channel(Token):
     def remote_address(self) -> SocketAddress:
         """The peer's, as `socket` gives it."""
         if self.remote is None and self.phase in (_WAITING, _OPENING):
-            self.socket._name_peer(self)
+            self.remote = self.socket._peer()
         if self.remote is None and self.connected and not self.socket.is_server:
             self.remote = address_of(self.transport, "getpeername")
         return self.remote

@@ -4,15 +4,17 @@ from evsockets._native cimport Clock
 from evsockets.core.admission cimport Admission
 from evsockets.core.deadlines cimport Deadlines, TurnTime
 from evsockets.core.operation cimport Maker
+from evsockets.settings cimport Changed
 
 
 cdef class Loop:
     cdef public object executor, engine, configuration, handlers, resolver, begin, keep, solver
-    cdef public object client_settings, server_settings, _last_settings, clock, context, oob_poller_type, oob_ahead
+    cdef public object client_settings, server_settings, clock, context, oob_poller_type, oob_ahead
     cdef public object callbacks, ident, _forks, waker, current, draining, closing, recent_dispatches
     cdef public object thread_id
     cdef public Clock time
     cdef public Admission admission
+    cdef public Changed _last_settings
     cdef public dict dispatches, members, kept_sockets, delayed
     cdef public set active_sockets
     cdef public list posters, ready, speeds_to_restart, to_end, to_flush
@@ -31,4 +33,5 @@ cdef class Loop:
     cpdef update_time(self)
     cpdef bint end_cancelled(self) except -1
     cpdef wake_if_hosted(self)
-    cpdef settings_like(self, base, values)
+    @cython.locals(last=Changed)
+    cpdef settings_like(self, base, given)

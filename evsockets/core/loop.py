@@ -18,7 +18,7 @@ from ..errors import EngineError, NetworkSocketError
 from ..inherited import refusal
 from ..limits import LimitationSolver, NoLimitationSolver
 from ..metadata import SocketMetadata
-from ..settings import Settings
+from ..settings import Changed, Settings, with_given
 from ..sockets import Socket
 from ..validation import check_called
 from ..waker import Waker
@@ -68,7 +68,7 @@ class Loop:
         self.dispatches: dict[Any, weakref.ref[Dispatch]] = {}  # by the handler, see `dispatch.of`
         self.client_settings = Settings.of(configuration, server=False)
         self.server_settings = Settings.of(configuration, server=True)
-        self._last_settings: tuple[Settings, dict[str, Any], Settings] | None = None
+        self._last_settings: Changed | None = None
         self.clock: Callable[[], float] = getattr(engine, "clock", None) or time.monotonic
         self.time = clock_of(self.clock)  # the same, for the turn
         self.context = ExecutionContext()
@@ -282,12 +282,14 @@ class Loop:
         alive = (Phase.OPENING, Phase.CONNECTED)
         return [channel for channel in self.channels() if channel.phase in alive]
 
-    def settings_like(self, base: Settings, values: dict[str, Any]) -> Settings:
-        """`base` with these values: one object for sockets that are added alike, one after the other."""
+    def settings_like(self, base: Settings, given: dict[str, Any]) -> Settings:
+        """`base` with what is given, checked: one object for sockets that are added alike, one after the
+        other."""
         last = self._last_settings
-        if last is None or last[0] is not base or last[1] != values:
-            last = self._last_settings = base, values, base.changed(values)
-        return last[2]
+        if last is None or not last.is_of(base, given):
+            last = self._last_settings = with_given(base, given, last)
+        settings: Settings = last.settings
+        return settings
 
     def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> None:
         """See `RequestExecutor.call_soon_threadsafe`."""

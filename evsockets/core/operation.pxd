@@ -5,6 +5,8 @@ cdef class Stepper:
     cpdef object start(self, channel)
     cpdef object step(self, channel, mask)
     cpdef _abandon(self, channel)
+    cpdef _check_place(self, channel, address)
+    cpdef _added(self, metadata)
     cpdef _due(self, channel)
 
 

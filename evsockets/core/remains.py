@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..address import parse_address
+from ..sockets import url_of_client
 from . import speed
 
 if TYPE_CHECKING:
+    from ..address import Address
+    from ..sockets import Socket
     from ..typing import SocketAddress
     from .channel import Channel
 
@@ -19,16 +23,35 @@ class Remains:
     """
 
     __slots__ = (
-        "address", "bytes_received", "bytes_sent", "complete", "connected_at", "io_start", "kind", "local",
-        "loop", "opened_at", "over_at", "phase", "remote", "speeds", "steps", "tls",
+        "bytes_received", "bytes_sent", "complete", "connected_at", "io_start", "kind",
+        "listens_at", "local", "loop", "opened_at", "over_at", "phase", "remote", "speeds", "steps", "tls",
+        "url",
     )  # fmt: skip
 
+    kind: type[Socket]
+    listens_at: Address | None
     local: SocketAddress
     over_at: float
     remote: SocketAddress
+    url: str | None
 
     connected = False
-    adopted = operation = transport = None
+    operation = transport = None
+
+    def parsed(self, address: str | None) -> Address | None:
+        """`address` taken apart."""
+        return None if address is None else parse_address(address, server=self.kind.is_server)
+
+    @property
+    def address(self) -> str | None:
+        """Its URL."""
+        return self.peer_url() if self.url is None else self.url
+
+    def peer_url(self) -> str | None:
+        """The URL of a server's client, now that somebody asks for it."""
+        if self.url is None and self.kind._leaves_by_itself:
+            self.url = url_of_client(self.kind, self.remote, self.listens_at)
+        return self.url
 
     def speed(self, direction: str) -> float:
         """The speed at the end, bytes/s."""
@@ -49,13 +72,12 @@ class Remains:
     def nothing(self) -> None:
         """Nothing is left to be named, ended or late."""
 
-    name_peer = cancel = settings_changed = nothing
+    cancel = settings_changed = nothing
 
 
 def of(channel: Channel) -> Any:
     """What is left of `channel`."""
     left: Any = Remains.__new__(Remains)  # where it is compiled, half the price of a call with the channel
-    left.address = channel.metadata.address  # of an accepted client it is made here
     left.bytes_received = channel.bytes_received
     left.bytes_sent = channel.bytes_sent
     left.complete = channel.complete
@@ -67,8 +89,13 @@ def of(channel: Channel) -> Any:
     left.opened_at = channel.opened_at
     left.over_at = channel.loop.now
     left.phase = channel.phase
-    left.remote = channel.remote
+    left.listens_at = None
+    if channel.socket._leaves_by_itself:
+        client: Any = channel.socket
+        left.listens_at = client._listener.metadata._parsed
+    left.remote = channel.socket._peer() if channel.remote is None else channel.remote
     left.speeds = channel.speeds
     left.steps = channel.steps
     left.tls = channel.tls
+    left.url = channel.metadata._address
     return left

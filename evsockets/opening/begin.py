@@ -12,8 +12,9 @@ from ..core.operation import Stepper
 from ..errors import ConnectionFailedError
 from ..operations.handshake import TlsHandshakeOperation
 from ..sockets import AcceptedSocket, DatagramClientSocket
-from ..transports.datagram import DatagramReply, DatagramTransport
+from ..transports.datagram import DatagramTransport
 from ..transports.options import adjust_options
+from ..transports.served import reply_to
 from ..transports.stream import StreamTransport
 from . import pool
 from .connect import Connect
@@ -111,4 +112,4 @@ def _reply(channel: Channel, socket: DatagramClientSocket) -> None:
     channel.local = listener.local
     if asked is not None and isinstance(listener.local, tuple):
         channel.local = asked.sockaddr(listener.local[1])
-    channel.set_transport(DatagramReply(server, socket._data, remote, asked))
+    channel.set_transport(reply_to(server, socket._data, remote, asked))

@@ -3,11 +3,34 @@ cimport cython
 from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation
+from evsockets.events cimport AcceptEvent
+from evsockets.sockets cimport DatagramClientSocket, _ServersClient
+from evsockets.transports.served cimport Datagram
+
+cdef object _ACCEPT
 
 
 cdef class Accept(Operation):
     cdef public object _adopted, _failures, _left, _paused, _resume_at, interest
 
-    @cython.locals(ch=Channel, loop=Loop)
+    @cython.locals(ch=Channel)
     cpdef object step(self, channel, mask)
     cpdef _due(self, channel)
+    cdef _next(self, Channel channel)
+    cdef _emptied(self)
+    @cython.locals(event=AcceptEvent)
+    cdef _tell(self, Channel channel, _ServersClient client)
+    cdef _failed(self, Channel channel, error)
+
+
+cdef class AcceptDatagrams(Accept):
+    cdef public object _clients
+
+    cdef _next(self, Channel channel)
+    cdef _emptied(self)
+    cdef _tell(self, Channel channel, _ServersClient client)
+    cdef _failed(self, Channel channel, error)
+
+
+@cython.locals(client=DatagramClientSocket)
+cdef client_of(Channel channel, Datagram datagram)

@@ -21,6 +21,7 @@ cdef class DatagramOperation(Operation):
 
     cpdef object start(self, channel)
     cpdef object step(self, channel, mask)
+    cpdef _check_place(self, channel, address)
 
 
 cdef class ServeDatagrams(Accept):

@@ -53,7 +53,7 @@ class DatagramOperation(Operation, Generic[FrameT_co]):
         self.picker: FramePicker[FrameT_co] = RAW if picker is None else picker
 
     def _check_place(self, channel: Channel, address: Address | None) -> None:
-        adopted = channel.adopted
+        adopted = channel.socket._adopted
         if not channel.kind.is_server:
             self._misplaced(f"{channel.kind.__name__}() reads with ReadOperation()")
         if address is not None and address.is_stream:

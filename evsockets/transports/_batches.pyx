@@ -1,5 +1,6 @@
 """Datagrams of the internet, received and sent many with one system call: recvmmsg(2), sendmmsg(2)."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -83,6 +84,7 @@ cdef extern from *:
     int inet_pton(int family, const char *text, void *address)
     int recvmmsg(int fd, mmsghdr *all, unsigned int most, int flags, void *timeout) nogil
     int sendmmsg(int fd, mmsghdr *all, unsigned int most, int flags) nogil
+    ssize_t sendto(int fd, const void *data, size_t size, int flags, const sockaddr *to, socklen_t length)
 
 if not EXIST:
     raise ImportError("this system has no recvmmsg")
@@ -181,6 +183,29 @@ cdef class Batches:
             if found < wanted:
                 break  # there is nothing more, or an error, of which the engine tells again
         return received
+
+    def send_one(self, data, remote):
+        """Send `data`, which may be empty, to `remote`; its length, -1 if not possible now. Raises OSError."""
+        cdef Address address
+        cdef Py_buffer view
+        cdef Py_ssize_t sent
+        cdef int size = self._address(remote, &address)
+        if not size:
+            try:
+                return self.sock.sendto(data, MSG_NOSIGNAL, remote)
+            except BlockingIOError:
+                return -1
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            while True:
+                sent = sendto(self.sock.fileno(), view.buf, view.len, MSG_NOSIGNAL, &address.any, size)
+                if sent >= 0 or errno == EAGAIN:
+                    return sent
+                if errno != EINTR:
+                    PyErr_SetFromErrno(OSError)
+                PyErr_CheckSignals()
+        finally:
+            PyBuffer_Release(&view)
 
     cdef object _remote(self, Address *address, socklen_t size):
         """The sender as `socket` gives it."""

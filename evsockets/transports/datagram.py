@@ -11,7 +11,6 @@ from typing import Any
 
 from ..address import SockAddr
 from ..errors import UnsupportedOperationError
-from .base import Transport
 from .listener import Listener
 from .served import IP_PKTINFO, Asked, Datagram, asked_of
 from .stream import NO_SIGNAL, Data, StreamTransport
@@ -98,24 +97,17 @@ class ServerDatagram(Listener):
             return None
         return Batches(self.sock, informed, mapped)
 
-    def receive(self) -> tuple[bytes, SockAddr] | None:
-        """Return the next `(datagram, sender's raw address)`, None if there is none now.
-
-        An unbound unix sender's address is None. Raises OSError: EMSGSIZE for a truncated one, which is lost.
-        """
-        try:
-            return self._receive_one()
-        except BlockingIOError:
-            return None
-
     def _receive_one(self) -> tuple[bytes, SockAddr]:
-        """As `receive`; BlockingIOError if there is none."""
+        """The next `(datagram, sender's raw address)`; an unbound unix sender's address is None.
+
+        Raises BlockingIOError if there is none, OSError: EMSGSIZE for a truncated one, which is lost.
+        """
         if self.sock.family != _socket.AF_UNIX:  # no UDP datagram can be truncated
             return self.sock.recvfrom(DATAGRAM_SIZE)
         return checked_datagram(self.sock)
 
     def receive_many(self, most: int) -> list[Datagram | OSError]:
-        """Return up to `most` of what lies there, in order: datagrams, and what `receive` raises."""
+        """Return up to `most` of what lies there, in order: datagrams, and what receiving one raises."""
         received: list[Datagram | OSError] = []
         if self._batches is not None:
             received = self._batches.receive(most)
@@ -160,6 +152,9 @@ class ServerDatagram(Listener):
         """
         if not sockaddr:
             raise OSError(errno.EDESTADDRREQ, os.strerror(errno.EDESTADDRREQ))
+        if self._batches is not None:
+            sent: int = self._batches.send_one(data, sockaddr)
+            return sent
         try:
             return self.sock.sendto(data, NO_SIGNAL, sockaddr)
         except BlockingIOError:
@@ -209,60 +204,3 @@ def server_datagram(sock: _socket.socket) -> ServerDatagram:
     if sys.platform == "linux" and sock.family != _socket.AF_UNIX and sock.getsockname()[0] in _WILDCARDS:
         return WildcardDatagram(sock)
     return ServerDatagram(sock)
-
-
-class DatagramReply(Transport):
-    """One datagram a server received, and the way back to its sender. The descriptor is the server's.
-
-    `recv` gives the datagram once, then b"" with `at_end` true; `send` answers.
-    """
-
-    __slots__ = ("_asked", "_data", "_remote", "_server", "at_end", "retry_at")
-
-    datagram = True
-    shared = True
-    closed = False
-
-    def __init__(
-        self, server: ServerDatagram, data: bytes, remote: SockAddr, asked: Asked | None = None
-    ) -> None:
-        super().__init__(server.sock)
-        self._server = server
-        self._asked = asked
-        self._data: bytes | None = data
-        self._remote = remote
-        self.at_end = False
-        self.retry_at = 0.0  # when the channel sends again what was not taken
-
-    def fileno(self) -> int:
-        """Return -1: there is no descriptor of its own."""
-        return -1
-
-    def recv(self) -> bytes | None:
-        """Return the datagram, then b"" for the end."""
-        data, self._data = self._data, None
-        if data is None:
-            self.at_end = True
-            return b""
-        return data
-
-    def send(self, data: Data) -> int:
-        """Answer with one datagram; return its length, or -1 if not possible now. Raises OSError."""
-        return self._server.send_to(data, self._remote, self._asked)
-
-    def flush(self) -> bool:
-        """Return True: nothing is kept."""
-        return True
-
-    def shutdown_write(self) -> bool:
-        """Raises UnsupportedOperationError: datagrams have no end of stream."""
-        raise UnsupportedOperationError("datagrams have no end of stream to send")
-
-    def send_out_of_band(self, data: Data) -> int:
-        """Raises UnsupportedOperationError: datagrams have no out-of-band data."""
-        raise UnsupportedOperationError("out-of-band data needs a tcp connection")
-
-    def close(self) -> None:
-        """Do nothing: the server's socket stays open."""
-
-    abort = close

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import _socket
+import contextlib
 import errno
 import operator
 import os
 import sys
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from ..address import Address, SockAddr, numeric_address, sockaddr_of
 from ..configuration import StreamContext
@@ -19,6 +21,8 @@ from .unix_file import UnixSocketFile, remove_stale
 
 # Spares the system call that would make a new socket non-blocking; where missing, one is made.
 _NONBLOCK = getattr(_socket, "SOCK_NONBLOCK", 0)
+_STREAM = _socket.SOCK_STREAM
+_INTERNET = frozenset({_socket.AF_INET, _socket.AF_INET6})
 
 
 def open_client_socket(family: int, type: int, context: StreamContext) -> _socket.socket:
@@ -27,15 +31,9 @@ def open_client_socket(family: int, type: int, context: StreamContext) -> _socke
     Unix datagram sockets are always bound, so that they can be answered. A path bound to is treated as a
     server's is. Raises OSError.
     """
-    if context._usual and type == _socket.SOCK_STREAM:  # most clients: nothing else to be looked at
-        sock = _new(family, type)
-        try:
-            if context.no_delay and family != _socket.AF_UNIX:
-                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+    if context._usual and type == _STREAM and family in _INTERNET:  # most clients
+        opened: _socket.socket = open_stream(family, context.no_delay)
+        return opened
     own = None if context.bind_to is None else _bind_address(family, context)
     path = own if family == _socket.AF_UNIX and isinstance(own, str) else None
     if path is not None:
@@ -148,24 +146,47 @@ class Listener(Transport):
 
         Where the system does so (Linux), the client starts with the listener's options. Raises OSError.
         """
-        held: list[tuple[int, SockAddr]] = []
-        try:
-            # One call in C: a signal handler that raises comes before it or finds the descriptor here.
-            held += map(operator.call, (cast(Any, self.sock)._accept,))
-            fd, sockaddr = held[0]
-            sock = _socket.socket(self.sock.family, _socket.SOCK_STREAM, self.sock.proto, fd)
-        except BlockingIOError:
-            return None
-        except BaseException:
-            if held:
-                os.close(held[0][0])
-            raise
-        try:
-            sock.setblocking(False)
-        except BaseException:
-            sock.close()
-            raise
-        return sock, sockaddr
+        return (accept_stream if self.sock.family in _INTERNET else _accept)(self.sock)
+
+
+def _open(family: int, no_delay: bool) -> _socket.socket:
+    """Return a new TCP socket of a client. Raises OSError."""
+    sock = _new(family, _STREAM)
+    try:
+        if no_delay:
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _accept(listener: Any) -> tuple[_socket.socket, SockAddr] | None:
+    """See `Listener.accept`."""
+    held: list[tuple[int, SockAddr]] = []
+    try:
+        # One call in C: a signal handler that raises comes before it or finds the descriptor here.
+        held += map(operator.call, (listener._accept,))
+        fd, sockaddr = held[0]
+        sock = _socket.socket(listener.family, _STREAM, listener.proto, fd)
+    except BlockingIOError:
+        return None
+    except BaseException:
+        if held:
+            os.close(held[0][0])
+        raise
+    try:
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock, sockaddr
+
+
+open_stream: Callable[[int, bool], Any] = _open
+accept_stream: Callable[[Any], tuple[Any, SockAddr] | None] = _accept
+with contextlib.suppress(ImportError):  # the same for TCP, by the descriptor and in C
+    from .._native import accept_stream, open_stream  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 
 def _new(family: int, type: int) -> _socket.socket:

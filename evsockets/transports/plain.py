@@ -45,7 +45,7 @@ with contextlib.suppress(ImportError):
     from .._native import (  # type: ignore[import-not-found, no-redef, unused-ignore]
         MOST_RECEIVED,
         ReceiveBuffer,
+        plain,
     )
-    from .._native import Descriptor as plain  # type: ignore[no-redef, unused-ignore]
 
 __all__ = ["MOST_RECEIVED", "ReceiveBuffer", "plain"]

@@ -1,8 +1,20 @@
 cimport cython
 
+from evsockets.transports.base cimport Transport
+
 
 @cython.freelist(64)
 cdef class Datagram:
     cdef public object data, remote, asked
 
     cpdef Datagram answered(self, data)
+
+
+cdef class DatagramReply(Transport):
+    cdef public object _asked, _data, _remote, _server
+    cdef public bint at_end
+    cdef public double retry_at
+
+
+@cython.locals(reply=DatagramReply)
+cpdef DatagramReply reply_to(server, data, remote, asked=*)

@@ -5,9 +5,24 @@ from __future__ import annotations
 import _socket
 import functools
 import struct
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..address import SockAddr
+from ..errors import UnsupportedOperationError
+from .base import Transport
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from .stream import Data
+
+    class Server(Protocol):
+        """The transport of a datagram server."""
+
+        sock: _socket.socket
+
+        def send_to(self, data: Data, sockaddr: SockAddr, asked: Asked | None = None) -> int: ...
+
 
 IP_PKTINFO = 8  # from <linux/in.h>; Python has it since 3.12
 
@@ -56,3 +71,71 @@ class Datagram:
     def answered(self, data: Any) -> Datagram:
         """What answers it with `data`."""
         return Datagram(data, self.remote, self.asked)
+
+
+class DatagramReply(Transport):
+    """One datagram a server received, and the way back to its sender. The descriptor is the server's.
+
+    `recv` gives the datagram once, then b"" with `at_end` true; `send` answers.
+    """
+
+    __slots__ = ("_asked", "_data", "_remote", "_server", "at_end", "retry_at")
+
+    datagram = True
+    shared = True
+    closed = False
+
+    _asked: Asked | None
+    _data: bytes | None
+    _remote: SockAddr
+    _server: Server
+    retry_at: float
+    """When the channel sends again what was not taken."""
+
+    def fileno(self) -> int:
+        """Return -1: there is no descriptor of its own."""
+        return -1
+
+    def recv(self) -> bytes | None:
+        """Return the datagram, then b"" for the end."""
+        data, self._data = self._data, None
+        if data is None:
+            self.at_end = True
+            return b""
+        return data
+
+    def send(self, data: Data) -> int:
+        """Answer with one datagram; return its length, or -1 if not possible now. Raises OSError."""
+        return self._server.send_to(data, self._remote, self._asked)
+
+    def flush(self) -> bool:
+        """Return True: nothing is kept."""
+        return True
+
+    def shutdown_write(self) -> bool:
+        """Raises UnsupportedOperationError: datagrams have no end of stream."""
+        raise UnsupportedOperationError("datagrams have no end of stream to send")
+
+    def send_out_of_band(self, data: Data) -> int:
+        """Raises UnsupportedOperationError: datagrams have no out-of-band data."""
+        raise UnsupportedOperationError("out-of-band data needs a tcp connection")
+
+    def close(self) -> None:
+        """Do nothing: the server's socket stays open."""
+
+    abort = close
+
+
+def reply_to(
+    server: Server, data: bytes, remote: SockAddr, asked: Asked | None = None
+) -> DatagramReply:
+    """The transport of who has sent `data` from `remote` to the server's address `asked`."""
+    reply = DatagramReply.__new__(DatagramReply)
+    reply.sock = server.sock
+    reply._server = server
+    reply._asked = asked
+    reply._data = data
+    reply._remote = remote
+    reply.at_end = False
+    reply.retry_at = 0.0
+    return reply
