@@ -6,14 +6,16 @@ from evsockets.core.deadlines cimport TurnTime
 from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation, Stepper
+from evsockets.core.outbox cimport Outbox
 from evsockets.core.token cimport Token
 from evsockets.frames.inbox cimport Inbox
 from evsockets.metadata cimport SocketMetadata
 
 cdef object _CLOSING, _COMPLETE, _CONNECTED, _OPENING, _WAITING
-cdef object _DONE, _PLAIN_STREAM, _UNTOLD
+cdef object _DONE, _PLAIN_STREAM, _SENDING, _UNTOLD, _YIELDED
 cdef dict _MOVES
 cdef int _STARTS, _WRITE
+cdef Py_ssize_t _LARGE, _MOST
 
 
 cdef class Channel(Token):
@@ -23,18 +25,20 @@ cdef class Channel(Token):
     cdef public TurnTime io_start, opened_at, request_start, arrived, flushed
     cdef public Dispatch dispatch
     cdef public SocketMetadata metadata
-    cdef public object socket, phase, operation, next, after, conversation, transport, outbox, speeds, tls
+    cdef public Outbox outbox
+    cdef public tuple speeds
+    cdef public object socket, phase, operation, next, after, conversation, transport, tls
     cdef public object remote, local, pool_key, connected_at, steps
     cdef public double io_limit
     cdef public bint started, ended, truncated, datagrams, queued, cancelled, forgotten
     cdef public long long bytes_sent, bytes_received
     cdef public long alerts
 
-    @cython.locals(inbox=Inbox, direct=Descriptor)
-    cpdef recv(self, size=*)
+    @cython.locals(inbox=Inbox, direct=Descriptor, data=bytes)
+    cpdef recv(self, Py_ssize_t size=*)
     cpdef advance(self, following)
     cdef _chosen(self, following)
-    @cython.locals(loop=Loop, operation=Operation)
+    @cython.locals(loop=Loop, operation=Operation, box=Outbox)
     cpdef start_next(self, following)
     cpdef wait(self, activity, operation, bint started=*)
     cpdef go_on(self, following)

@@ -50,7 +50,6 @@ class Running(Operation):
     interest = 0
     _phase = "reading"
     _replaceable = False
-    _runs_ahead = True
     _heeds_next = True
     _converses = True
 
@@ -166,6 +165,9 @@ class Running(Operation):
             return self.context.run(self.coroutine.throw, error)
         finally:
             del error  # whose traceback refers back to here
+
+    def _runs_ahead(self) -> bool:
+        return True
 
     def step(self, channel: Channel, mask: int) -> Any:
         return self

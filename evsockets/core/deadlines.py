@@ -10,6 +10,8 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
+from ..recycled import recycled
+
 INFINITY = float("inf")
 AT_ONCE = -INFINITY
 UNTIL_STOPPED = "until stopped"
@@ -30,6 +32,9 @@ class TurnTime:
     __slots__ = ("when",)
 
     when: float
+
+
+recycled(TurnTime)
 
 
 class Timed:

@@ -5,6 +5,8 @@ from evsockets.core.admission cimport Admission
 from evsockets.core.deadlines cimport Deadlines, TurnTime
 from evsockets.core.operation cimport Maker
 
+cdef double _NEVER, _AT_ONCE
+
 
 cdef class Loop:
     cdef public object executor, engine, configuration, handlers, resolver, begin, keep, solver

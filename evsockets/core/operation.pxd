@@ -10,6 +10,7 @@ cdef class Stepper:
 
 cdef class Operation(Stepper):
     cpdef object step(self, channel, mask)
+    cpdef bint _runs_ahead(self) except -1
 
 
 cdef class Maker:

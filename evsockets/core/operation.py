@@ -102,14 +102,16 @@ class Operation(Stepper):
     _timed: bool = True
     _replaceable: bool = True
     _heeds_next: bool = False
-    #: Whether it may start while bytes written during one received chunk still wait to leave together.
-    _runs_ahead: bool = False
     #: Whether it leaves received bytes unread, so that an idle connection's alerts go on counting.
     _takes_nothing: bool = False
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
         """Called when the descriptor is ready for `mask`; a call may be spurious, with nothing ready."""
         raise NotImplementedError(f"{type(self).__name__} has no step(channel, mask)")
+
+    def _runs_ahead(self) -> bool:
+        """Whether it may start while bytes written during one received chunk still wait to leave together."""
+        return False
 
 
 class Maker:

@@ -5,3 +5,5 @@ cdef class Token(Timed):
     cdef public object stepper
     cdef public long watched
     cdef public bint indirect
+
+    cpdef advance(self, following)

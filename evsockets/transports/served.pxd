@@ -1,7 +1,3 @@
-cimport cython
-
-
-@cython.freelist(64)
 cdef class Datagram:
     cdef public object data, remote, asked
 

@@ -8,6 +8,7 @@ import struct
 from typing import Any, NamedTuple
 
 from ..address import SockAddr
+from ..recycled import recycled
 
 IP_PKTINFO = 8  # from <linux/in.h>; Python has it since 3.12
 
@@ -56,3 +57,6 @@ class Datagram:
     def answered(self, data: Any) -> Datagram:
         """What answers it with `data`."""
         return Datagram(data, self.remote, self.asked)
+
+
+recycled(Datagram)
