@@ -2,10 +2,9 @@ cimport cython
 
 from evsockets.core.channel cimport Channel
 
-cdef object _ACCEPT, _READ, _WRITE
+cdef object _ACCEPT, _READ, _WRITE, _UNTOLD
 
 
-@cython.freelist(8)
 cdef class Event:
     cdef public object type
     cdef public Channel _channel

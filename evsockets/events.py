@@ -11,6 +11,7 @@ from ._generic import Generic
 from .core.operation import UNTOLD, Operation
 from .event_types import EventType, TimeoutStage
 from .frames.base import AcceptedFrame, FrameT_co
+from .recycled import recycled
 from .sockets import public_peer
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from .typing import Data, SocketAddress, TimeoutPhase
 
 
-_ACCEPT, _READ, _WRITE = EventType.ACCEPT, EventType.READ, EventType.WRITE
+# Read by these names they cost compiled code no look-up.
+_ACCEPT, _READ, _WRITE, _UNTOLD = EventType.ACCEPT, EventType.READ, EventType.WRITE, UNTOLD
 
 
 class Event:
@@ -98,39 +100,39 @@ class IoEvent(Event):
         """The socket's next operation, or None; None, too, when the handlers have returned. May be assigned
         (TypeError unless an operation); the last value is used."""
         named: Operation | None = self._channel.next
-        return None if named is UNTOLD else named
+        return None if named is _UNTOLD else named
 
     @next_operation.setter
     def next_operation(self, operation: Operation | None) -> None:
         if operation is not None and not isinstance(operation, Operation):
             raise TypeError(f"next_operation must be an operation or None, got {operation!r}")
-        if self._channel.next is not UNTOLD:
+        if self._channel.next is not _UNTOLD:
             self._channel.next = operation
 
     def next_is_read(self, picker: FramePicker | None = None) -> None:
         """Read a frame next; without a picker the first bytes that arrive."""
         channel = self._channel
         operation = channel.loop.maker.read(picker)
-        if channel.next is not UNTOLD:
+        if channel.next is not _UNTOLD:
             channel.next = operation
 
     def next_is_write(self, data: Data | None = None, then: Operation | None = None) -> None:
         """Write `data` (bytes-like or an iterable of bytes-like) next, and after it do `then`."""
         channel = self._channel
         operation = channel.loop.maker.write(data, then)
-        if channel.next is not UNTOLD:
+        if channel.next is not _UNTOLD:
             channel.next = operation
 
     def next_is(self, operation: Operation) -> None:
         """Do `operation` next. TypeError if it is none."""
         if not isinstance(operation, Operation):
             raise TypeError(f"next_is() takes an operation, such as ReadOperation(), got {operation!r}")
-        if self._channel.next is not UNTOLD:
+        if self._channel.next is not _UNTOLD:
             self._channel.next = operation
 
     def next_operation_not_required(self) -> None:
         """Set no next operation: the request ends, or the connection idles."""
-        if self._channel.next is not UNTOLD:
+        if self._channel.next is not _UNTOLD:
             self._channel.next = None
 
 
@@ -247,6 +249,9 @@ class SocketExceptionEvent(Event):
     def _detail(self) -> str:
         return f"{self.exception!r} "
 
+
+recycled(ReadEvent)
+recycled(WriteEvent)
 
 CALLBACKS = {f"on_{type.name.lower()}": type for type in EventType}
 """The keywords that take a callable for one event type (`typing.EventCallbacks`), and that type."""

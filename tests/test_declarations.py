@@ -50,7 +50,7 @@ def declared(text: str) -> dict[str, Declared]:
         if not line.startswith(" "):
             current = found[""]
         statement = line.strip()
-        if statement.startswith("@") or re.match(r"(from \S+ )?c?import\b|pass$", statement):
+        if statement.startswith("@") or re.match(r"(from \S+ )?c?import\b|pass$|cdef class \w+$", statement):
             continue
         if re.fullmatch(r'cdef extern from \*:|ctypedef bint \w+ "unsigned char"', statement):
             continue  # a truth value of one byte

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "evsockets"
 # From the ground up: a module may import what stands in its own row or in a row above it.
 LAYERS: list[set[str]] = [
     {
-        "_build", "_generic", "_unpatched", "event_types", "pickles", "text", "weak", "frames.base",
-        "frames.inbox", "typing",
+        "_build", "_generic", "_unpatched", "event_types", "pickles", "recycled", "text", "weak",
+        "frames.base", "frames.inbox", "frames.seeker", "typing",
     },
     {"errors"},
     {"validation", "frames", "address", "context", "forks", "core.states", "proxies"},

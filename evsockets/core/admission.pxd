@@ -5,6 +5,7 @@ from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 
 cdef object _OK, _FULL, _FREE, _CONSTANT
+cdef double _NEVER, _AT_ONCE
 
 
 cdef class Admission:

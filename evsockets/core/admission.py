@@ -18,6 +18,7 @@ _ASK_AGAIN = 0.1  # seconds between rounds of the limitation solver while nothin
 # Read by these names they cost compiled code no look-up.
 _OK, _FULL = LimitationDecision.OK, LimitationDecision.PROCESS_SCHEDULED
 _FREE, _CONSTANT = NoLimitationSolver, ConstantLimitationSolver
+_NEVER, _AT_ONCE = INFINITY, AT_ONCE
 
 
 class Admission:
@@ -60,8 +61,8 @@ class Admission:
     def due(self) -> float:
         """When the solver is to be asked: at once after a change, else now and then while no client runs."""
         if not self.waiting or (self.clients and not self.ask):
-            return INFINITY
-        return AT_ONCE if self.ask else self._ask_at
+            return _NEVER
+        return _AT_ONCE if self.ask else self._ask_at
 
     def admit(self) -> None:
         """Start what may start, in the order added. Listeners are not asked for: a full house does not keep

@@ -6,15 +6,17 @@ from evsockets.core.deadlines cimport TurnTime
 from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation, Stepper
+from evsockets.core.outbox cimport Outbox
 from evsockets.core.token cimport Token, flag
 from evsockets.frames.inbox cimport Inbox
 from evsockets.metadata cimport SocketMetadata
 from evsockets.sockets cimport Socket
 
 cdef object _CLOSING, _COMPLETE, _CONNECTED, _OPENING, _WAITING
-cdef object _DONE, _PLAIN_STREAM, _UNTOLD, _client_address
+cdef object _DONE, _PLAIN_STREAM, _SENDING, _UNTOLD, _YIELDED, _client_address
 cdef dict _MOVES
 cdef int _STARTS, _WRITE
+cdef Py_ssize_t _LARGE, _MOST
 
 
 cdef class Channel(Token):
@@ -25,18 +27,20 @@ cdef class Channel(Token):
     cdef public Dispatch dispatch
     cdef public SocketMetadata metadata
     cdef public Socket socket
-    cdef public object phase, operation, next, after, conversation, transport, outbox, speeds, tls
+    cdef public Outbox outbox
+    cdef public tuple speeds
+    cdef public object phase, operation, next, after, conversation, transport, tls
     cdef public object remote, local, opened_for, opened_with, steps
     cdef public double connected_at, io_limit
     cdef public long long bytes_sent, bytes_received
     cdef public int alerts
     cdef public flag started, ended, truncated, datagrams, queued, cancelled, forgotten
 
-    @cython.locals(inbox=Inbox, direct=Descriptor)
-    cpdef recv(self, size=*)
+    @cython.locals(inbox=Inbox, direct=Descriptor, data=bytes)
+    cpdef recv(self, Py_ssize_t size=*)
     cpdef advance(self, following)
     cdef _chosen(self, following)
-    @cython.locals(loop=Loop, operation=Operation)
+    @cython.locals(loop=Loop, operation=Operation, box=Outbox)
     cpdef start_next(self, following)
     cpdef wait(self, activity, operation, bint started=*)
     cpdef go_on(self, following)

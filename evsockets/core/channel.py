@@ -41,11 +41,12 @@ if TYPE_CHECKING:
 # Read by these names they cost compiled code no look-up.
 _WAITING, _OPENING, _CONNECTED, _CLOSING, _COMPLETE = Phase
 _DONE, _UNTOLD, _WRITE, _MOVES, _PLAIN_STREAM = DONE, UNTOLD, WRITE, MOVES, StreamTransport
-_client_address = client_address
+_SENDING, _YIELDED, _client_address = SENDING, YIELDED, client_address
 # How many operations may start one after the other in a turn, for fairness among sockets.
 _STARTS = 64
 # A received chunk larger than this is not kept alive for the few bytes that are left of it.
 _LARGE = 4096
+_MOST = MOST_RECEIVED
 
 
 class Channel(Token):
@@ -98,7 +99,7 @@ class Channel(Token):
 
     # ---- what operations use -------------------------------------------------------------------------
 
-    def recv(self, size: int = MOST_RECEIVED) -> bytes | None:
+    def recv(self, size: int = _MOST) -> bytes | None:
         """See `evsockets.channel`. At the end of the stream `ended` is true. `size` counts on plain ones."""
         try:
             direct = self.plain
@@ -187,10 +188,10 @@ class Channel(Token):
                 raise TypeError(f"an operation or None must follow, got {following!r}")
             box = self.outbox
             if box is not None and (
-                box.rest is not None or box.holds or following is None or not following._runs_ahead
+                box.rest is not None or box.holds or following is None or not following._runs_ahead()
             ):
                 if not outbox.lets_start(self, following):
-                    self.wait(SENDING, following)  # nothing starts before the kernel has taken the last byte
+                    self.wait(_SENDING, following)  # nothing starts before the kernel has taken the last byte
                     return
             if following is None:
                 life.nothing_next(self)
@@ -208,15 +209,15 @@ class Channel(Token):
                     raise
                 waits = None
             if waits is self.stepper:  # `replace` may have put another one there
-                if waits is None or waits is YIELDED:  # the socket has ended, or waits for its next turn
+                if waits is None or waits is _YIELDED:  # the socket has ended, or waits for its next turn
                     return
                 if self.outbox is None or outbox.has_left(self) or waits.interest & _WRITE:
                     self.arm_and_watch()
                 else:
-                    self.wait(SENDING, waits, started=True)
+                    self.wait(_SENDING, waits, started=True)
                 return
             following = self._chosen(waits)
-        self.wait(YIELDED, following)
+        self.wait(_YIELDED, following)
 
     def replace(self, operation: Operation) -> Operation | None:
         """Start `operation` in the place of the current one, which goes on by it; as `start` returns."""
@@ -228,7 +229,7 @@ class Channel(Token):
         """Do `activity` before `operation` starts or goes on."""
         self.stepper, self.operation, self.started = activity, operation, started
         self.arm_and_watch()
-        if activity is YIELDED:
+        if activity is _YIELDED:
             self.step_next_turn()
             self.loop.wake_if_hosted()
 

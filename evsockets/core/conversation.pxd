@@ -19,4 +19,5 @@ cdef class Running(Operation):
     @cython.locals(ch=Channel)
     cpdef object start(self, channel)
     cpdef object step(self, channel, mask)
+    cpdef bint _runs_ahead(self) except -1
     cpdef follows(self, channel, following)

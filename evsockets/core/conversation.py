@@ -51,7 +51,6 @@ XX    """
     interest = 0
     _phase = "reading"
     _replaceable = False
-    _runs_ahead = True
     _heeds_next = True
     _converses = True
 
@@ -163,6 +162,9 @@ XX    """
             return self.context.run(self.coroutine.throw, error)
         finally:
             del error  # whose traceback refers back to here
+
+    def _runs_ahead(self) -> bool:
+        return True
 
     def step(self, channel: Channel, mask: int) -> Any:
         return self

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..recycled import recycled
+
 INFINITY = float("inf")
 AT_ONCE = -INFINITY
 UNTIL_STOPPED = "until stopped"
@@ -29,6 +31,9 @@ class TurnTime:
     __slots__ = ("when",)
 
     when: float
+
+
+recycled(TurnTime)
 
 
 class Timed:

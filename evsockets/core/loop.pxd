@@ -6,6 +6,8 @@ from evsockets.core.deadlines cimport Deadlines, TurnTime
 from evsockets.core.operation cimport Maker
 from evsockets.settings cimport Changed
 
+cdef double _NEVER, _AT_ONCE
+
 
 cdef class Loop:
     cdef public object executor, engine, configuration, handlers, resolver, begin, keep, solver

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from ..executor import RequestExecutor
     from .conversation import Running
 
+# Read by these names they cost compiled code no look-up.
+_NEVER, _AT_ONCE = INFINITY, AT_ONCE
+
 
 class Loop:
     """What stands above the core is handed in: `handlers` are the global ones, `begin(channel)` leads a
@@ -166,9 +169,9 @@ class Loop:
         may be the time of a deadline that has been put off or lifted since."""
         admission = self.admission
         if self.ready or self.posters or self.active_sockets or self.callbacks or self.interrupt:
-            return AT_ONCE
+            return _AT_ONCE
         if not (admission.running or self.has_work()):
-            return AT_ONCE
+            return _AT_ONCE
         when = self.deadlines.next()
         if admission.waiting:
             when = min(when, admission.due())
@@ -178,16 +181,18 @@ class Loop:
 
     def patience(self, *, exact: bool = False) -> float | None:
         """Seconds until then, None: only when the engine says so. `exact`: of a deadline that holds."""
-        if exact and self.executing and self.due() != AT_ONCE:
+        if exact and self.executing and self.due() != _AT_ONCE:
             timeouts.lift(self, self.clock(), early=True)
-        when = self.due() if self.executing else INFINITY
-        return None if when == INFINITY else max(0.0, when - self.clock())
+        when = self.due() if self.executing else _NEVER
+        return None if when == _NEVER else max(0.0, when - self.clock())
 
     def update_time(self) -> None:
         """What became pending in the handlers that just ran counts from now, not from before them."""
-        now = self.turn_time.when = self.time.read()
-        turn_time = self.turn_time = TurnTime()
+        now = self.time.read()
+        self.turn_time.when = now
+        turn_time = TurnTime.__new__(TurnTime)
         turn_time.when = now
+        self.turn_time = turn_time
         if self.speeds_to_restart:
             channels, self.speeds_to_restart = self.speeds_to_restart, []
             for channel in channels:

@@ -13,6 +13,7 @@ cdef class Stepper:
 cdef class Operation(Stepper):
     cpdef object step(self, channel, mask)
     cpdef object _at_hand(self, channel)
+    cpdef bint _runs_ahead(self) except -1
 
 
 cdef class Maker:

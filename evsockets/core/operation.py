@@ -102,8 +102,6 @@ class Operation(Stepper):
     _timed: bool = True
     _replaceable: bool = True
     _heeds_next: bool = False
-    #: Whether it may start while bytes written during one received chunk still wait to leave together.
-    _runs_ahead: bool = False
     #: Whether it leaves received bytes unread, so that an idle connection's alerts go on counting.
     _takes_nothing: bool = False
 
@@ -114,6 +112,10 @@ class Operation(Stepper):
     def _at_hand(self, channel: Channel) -> Any:
         """The frame that it reads, if that lies in the inbox; None: it has to start."""
         return None
+
+    def _runs_ahead(self) -> bool:
+        """Whether it may start while bytes written during one received chunk still wait to leave together."""
+        return False
 
 
 class Maker:

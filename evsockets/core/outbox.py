@@ -24,6 +24,8 @@ _KINDS: dict[str, type[NetworkSocketError]] = {
 }
 # What may gather while the frames of one received chunk are worked through.
 _COALESCED = 64 * 1024
+# Read by these names they cost compiled code no look-up.
+_NO_SIGNAL, _SEND_SIZE = NO_SIGNAL, SEND_SIZE
 
 
 class Outbox:
@@ -69,14 +71,16 @@ def put(channel: Channel, data: Any) -> None:
     """Send `data` now, or cork it while a received chunk is worked through; what the kernel does not take
     is kept. See `send_failed` for a connection that is lost."""
     outbox, transport, size = channel.outbox, channel.transport, len(data)
+    plain = channel.plain is not None  # a stream that has not failed
     corked = None if outbox is None else outbox.corked
     if corked is not None and size >= _COALESCED:
         flush(channel)  # a large one goes by itself, without a copy
     if outbox is not None and outbox.rest is not None:
         outbox.rest = b"".join((outbox.rest, data))
         return
-    gathers = corked is not None or (channel.inbox._chunk and not transport.datagram)
-    if gathers and size < _COALESCED and transport.failure is None:  # which is told at each write
+    gathers = corked is not None or (channel.inbox._chunk and (plain or not transport.datagram))
+    # A failure is told at each write.
+    if gathers and size < _COALESCED and (plain or transport.failure is None):
         if corked is None:
             corked = cork(channel)
         corked += data
@@ -84,7 +88,7 @@ def put(channel: Channel, data: Any) -> None:
             flush(channel)
         return
     try:
-        sent = transmit(channel, data if size <= SEND_SIZE else memoryview(data)[:SEND_SIZE])
+        sent = transmit(channel, data if size <= _SEND_SIZE else memoryview(data)[:_SEND_SIZE])
     except OSError as error:
         send_failed(channel, error)
         return
@@ -92,7 +96,7 @@ def put(channel: Channel, data: Any) -> None:
         of(channel).rest = bytes(data)
     elif sent < size:
         of(channel).rest = kept(memoryview(data)[sent:])
-    elif channel.plain is None and transport.unflushed:
+    elif not plain and transport.unflushed:
         of(channel).rest = b""
 
 
@@ -108,7 +112,7 @@ def transmit(channel: Channel, data: Any) -> int:
     """One send: how many bytes were taken, 0 for none, -1 for a datagram that was not. Raises OSError."""
     plain = channel.plain
     try:
-        sent: int = plain.send(data, NO_SIGNAL) if plain is not None else channel.transport.send(data)
+        sent: int = plain.send(data, _NO_SIGNAL) if plain is not None else channel.transport.send(data)
     except BlockingIOError:
         return 0
     if sent > 0:
@@ -133,7 +137,7 @@ def flush(channel: Channel) -> bool:
         try:
             # One send a step: after a partial one the next mostly says "not now", and where the peer reads
             # as fast as we send, the others have their turn in between.
-            sent = transmit(channel, view[:SEND_SIZE]) if len(view) or transport.datagram else 0
+            sent = transmit(channel, view[:_SEND_SIZE]) if len(view) or transport.datagram else 0
             if sent < 0:
                 return False
             view = view[sent:]

@@ -7,6 +7,10 @@ from evsockets.core.operation cimport Stepper
 from evsockets.core.token cimport Token
 
 
+cdef double _NEVER, _AT_ONCE, _LONGEST_WAIT
+cdef list _NOBODY
+
+
 cpdef execute(Loop loop, context, until_stopped)
 @cython.locals(admission=Admission)
 cpdef bint take_turn(Loop loop, timeout) except -1

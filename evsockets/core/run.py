@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 _LONGEST_WAIT = 86_400.0
+# Read by these names they cost compiled code no look-up.
+_NEVER, _AT_ONCE, _NOBODY = INFINITY, AT_ONCE, list[Any]()
 
 
 def part(loop: Loop, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -105,11 +107,11 @@ def _turn(loop: Loop, timeout: float | None) -> None:
             return
         loop.update_time()
     when = loop.due()
-    if when == AT_ONCE:
+    if when == _AT_ONCE:
         if not (loop.callbacks or loop.has_work()):
             return
         timeout = 0.0
-    elif when != INFINITY:
+    elif when != _NEVER:
         wait = when - loop.time.read()
         if timeout is None or wait < timeout:
             timeout = wait if wait > 0.0 else 0.0
@@ -121,8 +123,13 @@ def _turn(loop: Loop, timeout: float | None) -> None:
     except Exception as error:
         batch = loop.poll_failed(error)
     ready = loop.ready
-    loop.ready = []  # what is queued from here on belongs to the next turn
-    now = loop.now = loop.turn_time.when = loop.time.read()
+    if ready:
+        loop.ready = []  # what is queued from here on belongs to the next turn
+    else:
+        ready = _NOBODY
+    now = loop.time.read()
+    loop.now = now
+    loop.turn_time.when = now
     if when <= now and timeouts.lift(loop, now):
         batch = timeouts.all_ready(loop, batch)
     if loop.oob_poller_type and batch:

@@ -8,3 +8,5 @@ cdef class Token(Timed):
     cdef public object stepper
     cdef public short watched
     cdef public flag indirect
+
+    cpdef advance(self, following)

@@ -21,6 +21,10 @@ class Token(Timed):
     watched: int
     indirect: bool
 
+    def advance(self, following: Any) -> None:
+        """The step returned `following`, which is not the stepper."""
+        raise NotImplementedError
+
     def refused(self, error: OSError) -> None:
         """What the engine had taken to be watched the system has refused."""
         raise NotImplementedError

@@ -3,7 +3,6 @@ cimport cython
 from evsockets.frames.inbox cimport Inbox
 
 
-@cython.freelist(8)
 cdef class Frame:
     cdef public object data, remote_address
 

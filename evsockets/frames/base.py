@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._generic import Generic, TypeVar
+from ..recycled import recycled
 from .inbox import Inbox, RemoteAddress
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Frame:
     def __repr__(self) -> str:
         shown = self.data if len(self.data) <= 40 else self.data[:37] + b"..."
         return f"<{self.__class__.__name__} of {len(self.data)} bytes {shown!r} from {self.remote_address!r}>"
+
+
+recycled(Frame)
 
 
 class PartialFrame(Frame):

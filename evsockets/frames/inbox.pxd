@@ -1,5 +1,7 @@
 cimport cython
 
+from evsockets.frames._seeker cimport Seeker
+
 
 cdef class Inbox:
     cdef public object _chunk
@@ -12,8 +14,8 @@ cdef class Inbox:
     cpdef bytes peek(self, n, start=*)
     cpdef bytes take(self, n)
     cpdef bytes _take_whole(self)
-    @cython.locals(data=bytes, offset=Py_ssize_t, stop=Py_ssize_t, size=Py_ssize_t)
-    cpdef bytes _take_through(self, bytes marker, Py_ssize_t limit)
+    @cython.locals(data=bytes, text=cython.p_char, offset=Py_ssize_t, stop=Py_ssize_t, size=Py_ssize_t)
+    cpdef bytes _take_through(self, Seeker marker, Py_ssize_t limit)
     cpdef drop(self, n)
     @cython.locals(offset=Py_ssize_t)
     cpdef _tidy(self)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from .seeker import seeker_of
+
 RemoteAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
 """An address in the form of the module `socket`: (host, port), the IPv6 4-tuple, a path, or None."""
 
@@ -115,21 +117,24 @@ class Inbox:
         self._searched = None
         return chunk
 
-    def _take_through(self, marker: bytes, limit: int) -> bytes | None:
+    def _take_through(self, marker: seeker_of, limit: int) -> bytes | None:
         """What ends with the first `marker`, no more than `limit` bytes; None if there is none in the one
         chunk that was received, or the search goes on where an earlier one ended."""
         if type(self._chunk) is not bytes or self._searched is not None:
             return None
-        data, offset, size = self._chunk, self._offset, len(marker)
-        stop = data.find(marker, offset) + size
-        if stop < offset + size or stop - offset > limit:
+        data, offset, size = self._chunk, self._offset, len(self._chunk)
+        stop = marker.find(data, offset) + marker.size
+        if stop < offset + marker.size or stop - offset > limit:
             return None
-        if stop != len(data):
+        if stop != size:
             self._offset = stop
-            return data[offset:stop]
-        self._chunk = b""
-        self._offset = 0
-        return data[offset:] if offset else data
+        else:
+            self._chunk = b""
+            self._offset = 0
+            if not offset:
+                return data
+        text = data  # compiled, its characters
+        return text[offset:stop]
 
     def drop(self, n: int) -> None:
         """Remove the oldest `n` bytes, or all if there are fewer. ValueError if negative."""

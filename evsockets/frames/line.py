@@ -7,6 +7,9 @@ import sys
 from .base import Frame, FramePicker
 from .inbox import Inbox
 from .limit import checked_limit, over_limit
+from .seeker import seeker_of
+
+_LF = seeker_of(b"\n")
 
 
 class LineFramePicker(FramePicker):
@@ -25,7 +28,7 @@ class LineFramePicker(FramePicker):
 
     def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
         """The next line, or None while it is not complete. FrameError over the limit."""
-        data = inbox._take_through(b"\n", self._limit + 1)
+        data = inbox._take_through(_LF, self._limit + 1)
         if data is None:
             end = inbox._find(b"\n", 0, False)
             size = end if end >= 0 else len(inbox)

@@ -7,6 +7,7 @@ import sys
 from .base import Frame, FramePicker
 from .inbox import Inbox
 from .limit import DEFAULT_MAX_LENGTH, checked_length, over_limit
+from .seeker import seeker_of
 
 
 class MarkerFramePicker(FramePicker):
@@ -23,7 +24,7 @@ class MarkerFramePicker(FramePicker):
         "_end_size",
         "_folds",
         "_limit",
-        "_plain",
+        "_seeker",
         "_start",
         "case_sensitive",
         "end",
@@ -52,12 +53,12 @@ class MarkerFramePicker(FramePicker):
         # Markers without letters need no case folding, and searching without is much cheaper.
         self._folds = not self.case_sensitive and any(m != m.upper() for m in (self._start, self._end))
         self._end_size = len(self._end)
-        self._plain = not self._folds and not self._start
+        self._seeker = None if self._folds or self._start else seeker_of(self._end)
 
     def pick(self, inbox: Inbox, ended: bool) -> Frame | None:
         """The next frame, or None while it is not complete. FrameError over the limit."""
-        if self._plain:
-            data = inbox._take_through(self._end, self._limit)  # the way of nearly every message
+        if self._seeker is not None:
+            data = inbox._take_through(self._seeker, self._limit)  # the way of nearly every message
             if data is not None:
                 frame = Frame.__new__(Frame)
                 frame.data = data

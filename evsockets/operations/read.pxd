@@ -21,6 +21,7 @@ cdef class ReadOperation(Operation):
     cdef public bint _ask_at_once
     cdef public FramePicker picker
 
+    cpdef bint _runs_ahead(self) except -1
     @cython.locals(ch=Channel)
     cpdef object start(self, channel)
     @cython.locals(ch=Channel)
@@ -30,6 +31,6 @@ cdef class ReadOperation(Operation):
     )
     cpdef object step(self, channel, mask)
     @cython.locals(
-        then_=ReadOperation, plain=Descriptor, event=WriteEvent, sent=Py_ssize_t, dispatch=Dispatch
+        read=ReadOperation, plain=Descriptor, event=WriteEvent, sent=Py_ssize_t, size=Py_ssize_t
     )
     cdef _answer(self, Channel channel, WriteOperation write)

@@ -54,7 +54,6 @@ class ReadOperation(Operation, Generic[FrameT_co]):
 
     interest = READ
     _phase = "reading"
-    _runs_ahead = True
     _heeds_next = True
 
     def __init__(self, picker: FramePicker[FrameT_co] | None = None) -> None:
@@ -77,6 +76,9 @@ class ReadOperation(Operation, Generic[FrameT_co]):
     @property
     def _takes_nothing(self) -> bool:  # type: ignore[override]
         return isinstance(innermost(self.picker), EmptyFramePicker)
+
+    def _runs_ahead(self) -> bool:
+        return True
 
     def start(self, channel: Channel) -> Operation | None:
         ch = channel
@@ -159,8 +161,6 @@ class ReadOperation(Operation, Generic[FrameT_co]):
         handler = channel.dispatch.write
         if handler is None:
             then = write._then
-            if type(then) is not ReadOperation or then._ask_at_once or not 0 < len(data) <= _MOST:
-                return _DONE
         else:
             channel.operation = channel.stepper = write
             event = WriteEvent.__new__(WriteEvent)
@@ -173,15 +173,12 @@ class ReadOperation(Operation, Generic[FrameT_co]):
             data = write._data
             if channel.cancelled or channel.loop.stopping:
                 return _DONE
-            if (
-                type(data) is not bytes
-                or type(then) is not ReadOperation
-                or then._ask_at_once
-                or not 0 < len(data) <= _MOST
-                or channel.after is not None
-                or channel.forgotten
-            ):
+            if type(data) is not bytes or channel.after is not None or channel.forgotten:
                 return write._send(channel)
+        size = len(data)
+        read = then if type(then) is ReadOperation else None
+        if read is None or read._ask_at_once or not 0 < size <= _MOST:
+            return _DONE if handler is None else write._send(channel)
         channel.next = then
         plain = channel.plain
         try:
@@ -192,7 +189,7 @@ class ReadOperation(Operation, Generic[FrameT_co]):
             outbox.send_failed(channel, error)
             return _DONE
         channel.bytes_sent += sent
-        if sent != len(data) or (plain is None and channel.transport.unflushed):
+        if sent != size or (plain is None and channel.transport.unflushed):
             outbox.of(channel).rest = data[sent:]
             return _DONE
         channel.next = _UNTOLD

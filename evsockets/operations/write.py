@@ -12,6 +12,7 @@ from ..core.operation import DONE, Operation
 from ..engines.base import WRITE
 from ..errors import EngineError, NetworkSocketError, UnsupportedOperationError
 from ..events import WriteEvent
+from ..recycled import recycled
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
@@ -64,7 +65,6 @@ class WriteOperation(Operation):
     interest = WRITE
     _phase = "writing"
     _replaceable = False
-    _runs_ahead = True
     _heeds_next = True
 
     def __init__(
@@ -94,6 +94,9 @@ class WriteOperation(Operation):
     @data.setter
     def data(self, value: Data | None) -> None:
         self._data = check_data(value)
+
+    def _runs_ahead(self) -> bool:
+        return True
 
     # Like `Operation.start`, also in its parameters: compiled, a user's own is called with no others.
     def start(self, channel: Channel) -> Operation | None:
@@ -219,6 +222,9 @@ class WriteOperation(Operation):
     def __repr__(self) -> str:
         size = f"{len(self._data)} bytes" if isinstance(self._data, bytes) else type(self._data).__name__
         return f"<WriteOperation {size}>"
+
+
+recycled(WriteOperation)
 
 
 def _few_bytes(chunks: Iterable[Any]) -> bytes:

@@ -1,9 +1,6 @@
-cimport cython
-
 from evsockets.transports.base cimport Transport
 
 
-@cython.freelist(64)
 cdef class Datagram:
     cdef public object data, remote, asked
 

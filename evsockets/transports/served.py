@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..address import SockAddr
 from ..errors import UnsupportedOperationError
+from ..recycled import recycled
 from .base import Transport
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ class Datagram:
     def answered(self, data: Any) -> Datagram:
         """What answers it with `data`."""
         return Datagram(data, self.remote, self.asked)
+
+
+recycled(Datagram)
 
 
 class DatagramReply(Transport):
