@@ -3,11 +3,8 @@ cimport cython
 from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation
-from evsockets.events cimport AcceptEvent
 from evsockets.sockets cimport DatagramClientSocket, _ServersClient
 from evsockets.transports.served cimport Datagram
-
-cdef object _ACCEPT
 
 
 cdef class Accept(Operation):
@@ -18,7 +15,6 @@ cdef class Accept(Operation):
     cpdef _due(self, channel)
     cdef _next(self, Channel channel)
     cdef _emptied(self)
-    @cython.locals(event=AcceptEvent)
     cdef _tell(self, Channel channel, _ServersClient client)
     cdef _failed(self, Channel channel, error)
 

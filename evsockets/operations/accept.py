@@ -11,7 +11,6 @@ from ..core.operation import UNTOLD, Operation
 from ..core.timeouts import arm
 from ..engines.base import READ
 from ..errors import AcceptError, ReceiveError
-from ..event_types import EventType
 from ..events import AcceptEvent
 from ..sockets import AcceptedSocket, DatagramClientSocket
 from ..transports.served import Datagram
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from ..core.channel import Channel
 
 _CLIENTS_PER_TURN = 64
-_ACCEPT = EventType.ACCEPT  # read by this name it costs compiled code no look-up
 # accept(2): errors of the connection that came, not of the listener.
 _SKIPPED = frozenset(
     {
@@ -113,14 +111,7 @@ class Accept(Operation):
         try:
             if handler is not None:
                 channel.mark_active()
-                event = AcceptEvent.__new__(AcceptEvent)  # where it is compiled, half the price of a call
-                event.type = _ACCEPT
-                event._channel = channel
-                event._client = client
-                event._frame = None
-                event._remote = client._remote
-                channel.next = None
-                handler(event)
+                handler(AcceptEvent(channel, client))
         finally:
             channel.next = UNTOLD  # a listener goes on whatever a handler names
             if client._channel is None:
