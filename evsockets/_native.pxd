@@ -1,5 +1,3 @@
-from cpython.object cimport PyObject
-
 cdef extern from *:
     """
     #include <arpa/inet.h>
@@ -61,9 +59,3 @@ cdef class ReceiveBuffer:
     cpdef Py_ssize_t receive(self, Descriptor sock) except -2
     cpdef part(self, Py_ssize_t start, Py_ssize_t stop)
     cpdef bytes head(self, Py_ssize_t size)
-
-
-cdef class Driver:
-    cdef PyObject *kept  # a StopIteration for all values
-    cdef object resume(self, context, coroutine)
-    cdef int give(self, value) except -1

@@ -1,4 +1,4 @@
-"""Sockets, the clock and coroutines without a detour through the standard library's modules."""
+"""Sockets and the clock without a detour through the standard library's modules."""
 
 import os
 import time
@@ -92,71 +92,6 @@ cdef extern from *:
     int new_socket "evsockets_socket"(int family)
     int accepted "evsockets_accept"(int fd, sockaddr *address, socklen_t *size)
     int AF_INET, AF_INET6, SOCK_STREAM, IPPROTO_TCP, TCP_NODELAY
-
-cdef extern from *:
-    """
-    /* Raise StopIteration(value): with *kept, unless somebody else has that. */
-    static int evsockets_give(PyObject **kept, PyObject *value)
-    {
-        if (*kept == NULL || Py_REFCNT(*kept) != 1) {
-            PyObject *fresh = PyObject_CallOneArg(PyExc_StopIteration, Py_None);
-            if (fresh == NULL)
-                return -1;
-            Py_XSETREF(*kept, fresh);
-        }
-        Py_INCREF(value);
-        Py_XSETREF(((PyStopIterationObject *)*kept)->value, value);
-        Py_INCREF(*kept);
-    #if PY_VERSION_HEX >= 0x030C0000
-        PyErr_SetRaisedException(*kept);
-    #else
-        Py_INCREF(PyExc_StopIteration);
-        PyErr_Restore(PyExc_StopIteration, *kept, NULL);
-    #endif
-        return 0;
-    }
-
-    /* Keep no value alive, nor what has caught it. */
-    static void evsockets_forget(PyObject **kept)
-    {
-        PyStopIterationObject *stop = (PyStopIterationObject *)*kept;
-        if (stop == NULL || stop->value == Py_None)
-            return;
-        if (Py_REFCNT(stop) != 1 || stop->traceback != NULL || stop->context != NULL)
-            Py_CLEAR(*kept);
-        else {
-            Py_INCREF(Py_None);
-            Py_XSETREF(stop->value, Py_None);
-        }
-    }
-
-    /* context.run(coroutine.send, None) */
-    static PyObject *evsockets_resume(PyObject *context, PyObject *coroutine)
-    {
-        PyObject *found = NULL;
-        PySendResult how;
-        if (PyContext_Enter(context) < 0)
-            return NULL;
-        how = PyIter_Send(coroutine, Py_None, &found);
-        if (PyContext_Exit(context) < 0) {
-            Py_XDECREF(found);
-            return NULL;
-        }
-        if (how == PYGEN_RETURN) {
-            PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, found);
-            Py_DECREF(found);
-            if (stop != NULL) {
-                PyErr_SetObject(PyExc_StopIteration, stop);
-                Py_DECREF(stop);
-            }
-            return NULL;
-        }
-        return found;
-    }
-    """
-    int c_give "evsockets_give"(PyObject **kept, object value) except -1
-    void c_forget "evsockets_forget"(PyObject **kept)
-    object c_resume "evsockets_resume"(object context, object coroutine)
 
 cdef enum:
     CHUNK = 65536  # above it a send lets other threads run
@@ -306,22 +241,6 @@ cdef object given(PyObject *data):
     result = <object>data
     Py_XDECREF(data)
     return result
-
-
-cdef class Driver:
-    """Has coroutines go on, and ends what they await with a value, without an exception for each."""
-
-    def __dealloc__(self):
-        Py_XDECREF(self.kept)
-
-    cdef object resume(self, context, coroutine):
-        try:
-            return c_resume(context, coroutine)
-        finally:
-            c_forget(&self.kept)
-
-    cdef int give(self, value) except -1:
-        return c_give(&self.kept, value)  # the caller, a `__next__`, returns without another one
 
 
 cdef class StreamSocket(Descriptor):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._generic import overload
 from .awaiting import Items, checked_mailbox
-from .core import at_once, posted
+from .core import fast_path, posted
 from .core.awaits import Await, Frames
 from .core.conversation import Running
 from .core.exchange import Exchange
@@ -117,7 +117,7 @@ class Conversation(Exchange):
             await Await(running, _NOTHING)
         place = checked_mailbox(mailbox)._come(running)
         try:
-            if not (place.woken and place.at_once and at_once.may(running)):
+            if not (place.woken and place.at_once and fast_path.may(running)):
                 await Await(running, place)
             return mailbox._take()
         finally:
@@ -127,7 +127,7 @@ class Conversation(Exchange):
         """Put `item` into `mailbox`; waits while that is full. Raises as `take` does, MailboxClosedError if
         the mailbox is or becomes closed; not caught, that fails the conversation as any other error."""
         checked_mailbox(mailbox)
-        if not at_once.may(self._running):
+        if not fast_path.may(self._running):
             await Await(self._running, _NOTHING)
         place = mailbox._come_to_put(self._running, item)
         if place is not None:

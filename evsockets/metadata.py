@@ -47,7 +47,7 @@ class SocketMetadata:
     __slots__ = ("_address", "_channel", "_keep_alive", "_parsed", "_result", "_settings", "user_context")
 
     def __init__(self, channel: Channel, settings: Settings, keep_alive: bool) -> None:
-        self._channel = channel  # when the life is over, its Remains
+        self._channel = channel  # when the life is over, its Snapshot
         self._settings = settings
         self._keep_alive = keep_alive
         self._address: str | None = None

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .configuration import Configuration
-from .core import life
+from .core import closing
 from .core.dispatch import ResolvableHandler, resolve
 from .core.drain import Drain, DrainReport
 from .core.failure import handler_error
@@ -142,12 +142,12 @@ class _Serving:
             for callback in resolve(self._handler, EventType.ACCEPT):
                 callback(event)
         except NetworkSocketError as error:
-            life.tell_exception(channel, error)
+            closing.tell_exception(channel, error)
             return
         except Exception as bug:
             if not channel.loop.configuration.isolate_handler_errors:
                 raise
-            life.tell_exception(channel, handler_error(channel, bug))
+            closing.tell_exception(channel, handler_error(channel, bug))
             return
         closed = isinstance(client, AcceptedSocket) and client._adopted is None
         if client._channel is None and not closed:

@@ -1,6 +1,6 @@
 cimport cython
 
-from evsockets.core cimport dispatch, remains
+from evsockets.core cimport dispatch, snapshot
 from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .core import dispatch, life, remains, speed
+from .core import closing, dispatch, snapshot, speed
 from .core.channel import Channel
 from .core.operation import Operation
 from .core.states import Phase
@@ -86,7 +86,7 @@ class SocketBag:
                 first._check_place(channel, None)
             first._added(metadata)
         except BaseException:
-            metadata._channel = remains.of(channel)  # never to be
+            metadata._channel = snapshot.of(channel)  # never to be
             raise
         socket._channel = channel
         if former is not None:
@@ -112,7 +112,7 @@ class SocketBag:
         channel = metadata._channel
         if isinstance(channel, Channel):
             loop.admission.dequeue(channel)
-            life.discarded(channel)
+            closing.discarded(channel)
 
     def forget_socket(self, socket: Socket) -> None:
         """End the request when the current operation is done, and leave its connection open. Ignored on

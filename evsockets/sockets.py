@@ -35,7 +35,7 @@ class Socket:
     _persistent = False  # its connection comes from the pool, and goes back there
 
     def __init__(self) -> None:
-        self._channel: Channel | None = None  # while in a bag; when the life is over, its Remains
+        self._channel: Channel | None = None  # while in a bag; when the life is over, its Snapshot
         self._connection: Connection | None = None  # left open by an earlier life
         self._adopted: Any = None  # an open descriptor to begin with
 

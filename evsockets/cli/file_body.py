@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from .. import Operation, SendError, WriteOperation
-from ..operations.file import SendFileOperation, can_send_files
+from ..operations.sendfile import SendFileOperation, can_send_files
 
 #: How much of a file is read at once.
 CHUNK = 64 * 1024

@@ -1,4 +1,4 @@
-"""What a channel does between operations: sending the rest, yielding, idling, lingering."""
+"""The steppers between operations: sending the rest, yielding, idling, lingering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sockets wait, which run, and who may start: the limitation solver is asked here."""
+"""Admission: which sockets wait and which run; the limitation solver is asked here."""
 
 from __future__ import annotations
 

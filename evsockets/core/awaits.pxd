@@ -1,7 +1,7 @@
 cimport cython
 
-from evsockets._native cimport Driver
-from evsockets.core cimport at_once
+from evsockets.core._driver cimport Driver
+from evsockets.core cimport fast_path
 from evsockets.core.channel cimport Channel
 from evsockets.core.conversation cimport Running
 

@@ -9,10 +9,10 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DisconnectedError
-from . import at_once
-from .at_once import LEFT
+from . import fast_path
 from .conversation import Drained
 from .driver import DRIVER
+from .fast_path import LEFT
 
 if TYPE_CHECKING:
     from .conversation import Running
@@ -88,7 +88,7 @@ class AwaitRead(Await):
     __slots__ = ()
 
     def _begin(self, running: Running) -> bool:
-        frame = at_once.read(running, self.operation)
+        frame = fast_path.read(running, self.operation)
         if frame is None:
             running.ask(self.operation)
             return False
@@ -103,7 +103,7 @@ class AwaitWrite(Await):
 
     def _begin(self, running: Running) -> bool:
         data = self.operation
-        done = at_once.write(running, data) if type(data) is bytes else -1
+        done = fast_path.write(running, data) if type(data) is bytes else -1
         if done > 0:
             return True
         channel = running.channel  # None when the conversation is over, which is told

@@ -20,7 +20,7 @@ from ..transports.base import is_tls_error
 from ..transports.broken import BrokenTransport
 from ..transports.plain import MOST_RECEIVED, plain
 from ..transports.stream import StreamTransport
-from . import interest, life, outbox, posted, progress, speed, start, telling, timeouts
+from . import closing, interest, io_clock, outbox, posted, speed, start, telling, timeouts
 from .activities import IDLE, SENDING, YIELDED
 from .deadlines import INFINITY, TurnTime
 from .failure import io_error
@@ -45,8 +45,7 @@ _SENDING, _YIELDED, _client_address = SENDING, YIELDED, client_address
 # How many operations may start one after the other in a turn, for fairness among sockets.
 _STARTS = 64
 # A received chunk larger than this is not kept alive for the few bytes that are left of it.
-_LARGE = 4096
-_MOST = MOST_RECEIVED
+_LARGE, _MOST = 4096, MOST_RECEIVED
 
 
 class Channel(Token):
@@ -91,8 +90,7 @@ class Channel(Token):
         self.tls: Any = None
         self.remote: SocketAddress = None
         self.local: SocketAddress = None
-        # As of when it was opened, if the connection may serve another life.
-        self.opened_for: Address | None = None
+        self.opened_for: Address | None = None  # and `opened_with`: if the connection may serve another life
         self.opened_with: Settings | None = None
         settings = loop.server_settings if socket.is_server else loop.client_settings
         self.metadata = SocketMetadata(self, settings, socket._persistent)
@@ -194,7 +192,7 @@ class Channel(Token):
                     self.wait(_SENDING, following)  # nothing starts before the kernel has taken the last byte
                     return
             if following is None:
-                life.nothing_next(self)
+                closing.nothing_next(self)
                 return
             operation = following
             self.operation = self.stepper = operation
@@ -322,7 +320,7 @@ class Channel(Token):
 
     def settings_changed(self) -> None:
         """A time-out or minimum speed was set."""
-        progress.limit_io(self)
+        io_clock.limit_io(self)
         if self.phase is _CONNECTED:
             speed.start(self)
         if self.phase is _OPENING or self.phase is _CONNECTED:
@@ -331,7 +329,7 @@ class Channel(Token):
 
     def _deadline(self, now: float, early: bool) -> float:
         # Early, because mostly everything is acknowledged, and then there is no need to look later.
-        progress.look(self, now, early)
+        io_clock.look(self, now, early)
         return timeouts.earliest(self)[0]
 
     def _late(self, arrived: Iterable[tuple[Any, int]], now: float) -> None:

@@ -1,6 +1,6 @@
 cimport cython
 
-from evsockets._native cimport Driver
+from evsockets.core._driver cimport Driver
 from evsockets.core.channel cimport Channel
 from evsockets.core.operation cimport Operation
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engines.base import WRITE
 from ..errors import EngineError, FrameError, MailboxClosedError, NetworkSocketError
-from . import life, posted, scopes
+from . import closing, posted, scopes
 from .activities import YIELDED
 from .driver import DRIVER
 from .failure import place
@@ -26,7 +26,7 @@ class Drained(Exception):
     """Thrown in where the next frame is awaited, when a drain is on and nothing of it has arrived."""
 
 
-#: What it may have at once in a turn (see at_once.py) before the others have their turn.
+#: What it may have at once in a turn (see fast_path.py) before the others have their turn.
 STEPS = 64
 _NO_ASYNCIO = (
     "conversations run without asyncio: await talk.sleep(seconds) in place of asyncio.sleep(), and write "
@@ -205,12 +205,12 @@ XX    """
             return False
         channel = self.channel
         channel.next = UNTOLD
-        life.abandon(channel, channel.stepper, channel.operation)
+        closing.abandon(channel, channel.stepper, channel.operation)
         posted.break_off(channel)
         if isinstance(error, NetworkSocketError):
             place(channel, error)
             if isinstance(error, FrameError) and error.picker is None:
-                life.complete(channel, error)
+                closing.complete(channel, error)
         if channel.transport.failure is not None:
             channel.transport.met = True
         self.error = error

@@ -31,6 +31,8 @@ cdef class Deadlines:
     cpdef clear(self)
     @cython.locals(heap=list, first=Timed)
     cpdef double next(self) except? -1
+    @cython.locals(first=Timed, when=double)
+    cpdef bint lift(self, double now, bint early=*) except -1
 
 
 cdef bint _is_before(Timed one, Timed other) except -1

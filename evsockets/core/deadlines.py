@@ -1,8 +1,8 @@
-"""When what must be looked at: a lazy heap of whatever can be late.
+"""Deadlines: a lazy heap of the channels and timers that can be late.
 
-That is channels and timers. A channel's deadline moves with every byte, so it is not kept in the heap. The
-heap holds each at most once, armed for the earliest time it could be late; when that surfaces it is asked,
-and if its deadline has moved on, it goes back in. Progress thus costs one store.
+A channel's deadline moves with every byte, so it is not kept in the heap. The heap holds at most one live
+entry for each, armed for the earliest time it could be late; when that surfaces it is asked, and if its
+deadline has moved on, the entry goes back in. Progress thus costs one store.
 """
 
 from __future__ import annotations
@@ -127,6 +127,17 @@ class Deadlines:
             return _NEVER
         first = heap[0]
         return first._armed
+
+    def lift(self, now: float, early: bool = False) -> bool:
+        """Have the first one due by `now` (or, `early`, the first of all) be one whose time still holds.
+        Whether there is one."""
+        while (first := self.first()) is not None and (early or first._armed <= now):
+            when = first._deadline(now, early)
+            if when <= first._armed:
+                return True
+            self.disarm(first)
+            self.arm(first, when)
+        return False
 
     def first(self) -> Any:
         """What `next` tells the time of; None if that is infinity."""

@@ -1,4 +1,4 @@
-"""How user handlers are resolved to one callable per event type, before they are needed."""
+"""Dispatch: user handlers, resolved to one callable per event type before they are needed."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The orderly end of a run."""
+"""Drain, the graceful end of a run: listeners close, clients finish, the deadline aborts what is left."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import life, timer
+from . import closing, timer
 from .activities import IDLE, has_unread
 from .deadlines import AT_ONCE, INFINITY
 from .states import Phase
@@ -118,7 +118,7 @@ class Drain:
         if last is not None and channel.started:
             channel.advance(last(channel))
         else:  # it does not listen yet
-            life.end(channel)
+            closing.end(channel)
 
     def _close_idle(self, channel: Channel) -> None:
         if has_unread(channel):
@@ -133,7 +133,7 @@ class Drain:
         else:
             self.report.closed_idle += 1
         self._counted = channel
-        life.end(channel)
+        closing.end(channel)
 
     def ended(self, channel: Channel) -> None:
         """A socket's life is over."""
@@ -150,11 +150,11 @@ class Drain:
         self.deadline = INFINITY
         self.cut_short(f"after {self._timeout:g} s")
         for channel in loop.running():
-            loop.call_for(channel, life.end, channel)
+            loop.call_for(channel, closing.end, channel)
         accepted = list(filter(is_accepted, loop.admission.waiting))
         loop.admission.set_aside(self.keeps_out)
         for channel in accepted:
-            life.abort_unstarted(channel)
+            closing.abort_unstarted(channel)
 
     def cut_short(self, when: str) -> None:
         """Nothing starts any more, and nothing ends by itself: who runs is aborted, and who was accepted and

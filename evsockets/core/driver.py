@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import Any
 
 try:
-    from .._native import Driver  # type: ignore[import-not-found, unused-ignore]
+    from ._driver import Driver  # type: ignore[import-not-found, unused-ignore]
 except ImportError:
 
     class Driver:  # type: ignore[no-redef]

@@ -1,4 +1,4 @@
-"""Builds a socket's errors: every message names address, reason, errno and phase."""
+"""Builds the errors of sockets, whose messages name address, reason, errno and phase."""
 
 from __future__ import annotations
 

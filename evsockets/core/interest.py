@@ -1,4 +1,4 @@
-"""What the engine is asked to watch: the stepper's interest, and what a layer or an end makes of it."""
+"""Readiness interest: what the engine watches for a socket; bytes that it depends on are sent first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an executor is inside: its clock, its callbacks, the queues of a turn, and whom an error ends."""
+"""The event loop's state: clock, callbacks, queues of a turn, whom an error ends. run.py takes the turns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..settings import Changed, Settings, with_given
 from ..sockets import Socket
 from ..validation import check_called
 from ..waker import Waker
-from . import forked, life, timeouts
+from . import closing, forked, timeouts
 from .admission import Admission
 from .channel import Channel
 from .clock import clock_of
@@ -182,7 +182,7 @@ class Loop:
     def patience(self, *, exact: bool = False) -> float | None:
         """Seconds until then, None: only when the engine says so. `exact`: of a deadline that holds."""
         if exact and self.executing and self.due() != _AT_ONCE:
-            timeouts.lift(self, self.clock(), early=True)
+            self.deadlines.lift(self.clock(), early=True)
         when = self.due() if self.executing else _NEVER
         return None if when == _NEVER else max(0.0, when - self.clock())
 
@@ -228,9 +228,9 @@ class Loop:
             return self.call_for(channel, channel.start_next, talk)
         if isinstance(error, Exception) and type(error) is not EngineError:
             if isinstance(error, NetworkSocketError):
-                return life.fail(channel, error)
+                return closing.fail(channel, error)
             if self.configuration.isolate_handler_errors:
-                return life.fail(channel, handler_error(channel, error))
+                return closing.fail(channel, handler_error(channel, error))
         raise error
 
     def call_callbacks(self) -> None:
@@ -263,7 +263,7 @@ class Loop:
         while self.to_end:
             channel = self.to_end.pop()
             if not channel.complete:
-                self.call_for(channel, life.end, channel)
+                self.call_for(channel, closing.end, channel)
 
     def flush_soon(self, channel: Channel, flush: Callable[[Channel], None]) -> None:
         """Much was scheduled to be written: call `flush` when the handler running now has returned, not only

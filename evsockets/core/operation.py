@@ -1,4 +1,4 @@
-"""What a channel does: the base of all operations, and the marks they answer with."""
+"""`Stepper` and `Operation`, the bases of all that a socket can be doing, and the marks that they return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has been written and has not left: sent at once, coalesced, or kept until the kernel takes more."""
+"""The send buffer: bytes that were written and have not left, gathered or kept for want of room."""
 
 from __future__ import annotations
 

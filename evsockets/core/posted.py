@@ -1,4 +1,4 @@
-"""What was posted: bytes that leave beside whatever the socket does, and hold up nothing of it."""
+"""Posted bytes (`talk.post`): a queue behind the send buffer for which no operation waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exceptions on their way out: the first one counts, later ones are notes, and no frames live on by them."""
+"""Collects exceptions while something ends: the first one is raised, later ones are its notes."""
 
 from __future__ import annotations
 

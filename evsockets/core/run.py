@@ -1,4 +1,4 @@
-"""A run and its turns: admit, poll, step the ready sockets, expire the late; and how a run ends.
+"""The event loop: a run, its turns (admit, poll, step the ready, expire the late), stop and abort.
 
 However it ends, every life that began in it is ended.
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import ExecutionContext
 from ..validation import check_flag
-from . import forked, interest, life, posted, timeouts
+from . import closing, forked, interest, posted, timeouts
 from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED
 from .drain import Drain, DrainReport
 from .out_of_band import dispatch_out_of_band
@@ -130,7 +130,7 @@ def _turn(loop: Loop, timeout: float | None) -> None:
     now = loop.time.read()
     loop.now = now
     loop.turn_time.when = now
-    if when <= now and timeouts.lift(loop, now):
+    if when <= now and loop.deadlines.lift(now):
         batch = timeouts.all_ready(loop, batch)
     if loop.oob_poller_type and batch:
         dispatch_out_of_band(loop, batch)
@@ -200,7 +200,7 @@ def _end_all(loop: Loop) -> None:
         loop.draining.cut_short("when the run was stopped")
     first: BaseException | None = None
     for channel in loop.running():
-        first = attempt(first, life.end, channel)
+        first = attempt(first, closing.end, channel)
     loop.to_end.clear()
     if first is not None:
         raise first
@@ -230,7 +230,7 @@ def _wind_up(loop: Loop, error: BaseException) -> None:
         loop.draining.cut_short(f"when the run ended by {error!r}")
     while channels := loop.channels():
         for channel in channels:
-            attempt(error, life.finish, channel)
+            attempt(error, closing.finish, channel)
     if loop.executing:
         try:
             loop.executing = False; loop.solver.finalize(loop.executor, loop.context)  # fmt: skip # noqa: E702

@@ -1,4 +1,4 @@
-"""Bounds of what is awaited: a conversation's `timeout()` blocks."""
+"""The time-out blocks of conversations: `with talk.timeout()`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast a socket's bytes move while an operation waits for them, and whether that is too slow."""
+"""Transfer speeds, measured while an operation waits for bytes and compared with the minimum."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 cimport cython
 
-from evsockets.core cimport interest, life, progress, timeouts
+from evsockets.core cimport interest, closing, io_clock, timeouts
 from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Stepper

@@ -1,6 +1,7 @@
-"""How a socket's life begins: INITIALIZE, whatever opens its connection, CONNECTED and the first operation.
+"""A socket's start: INITIALIZE, whatever opens its connection (opening/), CONNECTED, the first operation.
 
-As in life.py, an event is marked as told in the very line that tells it: a signal handler may raise anywhere.
+As in closing.py, an event is marked as told in the very line that tells it: a signal handler may raise
+anywhere.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..event_types import EventType
 from ..events import IoEvent
-from . import interest, life, out_of_band, progress, speed, timeouts
+from . import closing, interest, io_clock, out_of_band, speed, timeouts
 from .deadlines import INFINITY
 from .operation import UNTOLD, Stepper
 from .states import Phase
@@ -67,7 +68,7 @@ def opened(channel: Channel, reused: bool = False) -> None:
     channel.stepper = None
     channel.inbox.remote_address = channel.remote_address()
     channel.io_start = None
-    progress.limit_io(channel)
+    io_clock.limit_io(channel)
     if channel.metadata._settings.minima:
         speed.start(channel)
     if channel.dispatch.oob is not None:
@@ -103,7 +104,7 @@ def _take_named(channel: Channel) -> None:
 
 def restart(channel: Channel) -> None:
     """Close this attempt and begin again at INITIALIZE."""
-    life.close_transport(channel, orderly=False)
+    closing.close_transport(channel, orderly=False)
     channel.loop.deadlines.disarm(channel)
     channel.local = None
     open(channel, again=True)

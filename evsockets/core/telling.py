@@ -1,10 +1,10 @@
-"""Tells handlers of what happens beside the current operation: its time stands still, its future stays."""
+"""Tells events beside the current operation, such as alerts and time-outs; its I/O clock pauses."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import progress
+from . import io_clock
 
 if TYPE_CHECKING:
     from ..events import Event
@@ -20,7 +20,7 @@ def tell(channel: Channel, handler: Any, event: Event) -> None:
         handler(event)
     else:
         channel.conversation.tell(handler, event, beside=True)
-    progress.excuse(channel, began)
+    io_clock.excuse(channel, began)
 
 
 def tell_beside(channel: Channel, handler: Any, event: Event) -> Operation | None:

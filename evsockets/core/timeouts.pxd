@@ -1,8 +1,8 @@
 cimport cython
 
-from evsockets.core cimport interest, life, progress
+from evsockets.core cimport interest, closing, io_clock
 from evsockets.core.channel cimport Channel
-from evsockets.core.deadlines cimport Deadlines, TurnTime
+from evsockets.core.deadlines cimport TurnTime
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Stepper
 from evsockets.settings cimport Settings
@@ -19,7 +19,5 @@ cpdef tuple first_passing(Channel channel)
 @cython.locals(stepper=Stepper, timed=bint, first=double, when=double)
 cpdef tuple earliest(Channel channel)
 cpdef arm(Channel channel)
-@cython.locals(heap=Deadlines)
-cpdef bint lift(Loop loop, double now, bint early=*) except -1
 cpdef expire(Loop loop, double now)
 cpdef surfaced(Channel channel, arrived, double now)

@@ -1,4 +1,4 @@
-"""What can be late on a channel, which of it comes first, and what is done about it at the end of a turn."""
+"""Time-outs: what can be late on a channel, which comes first, and what is done when it has passed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SocketTimeoutError
 from ..event_types import TimeoutStage
 from ..events import TimeoutEvent
-from . import interest, life, progress, scopes, start, telling, unheard
+from . import closing, interest, io_clock, scopes, start, telling, unheard
 from .deadlines import INFINITY
 from .raised import drop_frames
 from .states import Phase
@@ -41,7 +41,7 @@ def _timed_out(stage: TimeoutStage, channel: Channel, now: float) -> None:
     if channel.cancelled or channel.loop.stopping:
         return
     if not one_more:
-        life.end(channel, orderly=False)
+        closing.end(channel, orderly=False)
     elif stage is TimeoutStage.CONNECTION:
         if named is not None:
             channel.operation = named
@@ -107,7 +107,7 @@ def first_passing(channel: Channel) -> tuple[float, TimeoutStage, bool]:
         first = channel.request_start.when + within
     if channel.phase is _OPENING:
         limit, other, start = settings.connection_timeout, _CONNECTION, channel.opened_at
-    elif timed := progress.is_timed(channel):
+    elif timed := io_clock.is_timed(channel):
         limit = settings.io_timeout
     elif stepper is not None and stepper._phase == "idle":
         limit, other = settings.idle_timeout, _IDLE
@@ -124,7 +124,7 @@ def earliest(channel: Channel) -> tuple[float, Callable[[Channel, float], None]]
     first, stage, timed = first_passing(channel)
     act = _ACTS[stage]
     if timed:
-        if (when := progress.look_due(channel)) < first:
+        if (when := io_clock.look_due(channel)) < first:
             first, act = when, _io_late  # if the look finds no progress
         for speed in channel.speeds:
             if (when := speed.due(channel)) < first:
@@ -145,19 +145,6 @@ def arm(channel: Channel) -> None:
     """Have the channel surface when it could first be late."""
     if not channel.complete:
         channel.loop.deadlines.arm(channel, earliest(channel)[0])
-
-
-def lift(loop: Loop, now: float, early: bool = False) -> bool:
-    """Have the first deadline by `now` (or, `early`, the first of all) be one that still holds: the heap is
-    lazy. Whether there is one."""
-    heap = loop.deadlines
-    while (first := heap.first()) is not None and (early or first._armed <= now):
-        when = first._deadline(now, early)
-        if when <= first._armed:
-            return True
-        heap.disarm(first)
-        heap.arm(first, when)
-    return False
 
 
 def all_ready(loop: Loop, batch: list[tuple[Any, int]]) -> list[tuple[Any, int]]:
@@ -182,7 +169,7 @@ def expire(loop: Loop, now: float) -> None:
     arrived: dict[Any, list[tuple[Any, int]]] = {}
     asked: float | None = None
     fresh = True
-    while fresh and lift(loop, now):
+    while fresh and loop.deadlines.lift(now):
         if asked is None:
             loop.current = None
             if loop.clock() - now > _FRESH:
@@ -207,7 +194,7 @@ def surfaced(channel: Channel, arrived: Iterable[tuple[Any, int]], now: float) -
             interest.step(token, mask)
         if channel.loop.interrupt:
             return
-    progress.look(channel, now)
+    io_clock.look(channel, now)
     when, act = earliest(channel)
     # Late again at once, while the clock stands still: in the next turn.
     again = math.nextafter(now, INFINITY)

@@ -1,4 +1,4 @@
-"""A callback and the time it is called at. It can be late, as a channel can, and keep a run alive."""
+"""Timers (`call_later`): a callback and when it is due."""
 
 from __future__ import annotations
 

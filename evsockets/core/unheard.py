@@ -1,4 +1,4 @@
-"""What no handler hears goes to the logger `evsockets`; nothing else does."""
+"""Logs errors and time-outs that no handler hears."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a conversation's socket does while its coroutine sleeps, or waits for what is not its own I/O."""
+"""The operations of a conversation that sleeps or waits for another: its connection is watched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All whole frames that have arrived, at once."""
+"""A picker of all whole frames that have arrived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An empty frame when bytes have arrived, which stay."""
+"""A picker whose empty frame tells that bytes have arrived, and takes none."""
 
 from __future__ import annotations
 

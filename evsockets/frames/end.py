@@ -1,4 +1,4 @@
-"""Everything up to the end of the stream."""
+"""A picker of everything up to the end of the stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The received bytes of one socket that no frame has taken yet."""
+"""The receive buffer of a socket: bytes that no frame has taken yet."""
 
 from __future__ import annotations
 

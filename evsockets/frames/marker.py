@@ -1,4 +1,4 @@
-"""Frames between markers."""
+"""Frames that end with a marker, and may begin with one."""
 
 from __future__ import annotations
 

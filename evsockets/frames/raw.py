@@ -1,4 +1,4 @@
-"""A frame of the bytes that have arrived."""
+"""A picker of whatever bytes have arrived."""
 
 from __future__ import annotations
 

@@ -7,11 +7,11 @@ import re
 import sys
 from typing import Any
 
-from .automaton import automaton
 from .base import Frame, FramePicker
 from .inbox import Inbox
 from .limit import checked_limit, over_limit
-from .pattern import LooksBeyond, extent
+from .regex_automaton import automaton
+from .regex_extent import LooksBeyond, extent
 
 # So many bytes are searched at first, then twice as many: what lies behind the end is not paid for.
 _FIRST_WINDOW = 256

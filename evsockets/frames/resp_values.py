@@ -1,4 +1,4 @@
-"""The Python values of RESP."""
+"""RESP values as Python objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leads to a connection: one left open, a descriptor taken over, or what opens a new one."""
+"""Chooses how a socket opens: a kept connection, an adopted descriptor, or resolving and what follows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..operations.handshake import TlsHandshakeOperation
 from ..sockets import AcceptedSocket, DatagramClientSocket
 from ..transports.datagram import DatagramTransport
 from ..transports.options import adjust_options
-from ..transports.served import reply_to
+from ..transports.packet_info import reply_to
 from ..transports.stream import StreamTransport
 from . import pool
 from .connect import Connect

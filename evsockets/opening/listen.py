@@ -1,4 +1,4 @@
-"""Binding and listening."""
+"""Opens a listener on the first of its addresses, and starts the operation that serves it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking a name up without blocking, before connecting or listening."""
+"""The step of an opening that waits for the addresses of a name."""
 
 from __future__ import annotations
 

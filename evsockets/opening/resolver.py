@@ -1,4 +1,4 @@
-"""Host names to addresses, in daemon threads that never delay the interpreter's exit."""
+"""Looks host names up (getaddrinfo) in daemon threads, which never delay the interpreter's exit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way to a peer through a proxy: connecting to that, and what is said to it (SOCKS5, HTTP CONNECT)."""
+"""Proxies of clients (SOCKS5, HTTP CONNECT): connecting to one, and the exchange that opens the tunnel."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The operations of sockets, one class a file."""
+"""The operations of sockets."""

@@ -4,7 +4,7 @@ from evsockets.core.channel cimport Channel
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation
 from evsockets.sockets cimport DatagramClientSocket, _ServersClient
-from evsockets.transports.served cimport Datagram
+from evsockets.transports.packet_info cimport Datagram
 
 
 cdef class Accept(Operation):

@@ -1,11 +1,11 @@
-"""Accept the clients of a listening socket."""
+"""Accept the clients of a listener, or one for each datagram."""
 
 from __future__ import annotations
 
 import errno
 from typing import TYPE_CHECKING, Any
 
-from ..core import interest, life
+from ..core import closing, interest
 from ..core.failure import socket_error
 from ..core.operation import UNTOLD, Operation
 from ..core.timeouts import arm
@@ -13,7 +13,7 @@ from ..engines.base import READ
 from ..errors import AcceptError, ReceiveError
 from ..events import AcceptEvent
 from ..sockets import AcceptedSocket, DatagramClientSocket
-from ..transports.served import Datagram
+from ..transports.packet_info import Datagram
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
@@ -126,7 +126,7 @@ class Accept(Operation):
         self._set(channel)
         arm(channel)
         if self._failures == 1:
-            life.tell_exception(channel, socket_error(AcceptError, channel, error, "accepting"))
+            closing.tell_exception(channel, socket_error(AcceptError, channel, error, "accepting"))
 
     def _due(self, channel: Channel) -> float | None:
         return self._resume_at
@@ -177,7 +177,7 @@ class AcceptDatagrams(Accept):
 
     def _failed(self, channel: Channel, error: OSError) -> None:
         # ICMP refused of an earlier answer, most likely: the server goes on.
-        life.tell_exception(channel, socket_error(ReceiveError, channel, error, "reading"))
+        closing.tell_exception(channel, socket_error(ReceiveError, channel, error, "reading"))
 
     def _tell(self, channel: Channel, client: Any) -> None:
         Accept._tell(self, channel, client)

@@ -8,9 +8,9 @@ from evsockets.events cimport ReadEvent, WriteEvent
 from evsockets.frames.base cimport FramePicker
 from evsockets.frames.inbox cimport Inbox
 from evsockets.operations.accept cimport Accept
-from evsockets.operations.answers cimport Answers
+from evsockets.operations.datagram_answers cimport Answers
 from evsockets.operations.write cimport WriteOperation
-from evsockets.transports.served cimport Datagram
+from evsockets.transports.packet_info cimport Datagram
 
 cdef object _READ, _WRITE, _UNTOLD
 cdef int _PER_TURN

@@ -1,4 +1,4 @@
-"""Serve datagrams on the server's own socket, without a socket for each."""
+"""Serve datagrams as READ events of the server's own socket, without a client socket for each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._generic import Generic
 from ..address import Address, SockAddr, public_address
-from ..core import life, speed
+from ..core import closing, speed
 from ..core.failure import socket_error
 from ..core.operation import UNTOLD, Operation
 from ..core.timeouts import arm
@@ -17,9 +17,9 @@ from ..event_types import EventType
 from ..events import ReadEvent, WriteEvent
 from ..frames.base import Frame, FramePicker, FrameT_co
 from ..frames.raw import RAW
-from ..transports.served import Datagram
+from ..transports.packet_info import Datagram
 from .accept import Accept
-from .answers import Answers, is_told, is_unix
+from .datagram_answers import Answers, is_told, is_unix
 from .read import frame_of_datagram
 from .write import WriteOperation
 
@@ -110,7 +110,7 @@ class ServeDatagrams(Accept):
                     break
                 one = received.pop()
                 if type(one) is not Datagram:  # ICMP refused of an earlier answer, most likely
-                    life.tell_exception(ch, socket_error(ReceiveError, ch, one, "reading"))
+                    closing.tell_exception(ch, socket_error(ReceiveError, ch, one, "reading"))
                     continue
                 try:
                     self._serve(ch, one)

@@ -1,4 +1,4 @@
-"""Delay an operation while a predicate is true."""
+"""Delay an operation while a predicate is true, which the turn asks at its end (core/run.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read and write at the same time."""
+"""Read and write at the same time, with a queue for each direction."""
 
 from __future__ import annotations
 

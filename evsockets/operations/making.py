@@ -1,4 +1,4 @@
-"""Makes the reads and writes that handlers name by an event's methods: one for every message."""
+"""The factory of the reads and writes that an event's methods name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing to do."""
+"""The operation that does nothing: the request ends, or a kept connection idles."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 cimport cython
 
 from evsockets._native cimport Descriptor
-from evsockets.core cimport at_once, outbox
+from evsockets.core cimport fast_path, outbox
 from evsockets.core.channel cimport Channel
 from evsockets.core.conversation cimport Running
 from evsockets.core.dispatch cimport Dispatch

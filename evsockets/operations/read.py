@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._generic import Generic
-from ..core import at_once, outbox
+from ..core import fast_path, outbox
 from ..core.failure import socket_error
 from ..core.operation import DONE, UNTOLD, Operation
 from ..engines.base import READ
@@ -123,7 +123,7 @@ class ReadOperation(Operation, Generic[FrameT_co]):
             running.frame = frame
             if handler is None:
                 ahead = mask and not self._ask_at_once
-                return at_once.go_on(running, ch, self) if ahead else None
+                return fast_path.go_on(running, ch, self) if ahead else None
             running.tell(handler, ReadEvent(ch, frame, self))
             return _DONE
         if handler is None:

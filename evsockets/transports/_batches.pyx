@@ -7,9 +7,9 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from evsockets.transports.served cimport Datagram
+from evsockets.transports.packet_info cimport Datagram
 
-from .served import asked_of
+from .packet_info import asked_of
 
 cdef extern from *:
     """

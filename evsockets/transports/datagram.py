@@ -12,7 +12,7 @@ from typing import Any
 from ..address import SockAddr
 from ..errors import UnsupportedOperationError
 from .listener import Listener
-from .served import IP_PKTINFO, Asked, Datagram, asked_of
+from .packet_info import IP_PKTINFO, Asked, Datagram, asked_of
 from .stream import NO_SIGNAL, Data, StreamTransport
 
 try:

@@ -1,4 +1,4 @@
-"""The settings of a StreamContext as socket options."""
+"""The settings of a StreamContext as socket options (setsockopt)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes over a connected stream socket: tcp and unix."""
+"""The transport of a connected stream socket: tcp and unix."""
 
 from __future__ import annotations
 

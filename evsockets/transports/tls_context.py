@@ -1,4 +1,4 @@
-"""One ssl.SSLContext per set of TLS settings: making one costs as much as dozens of handshakes."""
+"""Cached ssl.SSLContext objects, one for each set of TLS settings: making one costs dozens of handshakes."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.test_executor_members import *  # noqa: F403
 from evsockets import (
     ClientSocket,
     EngineError,

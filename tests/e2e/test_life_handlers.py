@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.test_life_handlers import *  # noqa: F403
 from evsockets import (
     FixedLengthFramePicker,
     ReadOperation,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from core.test_run_end import *  # noqa: F403
 from evsockets import (
     ClientSocket,
     ReadOperation,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from evsockets import RequestExecutor, SendError, WriteOperation
-from evsockets.operations.file import SendFileOperation, can_send_files
+from evsockets.operations.sendfile import SendFileOperation, can_send_files
 from support.wire import add, pair, read_to_end
 
 SIZE = 3 << 20

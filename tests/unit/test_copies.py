@@ -42,7 +42,7 @@ from evsockets import (
     WriteOperation,
 )
 from evsockets.frames import EmptyFrame, Inbox, RespFrame
-from evsockets.frames.automaton import Automaton
+from evsockets.frames.regex_automaton import Automaton
 from evsockets.http import Request, RequestPicker, Response, ResponsePicker
 from evsockets.http.headers import Headers
 from support.greeter import hello

@@ -18,7 +18,7 @@ from evsockets.configuration import StreamContext
 from evsockets.errors import UnsupportedOperationError
 from evsockets.transports.datagram import DatagramTransport, ServerDatagram
 from evsockets.transports.listener import open_client_socket
-from evsockets.transports.served import asked_of, reply_to
+from evsockets.transports.packet_info import asked_of, reply_to
 from support.transports import DEFAULT, Open, pair, wait
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from evsockets.errors import FrameError
 from evsockets.frames import Frame, Inbox, PartialFrame, RegexFramePicker
-from evsockets.frames.automaton import automaton
-from evsockets.frames.pattern import extent
+from evsockets.frames.regex_automaton import automaton
+from evsockets.frames.regex_extent import extent
 from evsockets.testing.pickers import LargeStream, PickerContract, PickerExample
 from support.pickers import Batched, all_ways
 

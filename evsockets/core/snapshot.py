@@ -1,4 +1,4 @@
-"""What is left of a life that is over: what its metadata, its socket and the bag are still asked for."""
+"""The snapshot of an ended socket, from which its metadata and the bag answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .channel import Channel
 
 
-class Remains:
+class Snapshot:
     """Takes the channel's place in the metadata and the socket once the life is over, and answers as it did.
 
     It refers to neither of them, nor to the channel: what nobody holds any more is freed at once, without the
@@ -77,7 +77,7 @@ class Remains:
 
 def of(channel: Channel) -> Any:
     """What is left of `channel`."""
-    left: Any = Remains.__new__(Remains)  # where it is compiled, half the price of a call with the channel
+    left: Any = Snapshot.__new__(Snapshot)  # where it is compiled, half the price of a call with the channel
     left.bytes_received = channel.bytes_received
     left.bytes_sent = channel.bytes_sent
     left.complete = channel.complete

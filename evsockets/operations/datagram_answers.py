@@ -1,4 +1,4 @@
-"""What a datagram server answers: sent in batches, and kept while the system does not take it."""
+"""The send queue of a datagram server: answers leave in batches, and are kept while the kernel takes none."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..core import life, speed
+from ..core import closing, speed
 from ..core.failure import handler_error, socket_error
 from ..core.operation import UNTOLD
 from ..errors import EngineError, NetworkSocketError, SendError
-from ..transports.served import Datagram
+from ..transports.packet_info import Datagram
 from .write import as_bytes
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Answers:
         try:
             sent: int = channel.transport.send_many(datagrams)
         except OSError as error:
-            life.tell_exception(channel, socket_error(SendError, channel, error, "writing"))
+            closing.tell_exception(channel, socket_error(SendError, channel, error, "writing"))
             return 1
         if sent:
             for one in datagrams[:sent]:
@@ -140,17 +140,17 @@ class Answers:
 
     def _lost(self, channel: Channel, one: Datagram, number: int, why: str) -> None:
         text = f"none of {number} answers to {one.remote!r} {why}"
-        life.tell_exception(channel, socket_error(SendError, channel, text, errno=errno.EAGAIN))
+        closing.tell_exception(channel, socket_error(SendError, channel, text, errno=errno.EAGAIN))
 
 
 def is_told(channel: Channel, error: Exception) -> bool:
     """Whether what was raised about one datagram has been told; if not, it ends the run."""
     if isinstance(error, NetworkSocketError):
-        life.tell_exception(channel, error)
+        closing.tell_exception(channel, error)
         return True
     if not channel.loop.configuration.isolate_handler_errors or type(error) is EngineError:
         return False
-    life.tell_exception(channel, handler_error(channel, error))
+    closing.tell_exception(channel, handler_error(channel, error))
     return True
 
 

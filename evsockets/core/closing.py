@@ -1,4 +1,4 @@
-"""How a socket's life ends: nothing is left to do, it failed or is broken off; and how it idles before that.
+"""Closing: how a life ends when nothing is left to do, it failed or is aborted; and idling before that.
 
 Whatever handlers raise on the way to FINALIZE, all of it happens.
 
@@ -15,7 +15,7 @@ from ..event_types import EventType
 from ..events import Event, SocketExceptionEvent
 from ..frames.base import Frame, PartialFrame
 from ..frames.inbox import Inbox
-from . import interest, out_of_band, outbox, remains, timeouts, unheard
+from . import interest, out_of_band, outbox, snapshot, timeouts, unheard
 from .activities import IDLE, SENDING, Linger
 from .deadlines import INFINITY
 from .dispatch import DEAF
@@ -244,7 +244,7 @@ def _release(channel: Channel) -> None:
     if channel.socket._leaves_by_itself and members.get(channel.socket) is channel.metadata:
         del members[channel.socket]
     channel.next = _UNTOLD  # what was named may refer to an event, and so to the channel
-    channel.metadata._channel = left = remains.of(channel)
+    channel.metadata._channel = left = snapshot.of(channel)
     if channel.socket._channel is channel:  # and not in a new life
         channel.socket._channel = left
     channel.socket._over()  # last: what was interrupted before it is done again

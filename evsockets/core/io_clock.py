@@ -1,4 +1,4 @@
-"""Progress of a send: what the kernel took, or the peer's kernel acknowledged since."""
+"""The I/O clock: when a byte last moved or was acknowledged by the peer's kernel; for `io_timeout`."""
 
 from __future__ import annotations
 

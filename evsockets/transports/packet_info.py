@@ -1,4 +1,4 @@
-"""A datagram that a server receives or sends, and which of the server's addresses it was sent to."""
+"""A server's datagram, which of its addresses it was sent to (IP_PKTINFO), and the way back to the sender."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a conversation awaits and can have at once, without suspending: nearly every message goes this way.
+"""The fast path of a conversation: reads and writes that are done at once, without suspending the coroutine.
 
-Anything unusual takes the general one, through `Channel.start_next`. After a number of such steps in one turn
-the other sockets have theirs.
+Nearly every message goes this way, anything unusual through `Channel.start_next`. After a number of such
+steps in one turn the other sockets have theirs.
 """
 
 from __future__ import annotations

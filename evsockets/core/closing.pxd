@@ -1,6 +1,6 @@
 cimport cython
 
-from evsockets.core cimport interest, outbox, remains
+from evsockets.core cimport interest, outbox, snapshot
 from evsockets.core.channel cimport Channel
 from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.operation cimport Stepper

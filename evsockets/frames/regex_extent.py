@@ -1,5 +1,4 @@
-"""Properties of a regular expression: the lengths of its matches, and whether a match depends on the bytes
-after it."""
+"""How long the matches of a regular expression can be, and whether one depends on the bytes after it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 cimport cython
 
 from evsockets.core.channel cimport Channel
-from evsockets.transports.served cimport Datagram
+from evsockets.transports.packet_info cimport Datagram
 
 
 cdef class Answers:

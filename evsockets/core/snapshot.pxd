@@ -6,7 +6,7 @@ from evsockets.core.loop cimport Loop
 from evsockets.sockets cimport _ServersClient
 
 
-cdef class Remains:
+cdef class Snapshot:
     cdef public object kind, listens_at, local, phase, remote, speeds, steps, tls, url
     cdef public TurnTime io_start, opened_at
     cdef public Loop loop
@@ -15,5 +15,5 @@ cdef class Remains:
     cdef public double connected_at, over_at
 
 
-@cython.locals(left=Remains, client=_ServersClient)
+@cython.locals(left=Snapshot, client=_ServersClient)
 cpdef of(Channel channel)

@@ -1,0 +1,3 @@
+"""The bag's rules over real sockets."""
+
+from core.test_bag import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The rules of events over real sockets."""
+
+from core.test_events import *  # noqa: F403
