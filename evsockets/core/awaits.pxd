@@ -10,7 +10,6 @@ cdef int _NEW, _WAITS, _DONE
 cdef object _LEFT
 
 
-@cython.freelist(8)  # for what is derived from it, too
 cdef class Await:
     cdef public Running running
     cdef public object operation
