@@ -255,7 +255,7 @@ def test_interrupted_at_any_line(engine: str, server: Greeter) -> None:
                 if outcome.result == b"B\n":
                     break
 
-    names = ("handles", "fan_out", "plans", "gathering", "attempts", "turns", "outcomes", "core.life")
+    names = ("handles", "fan_out", "plans", "gathering", "attempts", "turns", "outcomes", "core.closing")
     where = [importlib.import_module(f"evsockets.{name}").__file__ or "" for name in names]
     for line in some(lines_of(go, where), 40):
         interrupted(line, go, where)
