@@ -29,7 +29,7 @@ class Channel(Protocol):
         """The socket's settings and counters."""
 
     def recv(self) -> bytes | None:
-        """Receive once (up to 64 KiB, or one datagram) into the inbox.
+        """Receive once into the inbox: one datagram, or up to 64 KiB (compiled, 256 KiB after a full chunk).
 
         Returns the new bytes, b"" at the end of the stream, None if nothing has arrived.
         DisconnectedError if the connection was lost, ReceiveError for other failures.

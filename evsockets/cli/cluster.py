@@ -35,7 +35,7 @@ def cluster(address: str | None) -> Iterator[Client | None]:
 
     def connect() -> None:
         try:
-            client.__init__(address, timeout=_PATIENCE, set_as_default=False)  # type: ignore[misc]
+            Client.__init__(client, address, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call, unused-ignore]
         except Exception as error:
             failures.append(error)
 
