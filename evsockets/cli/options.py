@@ -43,6 +43,8 @@ class Parser(argparse.ArgumentParser):
             if action.dest == "command" and (meant := command_for(str(value))) is not None:
                 close = [meant]
             error.message += "".join(f"; did you mean {one}?" for one in close)
+            if action.nargs == "?" and action.option_strings and not close:
+                error.message += f"; write what is no value of {action.option_strings[0]} before it"
             raise
 
     def refuse(self, words: list[str]) -> NoReturn:

@@ -109,6 +109,8 @@ def test_other_commands_have_no_habits() -> None:
         ("serve --bind 0.0.0.0", "instead of --bind write --address tcp://HOST:PORT"),
         ("serve -d www", "evsockets serve DIRECTORY"),
         ("serve --gzip", "left to a proxy in front"),
+        ("serve --log www", "write what is no value of --log before it"),
+        ("serve --log jsn", "did you mean json?"),
         ("serve --ports 1", "did you mean --port?"),
         ("serve --address 127.0.0.1:8000", "has no scheme: write tcp://127.0.0.1:8000 "),
         ("serve --address 0.0.0.0:80 --certificate c", "write tls://0.0.0.0:80 "),
