@@ -21,6 +21,7 @@ from .options import (
     delay,
     escaped_bytes,
     field,
+    kind,
     path_of_http,
     protocol,
     seconds,
@@ -71,7 +72,7 @@ def register(commands: Any) -> None:
     _add_what(parser)
     _add_how(parser, hidden)
     _add_output(parser, hidden)
-    parser.habits = _instead
+    parser.command = "fetch"
     parser.set_defaults(run=run)
 
 
@@ -136,7 +137,13 @@ def _add_output(parser: argparse.ArgumentParser, hidden: str) -> None:
     form.add_argument("--jsonl", action="store_true", help="one JSON result a line, as results come")
     form.add_argument("--csv", action="store_true", help="comma-separated values, as results come")
     add = group.add_argument
-    add("--only", choices=("complete", "failed"), metavar="KIND", help="print only these: complete or failed")
+    add(
+        "--only",
+        type=kind,
+        choices=("complete", "failed"),
+        metavar="KIND",
+        help="complete (or open), or failed",
+    )
     add("--data", action="store_true", help="print received bytes; the table goes to stderr")
     add("--certificates", action="store_true", help="print names, issuer, days left, fingerprint")
     add("--quiet", action="store_true", help="no table, no progress (--no-progress: that alone)")
@@ -199,12 +206,6 @@ def run(arguments: argparse.Namespace) -> int:
     if rounds.signal is not None:
         return 128 + rounds.signal
     return 1 if rounds.failed else 0
-
-
-def _instead(word: str) -> str | None:
-    from .habits import instead
-
-    return instead(word)
 
 
 def _check_http() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .. import AddressError, StreamContext
@@ -15,14 +14,15 @@ from .common import CommandError
 
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[\w.\-:\[\]]+", re.ASCII)
 _PLAIN_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", "'": b"'", '"': b'"'}
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports an error in one line, with a pointer to the help. Options are written in full. `habits` gives
-    the advice for an option of another program, None if there is none."""
+    """Reports an error in one line, with a pointer to the help. Options are written in full. `command` is the
+    one to whose users `habits` explains options of other programs."""
 
-    habits: Callable[[str], str | None] = staticmethod(lambda word: None)
+    command = ""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
@@ -32,25 +32,37 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {one_line(message)} (see '{self.prog} --help')\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        import difflib
-
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
+            import difflib
+
+            from .habits import command_for
+
             close = difflib.get_close_matches(str(value), map(str, action.choices or ()), 1)
+            if action.dest == "command" and (meant := command_for(str(value))) is not None:
+                close = [meant]
             error.message += "".join(f"; did you mean {one}?" for one in close)
+            if action.nargs == "?" and action.option_strings and not close:
+                error.message += f"; write what is no value of {action.option_strings[0]} before it"
             raise
 
     def refuse(self, words: list[str]) -> NoReturn:
         """`error` about unknown words, with the options that were probably meant."""
-        hints = dict.fromkeys(self._hint(word.partition("=")[0]) for word in words)
+        hints = dict.fromkeys(
+            self._hint(word.partition("=")[0] if word.startswith("-") else word)
+            for before, word in zip(["", *words], words, strict=False)
+            if word.startswith("-") or not before.startswith("-")  # else it is the value of that
+        )
         self.error("; ".join([f"unknown: {' '.join(words)}", *filter(None, hints)]))
 
     def _hint(self, word: str) -> str | None:
         import difflib
 
+        from .habits import instead
+
         close = difflib.get_close_matches(word, self._option_string_actions, 1, cutoff=0.7)
-        return self.habits(word) or (f"did you mean {close[0]}?" if close else None)
+        return instead(word, self.command) or (f"did you mean {close[0]}?" if close else None)
 
 
 def seconds(text: str) -> float | None:
@@ -118,6 +130,11 @@ def escaped_bytes(text: str) -> bytes:
     return b"".join(parts)
 
 
+def kind(text: str) -> str:
+    """Return the kind of outcome that is meant: an open port is a complete one. For argparse."""
+    return "complete" if text == "open" else text
+
+
 def sent(text: str) -> bytes | str:
     """Return the bytes of `text`, or "-" for those of standard input. For argparse."""
     return text if text == "-" else escaped_bytes(text)
@@ -134,7 +151,9 @@ def protocol(text: str) -> str:
 
 def origin(text: str) -> str:
     """Return an origin as browsers name it, such as "https://example.org", or "*". For argparse."""
-    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[\w.\-:\[\]]+", text, re.ASCII):
+    if text != "*" and text.endswith("/") and _ORIGIN.fullmatch(text.rstrip("/")):
+        raise argparse.ArgumentTypeError(f"an origin has no slash at its end: give {text.rstrip('/')}")
+    if text != "*" and not _ORIGIN.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no origin; give one such as https://host, or '*', and DIRECTORY before that"
         )

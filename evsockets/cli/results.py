@@ -19,6 +19,7 @@ from .. import (
     TlsHandshakeError,
     WorkerLostError,
 )
+from ..address import parse_address
 from .asking import Answer, Ask
 
 #: The phases of a request, in the order in which they are shown.
@@ -96,12 +97,22 @@ def result_of(outcome: Outcome[Answer], keywords: Mapping[str, Any]) -> Result:
         kind, text = "bad address", ask.problem
     elif outcome.error is not None:
         kind, text = _failure(outcome.error, keywords)
+        if ask.path is not None and not parse_address(ask.address).is_tls and _shuns(outcome):
+            text += "; if it speaks TLS, write https:// (or tls://)"
     # In another process it was a copy of the Ask that had the answer; that of a failure stays there.
     answer = ask.answer if outcome.result is None else outcome.result
     return Result(
         ask, answer, kind, text, outcome.attempts, outcome.bytes_sent, outcome.bytes_received,
         outcome.remote_address, outcome.tls, _phases(outcome, answer),
     )  # fmt: skip
+
+
+def _shuns(outcome: Outcome[Answer]) -> bool:
+    """Whether a request was answered as those who expect TLS do: by the end of the stream, or a TLS alert."""
+    error = outcome.error
+    if isinstance(error, FrameError):
+        return error.partial is not None and error.partial.data.startswith(b"\x15\x03")
+    return isinstance(error, DisconnectedError) and outcome.bytes_sent > 0 == outcome.bytes_received
 
 
 def _failure(error: Exception, keywords: Mapping[str, Any]) -> tuple[str, str]:

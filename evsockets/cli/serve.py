@@ -6,11 +6,13 @@ import argparse
 from typing import Any
 
 from .. import Configuration
-from ..address import Address
+from ..address import Address, get_transports
 from .common import CommandError
-from .options import delay, origin, parsed, port
+from .options import Parser, delay, origin, parsed, port
 from .serving import Server, add_server_options, run_server, tls_context
 
+#: What the schemes of URLs mean, as the first line of output has them.
+_WEB = {"http": "tcp", "https": "tls"}
 _DEFAULT = "tcp://127.0.0.1:8000"
 _EPILOG = """
   evsockets serve . -p 8080 --log
@@ -21,14 +23,17 @@ _EPILOG = """
 
 def register(commands: Any) -> None:
     """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: Parser = commands.add_parser(
         "serve",
         help="serve a directory's files and listings over HTTP/1.1",
         description="GET and HEAD, single ranges, keep-alive, TLS; nothing outside the directory.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("directory", metavar="DIRECTORY")
+    parser.command = "serve"
+    parser.add_argument(
+        "directory", metavar="DIRECTORY", nargs="?", default=".", help="whose files to serve (default: here)"
+    )
     parser.add_argument(
         "--address",
         metavar="ADDRESS",
@@ -96,9 +101,7 @@ def make_server(arguments: argparse.Namespace, **worker: Any) -> Server:
     try:
         directory = Directory(arguments.directory, hidden=arguments.hidden)
     except OSError as error:
-        raise CommandError(
-            f"{arguments.directory!r} is no directory; name one whose files to serve"
-        ) from error
+        raise CommandError(_no_directory(arguments.directory)) from error
     address = _address(arguments)
     context = tls_context(arguments, address)
     service = FileService(
@@ -128,11 +131,43 @@ def _address(arguments: argparse.Namespace) -> Address:
     if arguments.address is not None:
         if arguments.port is not None:
             raise CommandError("--port is short for an address; give it inside --address instead")
-        address = parsed(arguments.address, server=True)
-        if address.is_datagram:
-            raise CommandError(f"{address.text} is for datagrams; HTTP needs tcp://, tls:// or unix://")
-        return address
+        return _given(arguments.address, "tcp" if arguments.certificate is None else "tls")
     default = _DEFAULT if arguments.certificate is None else _DEFAULT.replace("tcp:", "tls:")
     if arguments.port is not None:
         default = f"{default.rpartition(':')[0]}:{arguments.port}"
     return parsed(default, server=True)
+
+
+def _given(text: str, usual: str) -> Address:
+    """The address of --address; CommandError if it is none to listen on."""
+    scheme, separator, target = text.partition("://")
+    known = {*get_transports(), "fd"}
+    if not separator and scheme.partition(":")[0].lower() not in known:
+        raise CommandError(f"--address {text!r} has no scheme: write {_completed(text, usual)}")
+    if separator and scheme.lower() in _WEB:
+        text = f"{_WEB[scheme.lower()]}://{target.removesuffix('/')}"
+    elif separator and scheme.lower() not in known:
+        raise CommandError(f"--address {text!r}: serve listens on tcp://, tls://, unix:// and fd://")
+    address = parsed(text, server=True)
+    if address.is_datagram:
+        raise CommandError(f"{address.text} is for datagrams; HTTP needs tcp://, tls:// or unix://")
+    return address
+
+
+def _completed(text: str, scheme: str) -> str:
+    """The address that is meant by a path, a host, a port, or host:port."""
+    if text.startswith(("/", ".", "@")):
+        return f"unix://{text}"
+    host, _, number = text.removesuffix("/").rpartition(":")
+    if not number.isdigit() or (":" in host and "[" not in host):  # no port, or only colons of IPv6
+        host, number = text.strip("/"), "8000"
+        host = f"[{host}]" if ":" in host and "[" not in host else host
+    return f"{scheme}://{host or '127.0.0.1'}:{number}"
+
+
+def _no_directory(name: str) -> str:
+    """Why nothing of this name is served."""
+    from .habits import instead
+
+    advice = instead(name, "serve") or "name one whose files to serve"
+    return f"{name!r} is no directory; {advice}"

@@ -297,7 +297,7 @@ def test_timeline_that_cannot_be_written_is_said_before_the_run(silent: str, pat
         (["-k", "https://localhost"], "instead of -k write --insecure"),
         (
             ["-sSL", "--head", "https://localhost"],
-            "-sSL write --quiet, --location; instead of --head write --jsonl",
+            "-sSL write --data --quiet, --location; instead of --head write --jsonl",
         ),
         (["--header", "A: b", "tcp://localhost:1"], "--header is for HTTP"),
         (["--location", "--send", "x", "http://localhost"], "without --send"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from support.command import run_here
+from support.certificates import Authority
+from support.command import run_command, run_here, serving
 from support.optional import library
 
 library("httptools")
@@ -85,6 +88,12 @@ def test_urls(engine: str, site: str) -> None:
     assert none["status"] == 404
 
 
+def test_what_curl_prints_silently(site: str) -> None:
+    """--data --quiet prints the body and nothing else."""
+    done = run_command("fetch", "--data", "--quiet", f"{site}/gzip")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "page " * 1000, "")
+
+
 def test_what_is_no_failure(site: str) -> None:
     table = run_here("fetch", f"{site}/none", f"{site}/a", f"tcp{site[4:]}", "--http", "headers")
     assert table.returncode == 0
@@ -101,3 +110,34 @@ def test_https_where_http_is_spoken(site: str) -> None:
     status, (result,) = fetched(site.replace("http://", "https://", 1))
     assert (status, result["outcome"]) == (1, "TLS failed")
     assert "no TLS: http:// and tcp:// do without" in result["error"]
+
+
+def test_http_where_tls_is_spoken(ca: Authority) -> None:
+    """Those who expect TLS end the stream, or send an alert first."""
+    with serving("serve", "--address", "tls://127.0.0.1:0", *ca.server.options) as server:
+        status, (result,) = fetched(server.url.replace("tls://", "http://", 1))
+    assert (status, result["outcome"]) == (1, "disconnected")
+    assert result["error"].endswith("; if it speaks TLS, write https:// (or tls://)")
+    with _answering(b"\x15\x03\x01\x00\x02\x02F") as url:
+        status, (result,) = fetched(url)
+    assert (status, result["outcome"]) == (1, "bad answer")
+    assert result["error"].endswith("; if it speaks TLS, write https:// (or tls://)")
+    with _answering(b"HTTP/1.1 20") as url:
+        assert "TLS" not in fetched(url)[1][0]["error"]
+
+
+@contextlib.contextmanager
+def _answering(answer: bytes) -> Iterator[str]:
+    """The URL of who answers one client by these bytes."""
+
+    def talk() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(1000)
+            client.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=talk)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()

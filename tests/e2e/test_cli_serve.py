@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -92,6 +93,17 @@ def test_every_engine_serves(engine: str, site: Path) -> None:
         status, errors = running.end()
     assert status == 0
     assert "Traceback" not in errors
+
+
+def test_the_current_directory_at_the_url_that_is_printed(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(site)
+    with serving("serve", "--address", "http://127.0.0.1:0/") as running:
+        assert re.fullmatch(r"tcp://\S+ serves \. as http://127\.0\.0\.1:\d+/ on engine \w+", running.banner)
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
+        assert ask(connection, "/page.txt")[1] == b"0123456789"
+        connection.close()
 
 
 def test_files_with_what_belongs_to_them(client: http.client.HTTPConnection) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
 import threading
 import zlib
 from itertools import islice
@@ -16,13 +15,11 @@ from hypothesis import strategies as st
 
 from evsockets import FrameError
 from evsockets.address import parse_address
-from evsockets.cli import habits, web
+from evsockets.cli import web
 from evsockets.cli.asking import Answer, Ask
-from evsockets.cli.habits import instead
 from evsockets.cli.lines import LONGEST, Lines
 from evsockets.cli.targets import Targets
 from evsockets.cli.words import parse_word
-from support.command import ROOT
 
 
 @pytest.mark.parametrize(
@@ -245,31 +242,3 @@ def test_redirects_that_are_not_followed() -> None:
         ask = Ask(0, "tcp://host:80", "", "/", None, redirects)
         with pytest.raises(ValueError, match=says):
             web.followed(ask, Answer(status=302, headers=[("Location", place)]))
-
-
-def test_habits_of_curl_and_nmap() -> None:
-    """Each option that the page names, the command knows."""
-    page = (ROOT / "docs" / "howto" / "command-line.md").read_text()
-    rows = re.findall(r"^\| (`(?:curl|nmap).*?) \|", page, re.MULTILINE)
-    assert len(rows) > 20
-    for option in re.findall(r"(?<=[` ])--?[A-Za-z][\w-]*-?", " ".join(rows)):
-        assert instead(option), option
-
-
-@pytest.mark.parametrize(
-    ("word", "said"),
-    [
-        ("-fsSL", "--fail, --quiet, --location"),
-        ("-p22,80", "ports in the address, as in tcp://host:22,80"),
-        ("-Pn", "nothing: nobody is pinged"),
-        ("-T4", "--limit and --connection-timeout"),
-        ("-Z", "nothing: all are asked at once"),
-        ("-4", habits._FAMILY),
-        ("--ipv6", habits._FAMILY),
-        ("-kq", None),
-        ("--steam", None),
-        ("-", None),
-    ],
-)
-def test_what_to_do_about_an_option(word: str, said: str | None) -> None:
-    assert instead(word) == (said and f"instead of {word} write {said}")
