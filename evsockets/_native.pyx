@@ -124,6 +124,8 @@ cdef class Descriptor:
         cdef char *room = small
         cdef PyObject *data = NULL
         cdef ssize_t got
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
         size = min(size, LARGE if self.much > 1 else CHUNK)
         if self.fd < 0:
             return self._whole().recv(size, flags)
@@ -252,6 +254,9 @@ cdef class StreamSocket(Descriptor):
     type = SOCK_STREAM
     proto = 0
 
+    def __cinit__(self):
+        self.fd = -1  # what never was opened closes nothing
+
     def __init__(self):
         raise TypeError("a StreamSocket is made by open_stream() or accept_stream()")
 
@@ -319,6 +324,9 @@ cdef class StreamSocket(Descriptor):
         """See `socket.socket.shutdown`."""
         self._whole().shutdown(how)
 
+    def __reduce__(self):
+        raise TypeError("a socket cannot be copied or pickled")
+
     def __repr__(self):
         return f"<StreamSocket fd={self.fd}>"
 
@@ -344,10 +352,10 @@ def open_stream(int family, bint no_delay):
 def accept_stream(listener):
     """The next client of `listener`, which listens on AF_INET or AF_INET6, and its address; None if nobody
     waits. Raises OSError."""
+    cdef int fd = listener.fileno()
     cdef StreamSocket sock = StreamSocket.__new__(StreamSocket)
     cdef Address name
     cdef socklen_t size = sizeof(Address)
-    cdef int fd = listener.fileno()
     while True:
         sock.fd = accepted(fd, &name.any, &size)
         if sock.fd >= 0:

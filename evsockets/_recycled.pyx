@@ -39,7 +39,8 @@ cdef extern from *:
 
     static int begin(PyTypeObject *kind)
     {
-        if (used == KINDS || kind->tp_itemsize || kind->tp_flags & Py_TPFLAGS_HEAPTYPE) return 0;
+        if (used == KINDS || kind->tp_itemsize || kind->tp_finalize || kind->tp_flags & Py_TPFLAGS_HEAPTYPE)
+            return 0;
         pools[used++].kind = kind;
         kind->tp_alloc = take;
         kind->tp_free = give_back;

@@ -193,6 +193,9 @@ def stream_context_of(value: StreamContext | StreamKeywords | None) -> StreamCon
         return _DEFAULT
     if not isinstance(value, Mapping):
         raise TypeError(f"a stream context is a StreamContext or a mapping, not {type(value).__name__}")
+    for name in value:
+        if not isinstance(name, str):
+            raise TypeError(f"a stream context's names are str, not {name!r}")
     return StreamContext(**value)
 
 

@@ -59,7 +59,10 @@ class Immutable:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return self.__dict__ == other.__dict__ if type(other) is type(self) else NotImplemented
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = zip(self.__dict__.values(), other.__dict__.values(), strict=True)
+        return all(one == two and (one is True) is (two is True) for one, two in pairs)  # True is no 1 here
 
     def __hash__(self) -> int:
         return hash(tuple(self.__dict__.values()))

@@ -148,6 +148,11 @@ class Outcome(Immutable, Generic[R], what="outcome"):
     remote_address: SocketAddress = None
     times: Times = _NO_TIME
 
+    __match_args__ = (
+        "target", "result", "error", "attempts", "bytes_sent", "bytes_received", "tls", "remote_address",
+        "times",
+    )  # fmt: skip
+
     def __init__(
         self,
         target: Target,

@@ -5,23 +5,32 @@ from cpython.ref cimport Py_XDECREF
 
 cdef extern from *:
     """
-    /* Raise StopIteration(value): with *kept, unless somebody else has that. */
+    /* Raise StopIteration(value): with *kept, unless somebody else has that or has caught it. What is freed here
+       may lead back to here: *kept is empty meanwhile. */
     static int evsockets_give(PyObject **kept, PyObject *value)
     {
-        if (*kept == NULL || Py_REFCNT(*kept) != 1) {
-            PyObject *fresh = PyObject_CallOneArg(PyExc_StopIteration, Py_None);
-            if (fresh == NULL)
-                return -1;
-            Py_XSETREF(*kept, fresh);
+        PyStopIterationObject *stop = (PyStopIterationObject *)*kept;
+        PyObject *old;
+        *kept = NULL;
+        if (stop != NULL && (Py_REFCNT(stop) != 1 || stop->traceback != NULL || stop->context != NULL)) {
+            Py_DECREF(stop);
+            stop = NULL;
         }
+        if (stop == NULL)
+            stop = (PyStopIterationObject *)PyObject_CallOneArg(PyExc_StopIteration, Py_None);
+        if (stop == NULL)
+            return -1;
+        old = stop->value;
         Py_INCREF(value);
-        Py_XSETREF(((PyStopIterationObject *)*kept)->value, value);
-        Py_INCREF(*kept);
+        stop->value = value;
+        Py_XDECREF(old);
+        Py_INCREF(stop);
+        Py_XSETREF(*kept, (PyObject *)stop);
     #if PY_VERSION_HEX >= 0x030C0000
-        PyErr_SetRaisedException(*kept);
+        PyErr_SetRaisedException((PyObject *)stop);
     #else
         Py_INCREF(PyExc_StopIteration);
-        PyErr_Restore(PyExc_StopIteration, *kept, NULL);
+        PyErr_Restore(PyExc_StopIteration, (PyObject *)stop, NULL);
     #endif
         return 0;
     }
@@ -83,3 +92,7 @@ cdef class Driver:
 
     cdef int give(self, value) except -1:
         return c_give(&self.kept, value)  # the caller, a `__next__`, returns without another one
+
+    cdef int forget(self) except -1:
+        c_forget(&self.kept)
+        return 0

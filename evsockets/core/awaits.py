@@ -64,8 +64,9 @@ class Await:
         """Go on, as any coroutine does."""
         return self.__next__()
 
-    def throw(self, error: Any, *_: Any) -> Any:
-        """The await raises `error`."""
+    def throw(self, kind: Any, value: Any = None, trace: Any = None) -> Any:
+        """The await raises `kind`, or its `value`."""
+        error = kind if value is None else value
         self.close()
         try:
             raise error
@@ -125,8 +126,9 @@ class AwaitNext(AwaitRead):
         running.drainable = self.operation
         return AwaitRead._begin(self, running)
 
-    def throw(self, error: Any, *rest: Any) -> Any:
+    def throw(self, kind: Any, value: Any = None, trace: Any = None) -> Any:
         """An end in order ends the `async for`."""
+        error = kind if value is None else value
         self.close()
         if isinstance(error, Drained) or (isinstance(error, DisconnectedError) and error.clean):
             raise StopAsyncIteration

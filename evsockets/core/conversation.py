@@ -161,6 +161,7 @@ XX    """
         try:
             return self.context.run(self.coroutine.throw, error)
         finally:
+            _driver.forget()
             del error  # whose traceback refers back to here
 
     def _runs_ahead(self) -> bool:
@@ -264,6 +265,7 @@ XX    """
             self.channel.socket._raised(self, error)
             raise
         finally:
+            _driver.forget()
             loop.closing = outer
             self._over()
             if lives:  # until it is freed, which closes it once more

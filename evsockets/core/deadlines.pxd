@@ -17,6 +17,7 @@ cdef class Deadlines:
     cdef public set keepers
     cdef list _heap
     cdef long _armings
+    cdef bint _whole
 
     cpdef arm(self, Timed one, double when)
     @cython.locals(heap=list, last=Timed, place=Py_ssize_t)
@@ -27,6 +28,8 @@ cdef class Deadlines:
         heap=list, other=Timed, beside=Timed, place=Py_ssize_t, below=Py_ssize_t, size=Py_ssize_t
     )
     cdef _sink(self, Timed one)
+    @cython.locals(one=Timed)
+    cdef _mend(self)
     @cython.locals(one=Timed)
     cpdef clear(self)
     @cython.locals(heap=list, first=Timed)

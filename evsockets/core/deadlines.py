@@ -52,20 +52,25 @@ class Deadlines:
     """The heap. Times are those of the executor's clock, in seconds.
 
     `keepers`: what keeps a run alive though no socket does. Each knows its place in the heap, so an ended one
-    leaves it at once. A line that moves one moves both of them: a signal handler may raise between two lines.
+    leaves it at once. A signal handler may raise between two lines: a line that moves one moves both of them,
+    and `_whole` tells whether all are in order.
     """
 
-    __slots__ = ("_armings", "_heap", "keepers")
+    __slots__ = ("_armings", "_heap", "_whole", "keepers")
 
     def __init__(self) -> None:
         self._heap: list[Timed] = []
         self._armings = 0
+        self._whole = True
         self.keepers: set[Any] = set()
 
     def arm(self, one: Timed, when: float) -> None:
         """Have `one` surface at `when`, or earlier if it is armed for earlier already."""
         if not when < one._armed:
             return
+        if not self._whole:
+            self._mend()
+        self._whole = False
         self._armings += 1
         one._arming = self._armings
         if one._armed == _NEVER:
@@ -73,17 +78,29 @@ class Deadlines:
         else:
             one._armed = when
         self._rise(one)
+        self._whole = True
 
     def disarm(self, one: Timed) -> None:
         """Forget it."""
         if one._armed == _NEVER:
             return
+        if not self._whole:
+            self._mend()
+        self._whole = False
         heap, place = self._heap, one._place
         last = heap[-1]
         heap[place], last._place, one._armed = last, place, _NEVER; del heap[-1]  # fmt: skip # noqa: E702
         if last is not one:
             self._rise(last)
             self._sink(last)
+        self._whole = True
+
+    def _mend(self) -> None:
+        """Put all in order, after an interruption."""
+        self._heap.sort(key=lambda one: (one._armed, one._arming))
+        for place, one in enumerate(self._heap):
+            one._place = place
+        self._whole = True
 
     def _rise(self, one: Timed) -> None:
         """Change places with those above that are due later."""
@@ -125,6 +142,8 @@ class Deadlines:
         heap = self._heap
         if not heap:
             return _NEVER
+        if not self._whole:
+            self._mend()
         first = heap[0]
         return first._armed
 
@@ -141,7 +160,7 @@ class Deadlines:
 
     def first(self) -> Any:
         """What `next` tells the time of; None if that is infinity."""
-        return self._heap[0] if self._heap else None
+        return None if self.next() == _NEVER else self._heap[0]
 
 
 def _is_before(one: Timed, other: Timed) -> bool:

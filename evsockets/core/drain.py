@@ -32,6 +32,8 @@ class DrainReport:
     (stopped, or an exception); for a worker of `serve` the socket is text.
     """
 
+    __match_args__ = ("finished", "closed_idle", "aborted")
+
     def __init__(
         self,
         finished: int = 0,
@@ -46,6 +48,9 @@ class DrainReport:
         return self.__dict__ == other.__dict__ if type(other) is type(self) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __replace__(self, **changes: object) -> DrainReport:
+        return DrainReport(**self.__dict__ | changes)
 
     def __repr__(self) -> str:
         return f"DrainReport({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"

@@ -23,5 +23,8 @@ except ImportError:
             """Called in `__next__` before `raise StopIteration`: that has this value."""
             raise StopIteration(value)
 
+        def forget(self) -> None:
+            """Let go of the value given last."""
+
 
 DRIVER = Driver()

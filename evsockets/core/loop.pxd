@@ -11,7 +11,7 @@ cdef double _NEVER, _AT_ONCE
 
 cdef class Loop:
     cdef public object executor, engine, configuration, handlers, resolver, begin, keep, solver
-    cdef public object client_settings, server_settings, clock, context, oob_poller_type, oob_ahead
+    cdef public object client_settings, server_settings, clock, context, oob_poller_type
     cdef public object callbacks, ident, _forks, waker, current, draining, closing, recent_dispatches
     cdef public object thread_id
     cdef public Clock time

@@ -78,7 +78,6 @@ class Loop:
         self.closed = False
         self.turns_taken_by_us = False  # by execute_request() or asyncio, not by a host's loop
         self.oob_poller_type: Callable[[], Any] | None = None  # select.poll, once somebody listens to OOB
-        self.oob_ahead: set[int] = set()  # sockets whose urgent byte was told ahead of unread ones before it
         self.callbacks: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self.members: dict[Socket, SocketMetadata] = {}  # what the bag shows
         self.kept_sockets: dict[int, Socket] = {}  # forgotten plain sockets, whose connections close with us

@@ -2,7 +2,7 @@
 
 Engines know readable and writable only. With SO_OOBINLINE the urgent byte lies among the others, so it makes
 its socket readable on every engine; no receive reads past the bytes before it, and then it is the next one.
-Where such bytes still wait it is taken from its place ahead of them, and what stays there is dropped later.
+Bytes that still wait before it are received into the inbox first, and looked at when it has been told.
 Before the turn's sockets take their step, one poll(2) tells which of them have an urgent byte (POLLPRI):
 asking each for the mark would be a system call a message, and a nested epoll object, tried before, costs
 1.5 µs a message more, nearly all in the kernel.
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import events  # the module, which where it is compiled is not whole yet
 from .._unpatched import original
+from ..engines.base import READ
 from ..frames.base import Frame
 from ..transports.stream import is_tcp
-from . import telling
+from . import interest, telling
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 def want(channel: Channel, wanted: bool = True) -> None:
     """Have its urgent bytes lie among the others, or not; on anything but plain TCP there is none."""
     if channel.plain is not None and is_tcp(channel.transport.sock):
-        channel.loop.oob_ahead.discard(channel.plain.fileno())
         channel.loop.oob_poller_type = channel.loop.oob_poller_type or original("select", "poll")
         with contextlib.suppress(OSError):  # the connection is gone, which the next receive will tell
             channel.transport.sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, wanted)
@@ -48,10 +48,8 @@ def dispatch_out_of_band(loop: Loop, batch: list[tuple[Any, int]]) -> None:
         return
     urgent = _urgent(loop, listening)
     for number, channel in listening.items():
-        if number not in urgent and number not in loop.oob_ahead:
-            continue
-        if channel.stepper is not None and not channel.cancelled:
-            loop.call_for(channel, _take if number in urgent else _drop, channel)
+        if number in urgent and channel.stepper is not None and not channel.cancelled:
+            loop.call_for(channel, _take, channel)
             if loop.stopping:
                 return
 
@@ -73,40 +71,34 @@ def _urgent(loop: Loop, numbers: Iterable[int]) -> set[int]:
     return {number for number, bits in poller.poll(0) if bits & select.POLLPRI}
 
 
-def _drop(channel: Channel) -> None:
-    """Its urgent byte was told ahead of others: once they are read, its place is skipped."""
-    if channel.plain is not None and channel.transport.at_mark():
-        channel.loop.oob_ahead.discard(channel.plain.fileno())
-        channel.plain.recv(1)
-
-
-def _take_ahead(channel: Channel) -> bytes:
-    """The urgent byte, if it has come, though others lie before it; it stays in its place, too."""
-    sock = channel.transport.sock
-    byte = b""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, False)
-        try:
-            byte = sock.recv(1, _socket.MSG_OOB)
-            channel.loop.oob_ahead.add(sock.fileno())
-        finally:
-            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, True)
-    return byte
+def _reach(channel: Channel) -> bool:
+    """Receive the bytes before the urgent one, if the stepper reads; whether it is the next one then."""
+    while not channel.transport.at_mark():
+        stepper = channel.stepper
+        if stepper is None or not stepper.interest & READ or not channel.recv():
+            return False
+    return True
 
 
 def _take(channel: Channel) -> None:
     if channel.plain is None or not is_tcp(channel.transport.sock):
         return
-    channel.loop.oob_ahead.discard(channel.plain.fileno())
-    byte = channel.plain.recv(1) if channel.transport.at_mark() else _take_ahead(channel)
-    handler = channel.dispatch.oob
+    received = channel.bytes_received
+    if not _reach(channel):
+        return
+    received = channel.bytes_received - received
+    byte, handler = channel.plain.recv(1), channel.dispatch.oob
     if not byte or handler is None:
         return
     channel.bytes_received += 1
     channel.io_start = channel.loop.turn_time
     event = events.OutOfBandEvent(channel, Frame(byte, channel.remote_address()), channel.operation)
     named, stepper = telling.tell_beside(channel, handler, event), channel.stepper
-    if named is not None and stepper is not None and not (channel.cancelled or channel.loop.stopping):
+    if stepper is None or channel.cancelled or channel.loop.stopping:
+        return
+    if named is not None:
         stepper._abandon(channel)
         channel.after = named
         channel.advance(None)
+    elif received:
+        interest.step(channel, 0)

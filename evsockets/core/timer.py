@@ -38,8 +38,8 @@ class Timer(Timed):
 
     def _end(self) -> None:
         self._callback, self._args = None, ()
+        self._loop.deadlines.keepers.discard(self)  # first: interrupted in between, it keeps no run alive
         self._loop.deadlines.disarm(self)
-        self._loop.deadlines.keepers.discard(self)
 
     def _deadline(self, now: float, early: bool) -> float:
         return self._armed

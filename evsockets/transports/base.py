@@ -7,9 +7,10 @@ import sys
 
 
 def is_tls_error(error: BaseException | None, kind: str = "SSLError") -> bool:
-    """Whether `error` is one of the module ssl's. That is imported where TLS begins: it takes long."""
+    """Whether `error` is one of the module ssl's. That is imported where TLS begins: it takes long.
+    While another thread imports it there is none yet."""
     ssl = sys.modules.get("ssl")
-    return ssl is not None and isinstance(error, getattr(ssl, kind))
+    return ssl is not None and isinstance(error, getattr(ssl, kind, ()))
 
 
 class Transport:

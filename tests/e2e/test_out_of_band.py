@@ -124,6 +124,29 @@ def test_oob_comes_before_what_was_sent_before_it(
     assert log.metadata.bytes_received == 5
 
 
+def test_another_urgent_byte_before_the_bytes_are_read(executor: RequestExecutor) -> None:
+    """Neither is among the data."""
+    ours, theirs = tcp_pair()
+    told: list[bytes] = []
+
+    def on_oob(event: Any) -> None:
+        told.append(event.frame.data)
+        if len(told) == 1:
+            theirs.send(b"def")
+            theirs.send(b"2", socket.MSG_OOB)
+            theirs.send(b"ghi")
+            theirs.shutdown(socket.SHUT_WR)
+
+    on = {"OOB": on_oob, "READ": lambda event: event.next_is(ReadOperation())}
+    with theirs:
+        theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        theirs.send(b"abc")
+        theirs.send(b"1", socket.MSG_OOB)
+        log = add(executor, None, ReadOperation(), socket=ours, on=on)
+        executor.execute_request()
+    assert told == [b"1", b"2"] and b"".join(log.frames) == b"abcdefghi"
+
+
 @pytest.mark.parametrize("first", [READ_LINE, ReadWriteOperation(True, [READ_LINE]), NullOperation()])
 @pytest.mark.parametrize("by_the_bag", [False, True])
 def test_another_operation_replaces_the_current_one(talk: Talk, first: Operation, by_the_bag: bool) -> None:
