@@ -71,7 +71,7 @@ class Await:
         try:
             raise error
         finally:
-            del error  # whose traceback refers to this frame
+            del error, kind, value  # whose traceback refers to this frame
 
     def close(self) -> None:
         """It is awaited no more."""
@@ -135,7 +135,7 @@ class AwaitNext(AwaitRead):
         try:
             raise error
         finally:
-            del error  # as above
+            del error, kind, value  # as above
 
 
 class Frames:

@@ -25,7 +25,10 @@ from evsockets import (
     DelayedOperation,
     EventType,
     FixedLengthFramePicker,
+    Frame,
     FrameError,
+    FramePicker,
+    Inbox,
     NetworkSocketError,
     PersistentClientSocket,
     ReadOperation,
@@ -404,6 +407,37 @@ def test_nothing_is_left_of_a_complete_life(
         known.clear()
         if kind not in CONNECTION_KEPT:
             assert [ref() for ref in gone if ref() is not None] == []
+
+
+def test_no_frame_of_a_conversation_is_left(executor: RequestExecutor) -> None:
+    """Neither after an await that was broken off."""
+    made: list[weakref.ref[Frame]] = []
+
+    class Marked(Frame):
+        """One that can be referred to weakly."""
+
+    class Four(FramePicker[Marked]):
+        def pick(self, inbox: Inbox, ended: bool) -> Marked | None:
+            if len(inbox) < 4:
+                return None
+            frame = Marked(inbox.take(4))
+            made.append(weakref.ref(frame))
+            return frame
+
+    async def function(talk: Conversation) -> None:
+        with contextlib.suppress(SocketTimeoutError), talk.timeout(0.01):
+            await talk.read(FixedLengthFramePicker(1000))
+        await talk.read(Four())
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.send(b"four")
+        client = ClientSocket.from_socket(ours)
+        executor.socket_bag.add_socket(client, ConversationOperation(function))
+        executor.execute_request()
+        executor.socket_bag.remove_socket(client)
+        del client
+        assert len(made) == 1 and made[0]() is None
 
 
 @pytest.mark.parametrize(

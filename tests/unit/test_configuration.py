@@ -345,3 +345,14 @@ def test_settings_behave_as_values(kind: type[Any], given: dict[str, Any], unkno
         pass
 
     assert Derived(**given) != one and repr(Derived(**given)).count("=") == repr(one).count("=")
+
+
+def test_true_is_no_number() -> None:
+    """`tcp_keepalive=True` leaves the times to the system, 1 is a second."""
+    assert StreamContext(tcp_keepalive=True) != StreamContext(tcp_keepalive=1)
+    assert StreamContext(tcp_keepalive=1) == StreamContext(tcp_keepalive=1)
+
+
+def test_a_name_that_is_no_text() -> None:
+    with pytest.raises(TypeError, match="not 1"):
+        stream_context_of({1: 2})  # type: ignore[arg-type]

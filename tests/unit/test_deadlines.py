@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evsockets.core.deadlines import AT_ONCE, INFINITY, Deadlines, Timed
+from support.sources import sources_only
 
 
 class Late(Timed):
@@ -85,3 +88,47 @@ def test_clearing_disarms_all() -> None:
     assert all(one._armed == INFINITY for one in ones)
     deadlines.arm(ones[3], 2.0)
     assert deadlines.first() is ones[3]
+
+
+@sources_only
+@pytest.mark.parametrize("what", ["arm", "disarm"])
+def test_in_order_after_an_interruption_at_any_line(what: str) -> None:
+    """As of a signal handler whose exception somebody catches: nobody surfaces later for it."""
+    lines = 0
+    while True:
+        deadlines, ones = Deadlines(), [Late() for _ in range(20)]
+        for place, one in enumerate(ones):
+            deadlines.arm(one, float(place * 7 % 20))
+        left = lines = lines + 1
+
+        def trace(frame: Any, event: str, argument: Any) -> Any:
+            nonlocal left
+            if frame.f_code.co_filename != sys.modules[Deadlines.__module__].__file__:
+                return None
+            if event == "line":
+                left -= 1
+                if not left:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            if what == "arm":
+                deadlines.arm(ones[9], -1.0)
+            else:
+                deadlines.disarm(ones[0])
+        except KeyboardInterrupt:
+            pass
+        else:
+            break  # the line does not exist
+        finally:
+            sys.settrace(before)
+        deadlines.arm(Late(), 5.5)
+        times = [one._armed for one in ones if one._armed != INFINITY] + [5.5]
+        found = []
+        while (first := deadlines.first()) is not None:
+            found.append(first._armed)
+            deadlines.disarm(first)
+        assert found == sorted(times)
+    assert lines > 5

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evsockets import ConversationEndedError, Outcome, StreamContext, Target
+from evsockets import ConversationEndedError, DrainReport, Outcome, StreamContext, Target
 from evsockets.attempts import pause_before
 from evsockets.outcomes import Times
 
@@ -107,3 +107,12 @@ def test_pauses_double_up_to_a_minute_and_vary_by_half(
     assert pause_before(attempt, backoff, lambda: 0.0) == pytest.approx(shortest)
     assert pause_before(attempt, backoff, lambda: 1.0) == pytest.approx(1.5 * shortest)
     assert shortest == 0 or len({pause_before(attempt, backoff) for _ in range(100)}) > 50
+
+
+def test_by_position_in_a_pattern() -> None:
+    match Outcome(Target(ADDRESS), 3):
+        case Outcome(target, result):
+            assert (target.address, result) == (ADDRESS, 3)
+    match DrainReport(1, 2):
+        case DrainReport(finished, closed_idle, aborted):
+            assert (finished, closed_idle, aborted) == (1, 2, [])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
+import pickle
 import select
 import socket
 import sys
@@ -166,3 +168,26 @@ def test_a_listener_accepts_these(listener: socket.socket) -> None:
         with closing(server):
             assert remote == client.getsockname()
     assert Listener(listener).accept() is None
+
+
+def test_one_that_was_never_opened_closes_nothing(listener: socket.socket) -> None:
+    client = connected(listener)
+    kind = type(client)
+    client.close()
+    before = os.fstat(0)
+    if kind is not socket.SocketType:  # compiled
+        with pytest.raises(TypeError):
+            kind()
+    assert os.fstat(0).st_ino == before.st_ino
+
+
+def test_there_is_one_owner_of_a_descriptor(listener: socket.socket) -> None:
+    with closing(connected(listener)) as client:
+        for copies in (copy.copy, pickle.dumps):
+            with pytest.raises(TypeError):
+                copies(client)
+
+
+def test_a_negative_size(listener: socket.socket) -> None:
+    with closing(connected(listener)) as client, pytest.raises(ValueError, match="negative"):
+        client.recv(-1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from evsockets.address import public_address
 from evsockets.configuration import StreamContext
 from evsockets.errors import UnsupportedOperationError
+from evsockets.transports.base import is_tls_error
 from evsockets.transports.datagram import DatagramTransport
 from evsockets.transports.listener import open_client_socket
 from evsockets.transports.plain import MOST_RECEIVED, ReceiveBuffer, plain
@@ -226,3 +229,9 @@ def test_unix_clients_names(serve: Open, connect: Any, tmp_path: Path) -> None:
     theirs, name = accepted(listener)
     theirs.close()
     assert public_address(socket.AF_UNIX, name) == "@evsockets-test-client"
+
+
+def test_an_error_while_another_thread_imports_ssl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There can be none of TLS yet."""
+    monkeypatch.setitem(sys.modules, "ssl", ModuleType("ssl"))
+    assert not is_tls_error(ConnectionResetError(), "SSLEOFError")
