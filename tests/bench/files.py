@@ -19,6 +19,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 NGINX = Peer("nginx", "", "files", "nginx")
 HTTP_SERVER = Peer("python -m http.server", "", "files", "http.server")
+CADDY = Peer("caddy", "", "files", "caddy")
 ENGINES = [
     Peer(f"evsockets serve, {engine}", "", "files", engine, f"engine:{engine}")
     for engine in ("selectors", "libev", "gevent")
@@ -38,7 +39,7 @@ class Files(Kind):
     seconds: int = 3
     unit: str = "requests/s"
     base: str = NGINX.name
-    peers: list[Peer] = field(default_factory=lambda: [NGINX, *ENGINES, HTTP_SERVER], repr=False)
+    peers: list[Peer] = field(default_factory=lambda: [NGINX, CADDY, *ENGINES, HTTP_SERVER], repr=False)
 
     def sample(self, lab: Lab, peer: Peer) -> Sample:
         for program in ("wrk", "taskset", "nginx"):

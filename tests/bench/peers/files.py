@@ -1,4 +1,4 @@
-"""Becomes a file server: `files NAME ROOT`; NAME is nginx, http.server, or an engine for `evsockets serve`.
+"""Becomes a file server: `files NAME ROOT`; NAME is nginx, caddy, http.server, or an engine of `evsockets serve`.
 
 Its port is announced before it listens; the process is the server's own from then on.
 """
@@ -36,6 +36,9 @@ def main() -> None:
         config.write_text(_NGINX.format(folder=folder, host=HOST, port=port, root=root))
         os.environ["PATH"] += ":/usr/sbin"
         os.execvp("nginx", ["nginx", "-p", folder, "-e", "stderr", "-c", str(config)])
+    if name == "caddy":
+        command = ["caddy", "file-server", "--root", root, "--listen", f"{HOST}:{port}"]
+        os.execvpe("caddy", command, os.environ | {"GOMAXPROCS": "1", "HOME": str(Path(root).parent)})
     python = [sys.executable, "-m"]
     if name == "http.server":
         # Its line of log for each request goes nowhere: nobody would read it.
