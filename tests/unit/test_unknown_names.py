@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,3 +96,12 @@ def test_a_stream_context_names_its_settings() -> None:
 def test_tls_that_is_served_without_a_certificate() -> None:
     with pytest.raises(ConnectionFailedError, match=r"set stream_context=\{'certificate': ..., 'private_key"):
         serve(talks, "tls://127.0.0.1:0")
+
+
+@pytest.mark.parametrize(("function", "column"), [(fan_out, 1), (serve, 2)])
+def test_the_table_of_arguments_in_the_docs(function: Any, column: int) -> None:
+    page = (Path(__file__).parents[2] / "docs/howto/fan-out.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? ?\| (?:`(.*?)`)? ?\| ", page, re.M)
+    parameters = inspect.signature(function).parameters.values()
+    real = {one.name: repr(one.default) for one in parameters if one.kind is one.KEYWORD_ONLY}
+    assert {row[0]: row[column] for row in rows if row[column]} == real
