@@ -40,7 +40,15 @@ _FLAGS = (
 )  # fmt: skip
 
 
-class StreamContext(Immutable, what="stream context setting", hidden=frozenset({"proxy"})):
+_SYNONYMS = {
+    "alpn": "alpn_protocols", "ca": "ca_file", "cert": "certificate", "key": "private_key",
+    "sni": "server_hostname",
+}  # fmt: skip
+
+
+class StreamContext(
+    Immutable, what="stream context setting", hidden=frozenset({"proxy"}), synonyms=_SYNONYMS
+):
     """Socket and TLS settings. Immutable and hashable; every name is a keyword of the constructor.
 
     Sockets: `bind_to` is a client's local address: `(host, port)`, `"host:port"`, `"[ipv6]:port"`, `"host"`

@@ -121,7 +121,7 @@ def _pool(
         check_int("in_flight", in_flight, 1, 2**31 - 1)
     if same.pop("processes", None) is not None:
         raise TypeError("processes is for evsockets.fan_out: here the cluster's workers are the processes")
-    asked = plan(function, args=args, **same)
+    asked = plan(function, args=args, more=("shard", "in_flight", "progress"), **same)
     pool = _Tasks(client, asked, shard, in_flight)
     if shard < _LIMITS * asked.limit:
         why = "each shard waits for its slowest target"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, dataclass_transform
 
 from .validation import nearest
@@ -35,19 +36,24 @@ class Immutable:
     _hidden: ClassVar[frozenset[str]] = frozenset()
     _what: ClassVar[str] = ""
     """The kind of setting, for errors."""
+    _synonyms: ClassVar[Mapping[str, str]] = {}
+    """Names that others use for a setting, for errors."""
     __signature__ = _Signature()
 
-    def __init_subclass__(cls, what: str = "", hidden: frozenset[str] = frozenset()) -> None:
+    def __init_subclass__(
+        cls, what: str = "", hidden: frozenset[str] = frozenset(), synonyms: Mapping[str, str] | None = None
+    ) -> None:
         if what:  # else it is derived from settings, and has theirs
             cls._names = tuple(name for name in cls.__annotations__ if name[0] != "_")
             cls._hidden = hidden
             cls._what = what
+            cls._synonyms = synonyms or {}
 
     def __init__(self, **settings: object) -> None:
         names = self._names
         for name in settings:
             if name not in names:
-                raise TypeError(f"unknown {self._what} {name!r}{nearest(name, names)}")
+                raise TypeError(f"unknown {self._what} {name!r}{nearest(name, names, self._synonyms)}")
         defaults = type(self)
         values = self.__dict__
         for name in names:

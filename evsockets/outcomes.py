@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVarTuple
 from ._generic import Generic, TypeVar, overload
 from .immutable import Immutable
 from .metadata import check_settings
+from .settings import WRITABLE, no_argument
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -28,12 +29,18 @@ def check_arguments(args: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(args)
 
 
-def check_metadata(who: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the checked metadata of `who`. TypeError for an unknown name (with the closest one) and for a
-    setting that each target has of its own, TypeError or ValueError for a wrong value."""
-    for name, why in _REFUSED.items():
-        if name in values:
-            raise TypeError(f"{who} takes no {name}: {why}")
+def check_metadata(
+    function: str, values: Mapping[str, Any], arguments: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the checked metadata of `function`, which has these other arguments. TypeError for an unknown
+    name (with the closest one) and for a setting that each target has of its own, TypeError or ValueError for
+    a wrong value."""
+    for name in values:
+        if name in _REFUSED:
+            raise TypeError(f"{function}() takes no {name}: {_REFUSED[name]}")
+        if name not in WRITABLE:
+            known = (*arguments, *(one for one in WRITABLE if one not in _REFUSED))
+            raise no_argument(function, name, known)
     return check_settings(values)
 
 
@@ -84,7 +91,8 @@ class Target(Generic[ArgumentsT_co]):
         self.address = address
         self.args: ArgumentsT_co = None if args is None else check_arguments(args)  # type: ignore[assignment]
         self.user_context: Any = user_context
-        self._metadata = check_metadata("a Target", metadata) if metadata else None  # as most have none
+        own = ("args",)
+        self._metadata = check_metadata("Target", metadata, own) if metadata else None  # as most have none
 
     @property
     def metadata(self) -> Mapping[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from .validation import check_int, check_seconds
 if TYPE_CHECKING:
     from .configuration import Configuration
     from .engines.base import Engine
+
+_ARGUMENTS = ("args", "limit", "retries", "backoff", "retry_if", "engine", "configuration", "handler")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +59,11 @@ def plan(
     engine: str | Engine | None = None,
     configuration: Configuration | None = None,
     handler: Any = None,
+    more: Iterable[str] = ("processes",),
     **metadata: Any,
 ) -> Plan:
-    """Check the arguments of `fan_out`. TypeError or ValueError for invalid ones."""
+    """Check the arguments of `fan_out`, which has `more` than these. TypeError or ValueError for invalid
+    ones."""
     args = check_arguments(args)
     TargetOperation(function, *args)
     check_int("limit", limit, 1, 2**31 - 1)
@@ -72,5 +76,5 @@ def plan(
     return Plan(
         function=function, args=args, limit=limit, retries=retries, backoff=backoff, retry_if=retry_if,
         engine=engine, configuration=configuration, handlers=handlers,
-        metadata=check_metadata("fan_out()", metadata),
+        metadata=check_metadata("fan_out", metadata, (*_ARGUMENTS, *more)),
     )  # fmt: skip

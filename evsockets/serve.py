@@ -13,6 +13,7 @@ from .core.drain import DrainReport
 from .engines.base import Engine
 from .metadata import check_settings
 from .outcomes import check_arguments
+from .settings import WRITABLE, no_argument
 from .sockets import ServerSocket
 from .validation import check_timeout
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from .typing import EachKeywords, Handler, ServeKeywords
 
 Arguments = TypeVarTuple("Arguments")
+_ARGUMENTS = (
+    "args", "limit", "engine", "configuration", "handler", "drain_timeout", "ready", "workers",
+)  # fmt: skip
 
 
 @overload
@@ -93,6 +97,9 @@ def serve(
     check_handler(handler)
     keywords: Any = metadata
     handlers = tuple(handlers_of(keywords, handler))
+    for name in keywords:
+        if name not in WRITABLE:
+            raise no_argument("serve", name, (*_ARGUMENTS, *WRITABLE[1:]))
     service = Service(
         function, check_arguments(args), address, limit, engine, configuration, handlers, drain_timeout,
         check_settings(keywords),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import Any
 
 from .configuration import Configuration, StreamContext, stream_context_of
 from .event_types import CALLBACKS
-from .validation import check_duration, check_speed, check_timeout, nearest
+from .validation import check_duration, check_speed, check_timeout, closest, nearest
 
 TIMEOUTS = ("connection_timeout", "io_timeout", "idle_timeout", "request_timeout")
 SPEEDS = ("min_receive_speed", "min_send_speed")
@@ -30,6 +30,8 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "stream_context": _stream_context,
 }
 WRITABLE = ("address", "user_context", "keep_alive", *CHECKS)
+# Names that others use for arguments of `fan_out` and `serve`.
+_SYNONYMS = {"concurrency": "limit", "processes": "workers", "retry": "retries", "workers": "processes"}
 _UNCHANGING = frozenset({bool, int, float, NoneType, StreamContext})
 
 
@@ -125,9 +127,25 @@ def with_given(base: Settings, given: dict[str, Any], last: Changed | None) -> C
 
 
 def unknown(name: str) -> TypeError:
-    """The error for a name that is not a setting."""
+    """The error for a name that is not a setting; one of a stream context's says where it belongs."""
     if name.startswith("on_") and name not in CALLBACKS:
-        hint = nearest(name, CALLBACKS) or f"; known are {', '.join(CALLBACKS)}"
-        return TypeError(f"there is no event for {name!r}{hint}")
-    hint = nearest(name, WRITABLE) or f"; known are {', '.join(sorted(WRITABLE))}"
-    return TypeError(f"unknown metadata {name!r}{hint}")
+        return TypeError(f"there is no event for {name!r}{nearest(name, CALLBACKS)}")
+    inner = _of_stream_context(name, WRITABLE)
+    return TypeError(f"unknown metadata {name!r}{inner or nearest(name, sorted(WRITABLE))}")
+
+
+def no_argument(function: str, name: str, arguments: Iterable[str]) -> TypeError:
+    """The error for a keyword of `function` that is neither a setting nor one of its own arguments."""
+    if name.startswith("on_"):
+        return unknown(name)
+    known = sorted(arguments)
+    found = closest(name, known, _SYNONYMS)
+    hint = _of_stream_context(name, known) or (f", did you mean {found!r}?" if found else "")
+    return TypeError(f"{function}() has no argument {name!r}{hint}; its arguments are {', '.join(known)}")
+
+
+def _of_stream_context(name: str, known: Iterable[str]) -> str:
+    """What to write for `name`, if it is nearer to a setting of a stream context than to a `known` name."""
+    inner = StreamContext._names
+    found = closest(name, (*known, *inner), {**_SYNONYMS, **StreamContext._synonyms}, 0.6)
+    return f"; write stream_context={{{found!r}: ...}}" if found in inner else ""

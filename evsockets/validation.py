@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from types import CodeType
 from typing import Any
@@ -93,12 +93,21 @@ def check_duration(name: str, value: object) -> float | None:
     return number
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ", did you mean 'x'?" for the known name closest to `name`, or "" if none is close."""
+def closest(name: str, known: Iterable[str], synonyms: Mapping[str, str], likeness: float = 0.5) -> str:
+    """Return the known name that `name` is a synonym of, or that is closest to it; "" if none is close."""
     import difflib
 
-    found = difflib.get_close_matches(name, known, 1, 0.5)
-    return f", did you mean {found[0]!r}?" if found else ""
+    known = tuple(known)
+    if synonyms.get(name) in known:
+        return synonyms[name]
+    return "".join(difflib.get_close_matches(name, known, 1, likeness))
+
+
+def nearest(name: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
+    """Return ", did you mean 'x'?" for the known name closest to `name`; if none is close, all of them."""
+    known = tuple(known)
+    found = closest(name, known, synonyms or {})
+    return f", did you mean {found!r}?" if found else f"; known are {', '.join(known)}"
 
 
 def check_flag(name: str, value: object) -> None:

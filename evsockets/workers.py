@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from .conversation import Conversation
-from .core.drain import DrainReport
+from .core.drain import Drain, DrainReport
 from .core.raised import raise_kept
 from .engines.base import Engine
 from .errors import DisconnectedError, WorkerLostError
@@ -39,6 +39,10 @@ _MOST = 1024
 _PATIENCE = 30.0
 # Seconds that workers have beyond the time for their clients, and then to be gone.
 _GRACE = 5.0
+
+
+class _Link(ClientSocket):
+    """The parent's end of the connection to a worker: no client, and it lasts longer than they do."""
 
 
 class Workers:
@@ -74,6 +78,7 @@ class Workers:
         self._failure: BaseException | None = None
         self._signals = 0
         self._ending = False
+        self._drain: Drain | None = None
         self._round: Iterator[Place] | None = None
         self._again = False
 
@@ -86,6 +91,10 @@ class Workers:
                 for place in self._places:
                     place.worker = self._start(place)
                 self._executor.execute_request()
+            if self._drain is not None:
+                own = self._drain.report
+                own.aborted = [one for one in own.aborted if not isinstance(one[0], _Link)]
+                self._add(own)
         finally:
             self._end_all()
             for number, handler in before.items():
@@ -108,7 +117,7 @@ class Workers:
             worker = Worker(place, process, ours)
             self._alive.append(worker)
             self._executor.socket_bag.add_socket(
-                ClientSocket.from_socket(client),
+                _Link.from_socket(client),
                 ConversationOperation(self._mind, worker),
                 io_timeout=None,
                 request_timeout=None,
@@ -121,10 +130,12 @@ class Workers:
             async for frame in talk.frames(_MESSAGE):
                 self._hear(worker, *pickle.loads(frame.data))
             if talk.draining:
-                self._begin_end()
+                self._begin_drain()
                 worker.tell(DRAIN)
                 while True:
                     self._hear(worker, *pickle.loads((await talk.read(_MESSAGE)).data))
+        if talk.draining:
+            self._report.finished -= 1  # the drain counts this link among the sockets of `ready`
         self._gone(worker)
 
     def _hear(self, worker: Worker, what: str, value: Any) -> None:
@@ -132,9 +143,7 @@ class Workers:
         if what == "failed":
             worker.error = value
         elif what == "ended":
-            self._report.finished += value.finished
-            self._report.closed_idle += value.closed_idle
-            self._report.aborted += value.aborted
+            self._add(value)
         else:
             worker.is_ready = True
             if place.successor is worker:
@@ -147,6 +156,11 @@ class Workers:
                 one.worker is not None and one.worker.is_ready for one in self._places
             ):
                 self._tell_ready(value)
+
+    def _add(self, report: DrainReport) -> None:
+        self._report.finished += report.finished
+        self._report.closed_idle += report.closed_idle
+        self._report.aborted += report.aborted
 
     def _tell_ready(self, local_address: Any) -> None:
         ready, self._ready, self._told = self._ready, None, True
@@ -163,7 +177,10 @@ class Workers:
         place = worker.place
         if worker.told or self._ending:
             return
-        why = worker.error or WorkerLostError(f"a worker ended with exit code {code} before it was ready")
+        why: BaseException = worker.error or WorkerLostError(
+            f"a worker ended with exit code {code} before it was ready: "
+            "is serve called below `if __name__ == '__main__':`?"
+        )
         if place.successor is worker:
             place.successor = None
             logger.error("the successor of %s never was ready: %s; it goes on", place.worker, why)
@@ -235,8 +252,24 @@ class Workers:
         if self._signals == 1:
             timeout = self._drain_timeout
             self._executor.drain(None if timeout is None else timeout + _GRACE)
+            self._executor.call_soon_threadsafe(self._begin_drain)
         else:
             self._executor.stop_request()
+
+    def _begin_drain(self) -> None:
+        """The sockets that `ready` added have `drain_timeout` seconds, as the clients of the workers have."""
+        if self._drain is None:
+            self._drain = self._executor._loop.draining
+            if self._drain_timeout is not None:
+                self._executor.call_later(self._drain_timeout, self._abort_own, keeps_running=False)
+        self._begin_end()
+
+    def _abort_own(self) -> None:
+        loop, drain = self._executor._loop, self._drain
+        assert drain is not None
+        for channel in loop.running():
+            if not isinstance(channel.socket, _Link):
+                loop.call_for(channel, drain.abort, channel, f"after {self._drain_timeout:g} s")
 
     def _begin_end(self) -> None:
         if not self._ending:

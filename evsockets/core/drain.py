@@ -140,6 +140,13 @@ class Drain:
         self._counted = channel
         closing.end(channel)
 
+    def abort(self, channel: Channel, when: str) -> None:
+        """End one of them before the deadline, as that would."""
+        if not channel.socket.is_server:
+            self.report.aborted.append((channel.socket, f"still {channel.doing()} {when}"))
+        self._counted = channel
+        closing.end(channel)
+
     def ended(self, channel: Channel) -> None:
         """A socket's life is over."""
         if channel is not self._counted and not channel.socket.is_server and not self._over:

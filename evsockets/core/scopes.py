@@ -97,6 +97,14 @@ class Scope:
         running.scopes = (*running.scopes, self)
         return self
 
+    if not TYPE_CHECKING:  # for checkers it has none
+
+        async def __aenter__(self) -> None:
+            raise TypeError("timeout() is a plain block: `with talk.timeout(...)`, without `async`")
+
+        async def __aexit__(self, *exception: object) -> None:
+            """Never called; `async with` wants both."""
+
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         running = self.running
         running.scopes = tuple([scope for scope in running.scopes if scope is not self])

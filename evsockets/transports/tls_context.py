@@ -43,7 +43,8 @@ def client_context(stream_context: StreamContext, address: Address | None = None
 def server_context(stream_context: StreamContext, address: Address | None = None) -> ssl.SSLContext:
     """Return the context for a server; `address` may pin the TLS version. Raises as client_context."""
     if stream_context.tls is None and stream_context.certificate is None:
-        raise ValueError("a TLS server needs a certificate; set certificate= (and private_key=), or tls=")
+        cure = "set stream_context={'certificate': ..., 'private_key': ...}, or 'tls' in it"
+        raise ValueError(f"a TLS server needs a certificate; {cure}")
     return _context(stream_context, address, server=True)
 
 

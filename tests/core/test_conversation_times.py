@@ -526,3 +526,13 @@ def test_not_heard_it_is_logged_with_what_it_awaited(talk: Talk, caplog: pytest.
     talk.run()
     (record,) = [each for each in caplog.records if each.name == "evsockets"]
     assert "TIMEOUT of stage IO while reading" in record.getMessage()
+
+
+def test_async_with_is_told_to_be_plain(talk: Talk) -> None:
+    async def function(talk: Conversation) -> None:
+        block: Any = talk.timeout(1)
+        with pytest.raises(TypeError, match="plain block: `with talk.timeout"):
+            async with block:
+                pass
+
+    talk(of(function), told=[])

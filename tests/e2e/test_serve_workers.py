@@ -20,7 +20,16 @@ from typing import Any
 import pytest
 
 import evsockets
-from evsockets import ConnectionFailedError, StreamContext, create_engine, serve
+from evsockets import (
+    ClientSocket,
+    ConnectionFailedError,
+    ConversationOperation,
+    DrainReport,
+    Mailbox,
+    StreamContext,
+    create_engine,
+    serve,
+)
 from support import workers_service
 from support.certificates import Authority
 from support.command import HANGS, Serving, environment, program
@@ -390,3 +399,52 @@ def test_ready_ends_it(engine: str) -> None:
 
     report = serve(workers_service.answer, "tcp://127.0.0.1:0", workers=2, engine=engine, ready=ready)
     assert len(heard) == 1 and report.finished == 0
+
+
+@pytest.mark.parametrize("waits", ["items", "read"])
+def test_sockets_that_ready_adds_end_with_the_clients(engine: str, waits: str) -> None:
+    mailbox: Mailbox[bytes] = Mailbox()
+    added: list[Any] = []
+    ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
+
+    async def last(talk: Any) -> None:
+        if waits == "read":
+            await talk.read(workers_service.LINE)
+        async for _ in talk.items(mailbox):
+            pass
+
+    async def listens(talk: Any) -> None:
+        async for _ in talk.frames(workers_service.LINE):
+            pass
+
+    def ready(executor: Any, local: Any) -> None:
+        for mine, function in zip(ours, (last, listens), strict=True):
+            added.append(ClientSocket.from_socket(mine))
+            executor.socket_bag.add_socket(added[-1], ConversationOperation(function), io_timeout=None)
+        executor.call_later(0.1, ends)
+
+    def ends() -> None:
+        added.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    report = serve(
+        workers_service.answer, "tcp://127.0.0.1:0", workers=2, engine=engine, ready=ready, drain_timeout=0.5
+    )
+    took = time.monotonic() - added.pop()
+    for one in theirs:
+        one.close()
+    doing = "waiting" if waits == "items" else "reading"
+    assert report == DrainReport(1, 0, [(added[0], f"still {doing} after 0.5 s")])
+    assert took < 4, "as long as the workers may take beyond that"
+
+
+def test_a_script_without_a_guard_is_told_so(engine: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import evsockets, workers_service as w\nevsockets.serve(w.answer, 'tcp://127.0.0.1:0', workers=1)\n"
+    )
+    command = [sys.executable, str(script)]
+    where = environment(EVSOCKETS_ENGINE=engine, PYTHONPATH=str(Path(SERVICE).parent))
+    ran = subprocess.run(command, env=where, stderr=subprocess.PIPE, timeout=HANGS, check=False, text=True)
+    assert ran.returncode == 1
+    assert "before it was ready: is serve called below `if __name__ == '__main__':`?" in ran.stderr

@@ -314,7 +314,7 @@ def test_bad_bind_to(value: Any, error: type[Exception]) -> None:
 
 def test_nearest() -> None:
     assert nearest("io_timout", ["io_timeout", "idle_timeout"]) == ", did you mean 'io_timeout'?"
-    assert nearest("zzz", ["io_timeout"]) == ""
+    assert nearest("zzz", ["io_timeout", "a"]) == "; known are io_timeout, a"
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_misconfiguration_names_the_file_and_the_cure(ca: Authority, tmp_path: P
     junk.write_text("no certificate")
     missing = str(tmp_path / "missing.pem")
     cases: list[tuple[dict[str, Any], str]] = [
-        ({}, "set certificate="),
+        ({}, "set stream_context={'certificate': ..., 'private_key': ...}"),
         ({"certificate": missing}, f"certificate '{missing}' cannot be read: No such file"),
         ({"certificate": leaf.certificate, "private_key": missing}, f"private_key '{missing}' cannot be"),
         ({"certificate": leaf.certificate}, "set private_key="),
