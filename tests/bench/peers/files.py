@@ -1,4 +1,4 @@
-"""Becomes a file server: `files NAME ROOT`; NAME is nginx, caddy, http.server, or an engine of evsockets serve.
+"""Becomes a file server: `files NAME ROOT`; NAME is nginx, caddy, http.server, or an engine of `serve`.
 
 Its port is announced before it listens; the process is the server's own from then on.
 """
