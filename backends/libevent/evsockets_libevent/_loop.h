@@ -75,11 +75,27 @@ static void enter(State *state) { inside = state; }
 static int leave(void) { int number = errno; inside = NULL; return number; }
 
 static int forks;
-static unsigned long main_thread;
-static void on_fork(void) { forks++; main_thread = (unsigned long)pthread_self(); }
-static int in_main_thread(void) { return (unsigned long)pthread_self() == main_thread; }
-static void begin_process(unsigned long ident) {
-    main_thread = ident;
+/* The system's number of the main thread, and pthread's, 0 until that thread has asked: asking for the former is a
+   system call. `threading`'s own is gevent's where that has patched the program. */
+static unsigned long main_number, main_thread;
+static unsigned long number_of_thread(void) {
+#ifdef PY_HAVE_THREAD_NATIVE_ID
+    return PyThread_get_thread_native_id();
+#else
+    return (unsigned long)pthread_self();
+#endif
+}
+static int in_main_thread(void) {
+    if (!main_thread && number_of_thread() == main_number) main_thread = (unsigned long)pthread_self();
+    return (unsigned long)pthread_self() == main_thread;
+}
+static void on_fork(void) {
+    forks++;
+    main_number = number_of_thread();
+    main_thread = (unsigned long)pthread_self();
+}
+static void begin_process(unsigned long number) {
+    main_number = number;
     pthread_atfork(NULL, NULL, on_fork);
     event_set_log_callback(on_log);
 }

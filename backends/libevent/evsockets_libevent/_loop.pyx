@@ -168,7 +168,8 @@ cdef class Loop:
         self.pairs = []
         self.forks = forks
         if not begun:
-            begin_process(threading.main_thread().ident)
+            main = threading.main_thread()
+            begin_process(getattr(main, "native_id", main.ident))
             begun = True
         if make_pipe(self.pipe) < 0 or has_room() < 0:
             raise failure(errno)

@@ -230,3 +230,19 @@ def test_a_signal_handler_may_close_it_as_a_poll_begins() -> None:
             engine.poll(seconds)
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_program_in_which_threads_have_other_numbers() -> None:
+    """gevent's patching gives the main thread a number of its own: a signal still ends the wait."""
+    code = (
+        "import signal, threading\n"
+        "threading.main_thread()._ident += 1\n"
+        "from evsockets_libevent.engine import LibeventEngine\n"
+        "heard = []\n"
+        "signal.signal(signal.SIGALRM, lambda *_: heard.append(1))\n"
+        "engine = LibeventEngine()\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.2)\n"
+        "engine.poll(50)\n"
+        "assert heard\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=40)
