@@ -147,3 +147,9 @@ def test_states_are_drawn_from_the_tables() -> None:
     states = script("states")
     page = states.PAGE.read_text()
     assert states.filled(page) == page, "run python docs/states.py"
+
+
+def test_the_promises_of_engines_are_on_the_page() -> None:
+    contract = evsockets.engines.base.__doc__ or ""
+    promises = contract[contract.index("1. Level") :].strip()
+    assert promises.count("\n") > 17 and promises in (ROOT / "docs/howto/engine.md").read_text()
