@@ -112,5 +112,6 @@ def test_workers_that_cannot_begin_are_told_of_in_a_line(tmp_path: Path) -> None
     script.write_text("import sys\nfrom evsockets.cli import main\nsys.exit(main(sys.argv[1:]))\n")
     done = run(sys.executable, str(script), "serve", str(tmp_path), "-p", "0", "--workers", "1")
     assert done.returncode == 1
-    why = "a worker ended with exit code 1 before it was ready: is serve called below `if __name__ == '__main__':`?"
+    guard = "is serve called below `if __name__ == '__main__':`?"
+    why = f"a worker ended with exit code 1 before it was ready: {guard}"
     assert done.stderr.endswith(f"\nevsockets: {why}\n")
