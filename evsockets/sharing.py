@@ -192,8 +192,9 @@ class HostedShared(Shards[R]):
             self._host = asyncio.get_running_loop()
             self._changed = asyncio.Event()
         try:
-            while not self.outcomes and self._awaited():
-                await self._changed.wait()
+            while not self.outcomes and (awaited := self._awaited()):
+                if not any(map(Future.done, awaited)):  # several may have ended by one change
+                    await self._changed.wait()
                 self._changed.clear()
                 self._take()
         except BaseException as error:
