@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import pickle
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,9 @@ from evsockets import (
 )
 from evsockets.plans import plan
 from evsockets.shards import job_of, run_shard, unpacked
+from evsockets.sharing import HostedShared
 from support.errands import LocalError, Sturdy, bug, fails, lingers, local_bug, locals_of
-from support.greeter import Greeter, ask, greeter, wait
+from support.greeter import Greeter, ask, greeter, hello, wait
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +179,49 @@ def test_a_stop_before_the_beginning(engine: str, server: Greeter) -> None:
     data = run_shard(job_of(plan(ask, engine=engine)), pickle.dumps([server.url]), lambda: True)
     (outcome,), failure = unpacked(data, [server.url])
     assert type(outcome.error) is ConversationEndedError and failure is None
+
+
+class TwoAtOnce:
+    """A pool whose two shards are back at the same moment."""
+
+    where = "two at once"
+    shard = at_once = 1
+    dumps = staticmethod(pickle.dumps)
+
+    def __init__(self) -> None:
+        self.out: list[tuple[bytes, Future[bytes]]] = []
+
+    def begin(self) -> list[Future[Any]]:
+        return []
+
+    def capacity(self) -> int:
+        return 2
+
+    def submit(self, shard: bytes) -> Future[bytes]:
+        self.out.append((shard, Future()))
+        if len(self.out) == 2:
+            asyncio.get_running_loop().call_soon(self.come_back)
+        return self.out[-1][1]
+
+    def come_back(self) -> None:
+        for shard, future in self.out:
+            future.set_result(run_shard(job_of(plan(hello)), shard))
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    join = stop
+
+
+def test_shards_that_come_back_at_once(server: Greeter) -> None:
+    """Each is taken, though asyncio hears of one change only."""
+
+    async def main() -> list[Outcome[Any]]:
+        shards: HostedShared[Any] = HostedShared(TwoAtOnce(), iter([Target(server.url), Target(server.url)]))
+        found = []
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                found.append(await asyncio.wait_for(shards.next(), 20))
+        return found
+
+    assert [outcome.error for outcome in asyncio.run(main())] == [None, None]
