@@ -123,7 +123,7 @@ def _phase(socket: Socket) -> str:
 def _operation(channel: Channel) -> str:
     if channel.operation is None:
         return ""
-    conversation = channel.conversation
+    conversation = channel.task
     if conversation is None:
         return f": {channel.operation!r}" if channel.started else f", then {channel.operation!r}"
     awaited = conversation.awaited or channel.operation
@@ -189,7 +189,7 @@ def _next_timeout(channel: Channel) -> str:
 def next_timeout(channel: Channel) -> tuple[float, TimeoutStage | None]:
     """Which time-out comes next if nothing happens, and when, on the executor's clock; infinity: none."""
     first, stage, _ = timeouts.first_passing(channel)
-    if channel.conversation is not None and (when := scopes.due(channel.conversation)) < first:
+    if channel.task is not None and (when := scopes.due(channel.task)) < first:
         first, stage = when, TimeoutStage.SCOPE
     return (INFINITY, None) if channel.complete or first == INFINITY else (first, stage)
 

@@ -146,7 +146,7 @@ class SocketBag:
         channel = self.get_metadata(socket)._channel
         if not isinstance(channel, Channel):
             return None
-        talk, operation = channel.conversation, channel.operation
+        talk, operation = channel.task, channel.operation
         return talk.awaited if talk is not None and talk is operation else operation
 
     def set_operation(self, socket: Socket, operation: Operation) -> None:

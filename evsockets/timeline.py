@@ -145,7 +145,7 @@ class Timeline(ResolvableHandler):
         named = channel.next
         following = RECEIVING
         if named is None:
-            if channel.metadata._keep_alive and channel.conversation is None:
+            if channel.metadata._keep_alive and channel.task is None:
                 following = IDLE
         elif named is not UNTOLD and named._phase != "reading":
             following = CODES.get(named._phase, RECEIVING)

@@ -29,7 +29,7 @@ cdef class Channel(Token):
     cdef public Socket socket
     cdef public Outbox outbox
     cdef public tuple speeds
-    cdef public object phase, operation, next, after, conversation, transport, tls
+    cdef public object phase, operation, next, after, task, transport, tls
     cdef public object remote, local, opened_for, opened_with, steps
     cdef public double connected_at, io_limit
     cdef public long long bytes_sent, bytes_received

@@ -54,11 +54,11 @@ class Channel(Token):
 
     # One object per socket, so it is slots only, and what most sockets never need is None.
     __slots__ = (
-        "after", "alerts", "bytes_received", "bytes_sent", "cancelled", "connected_at", "conversation",
-        "datagrams", "dispatch", "ended", "flushed", "forgotten", "inbox", "io_limit", "io_start", "local",
+        "after", "alerts", "bytes_received", "bytes_sent", "cancelled", "connected_at", "datagrams",
+        "dispatch", "ended", "flushed", "forgotten", "inbox", "io_limit", "io_start", "local",
         "loop", "metadata", "next", "opened_at", "opened_for", "opened_with", "operation", "outbox", "phase",
-        "plain", "queued", "remote", "request_start", "socket", "speeds", "started", "steps", "tls",
-        "transport", "truncated",
+        "plain", "queued", "remote", "request_start", "socket", "speeds", "started", "steps", "task",
+        "tls", "transport", "truncated",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, socket: Socket, operation: Operation, dispatch: Dispatch) -> None:
@@ -70,7 +70,7 @@ class Channel(Token):
         self.operation: Operation | None = operation
         self.next: Any = _UNTOLD
         self.after: Operation | None = None
-        self.conversation: Running | None = None  # the one that is on
+        self.task: Running | None = None  # the one that is on
         self.transport: Any = None
         self.plain: Any = None  # the socket itself where nothing lies between: a plain stream
         self.indirect = True
@@ -108,7 +108,7 @@ class Channel(Token):
             if not is_tls_error(error, "SSLEOFError"):
                 if self.transport.failure is not None:
                     raise outbox.broken(self)
-                if self.conversation is not None and not self.transport.datagram:  # which may ask again
+                if self.task is not None and not self.transport.datagram:  # which may ask again
                     self.set_transport(BrokenTransport(self.transport, error, "reading"))
                 raise io_error(self, error, ReceiveError, "reading") from error
             self.truncated = True
@@ -154,8 +154,8 @@ class Channel(Token):
         handler = self.dispatch.handler_of(event.type)
         if handler is not None:
             telling.tell(self, handler, event)
-        if self.conversation is not None and type(event) is ReadEvent:
-            self.conversation.frame = event.frame
+        if self.task is not None and type(event) is ReadEvent:
+            self.task.frame = event.frame
 
     # ---- the current operation -----------------------------------------------------------------------
 
@@ -171,8 +171,8 @@ class Channel(Token):
         named, self.next = self.next, _UNTOLD
         if following is _DONE:
             following = named
-        if self.conversation is not None:
-            return self.conversation.follows(self, following)
+        if self.task is not None:
+            return self.task.follows(self, following)
         if self.after is not None:
             following, self.after = self.after, None
         return None if self.forgotten else following
@@ -203,7 +203,7 @@ class Channel(Token):
             try:
                 waits: Any = operation.start(self)
             except BaseException as error:
-                if self.conversation is None or not self.conversation.catches(error):
+                if self.task is None or not self.task.catches(error):
                     raise
                 waits = None
             if waits is self.stepper:  # `replace` may have put another one there
@@ -295,8 +295,8 @@ class Channel(Token):
         else:
             stepper._abandon(self)
             self.next, self.after = UNTOLD, None
-            if self.conversation is not None:
-                self.conversation.superseded = True
+            if self.task is not None:
+                self.task.superseded = True
             self.wait(YIELDED, operation)  # its handlers must not run inside somebody else's
 
     def forget(self) -> None:

@@ -73,9 +73,9 @@ def fail(channel: Channel, error: NetworkSocketError) -> None:
 def _close_conversation(channel: Channel) -> BaseException | None:
     """Have the coroutine run to its end; what it raises counts as raised in a DISCONNECTED handler."""
     bug: BaseException | None = None
-    while channel.conversation is not None:
+    while channel.task is not None:
         try:
-            channel.conversation.end()
+            channel.task.end()
         except BaseException as error:
             bug = later(bug, channel, error)
     return bug
@@ -121,7 +121,7 @@ def end(
     phase = channel.phase
     if channel.complete:
         return
-    if channel.conversation is not None:
+    if channel.task is not None:
         bug = _close_conversation(channel)
     trouble: OSError | None = None
     if phase is _CONNECTED:  # before that it is the library's own, and can be abandoned twice

@@ -93,7 +93,7 @@ XX    """
         """The conversation is on."""
         self.coroutine = coroutine
         self.context = context
-        self.channel.conversation = self
+        self.channel.task = self
 
     def start(self, channel: Channel) -> Any:
         ch = channel
@@ -277,7 +277,7 @@ XX    """
         channel = self.channel
         if channel is not None:
             self.ended = channel.ended
-            channel.conversation = None
+            channel.task = None
             self.channel = None
         self.coroutine = self.context = self.turn = self.drainable = None
         self.awaited = self.wanted = self.fault = self.error = None

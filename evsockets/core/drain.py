@@ -94,8 +94,8 @@ class Drain:
         for channel in loop.running():
             if channel.stepper is IDLE:
                 loop.call_for(channel, self._close_idle, channel)
-            elif channel.conversation is not None:
-                loop.call_for(channel, channel.conversation.drain, channel)
+            elif channel.task is not None:
+                loop.call_for(channel, channel.task.drain, channel)
         loop.update_time()
 
     def _give_time_for_first_bytes(self) -> None:
@@ -111,8 +111,8 @@ class Drain:
     def _end_silent(self) -> None:
         self._first_byte_until = AT_ONCE
         for channel in self._loop.running():
-            if channel.conversation is not None:
-                self._loop.call_for(channel, channel.conversation.drain, channel)
+            if channel.task is not None:
+                self._loop.call_for(channel, channel.task.drain, channel)
 
     def keeps_out(self, channel: Channel) -> bool:
         """Whether a socket that has not started has to wait for another run."""

@@ -24,8 +24,8 @@ def leave(loop: Loop) -> None:
         dispatch.silence()
     for channel in loop.channels():
         channel.dispatch = DEAF
-        if channel.conversation is not None:
-            channel.conversation.refusal = refusal
+        if channel.task is not None:
+            channel.task.refusal = refusal
         if channel.transport is not None:
             channel.set_transport(InheritedTransport(channel.transport.sock))
     for socket in loop.kept_sockets.values():

@@ -221,7 +221,7 @@ class Loop:
         # Complete: its FINALIZE raised, which nothing isolates. Not started: a signal handler raised.
         if channel is None or channel.complete or channel.phase is Phase.WAITING or self.is_inherited:
             raise error
-        talk = channel.conversation
+        talk = channel.task
         if talk is not None and channel.connected and talk.catches(error):
             del error  # the coroutine may keep it, and with its traceback this frame
             return self.call_for(channel, channel.start_next, talk)

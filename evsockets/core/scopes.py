@@ -46,7 +46,7 @@ def passed(running: Running) -> Scope | None:
 
 def expire(channel: Channel, now: float) -> None:
     """A scope has passed: break off what is awaited, if what has arrived does not make it whole."""
-    running, stepper, loop = channel.conversation, channel.stepper, channel.loop
+    running, stepper, loop = channel.task, channel.stepper, channel.loop
     scope = None if running is None else next((one for one in running.scopes if one.when <= now), None)
     if running is None or scope is None or channel.cancelled or loop.stopping or running.superseded:
         return

@@ -16,10 +16,10 @@ def tell(channel: Channel, handler: Any, event: Event) -> None:
     """Call `handler`; the time that takes does not count for the operation that goes on."""
     channel.mark_active()
     began = channel.loop.clock()
-    if channel.conversation is None:
+    if channel.task is None:
         handler(event)
     else:
-        channel.conversation.tell(handler, event, beside=True)
+        channel.task.tell(handler, event, beside=True)
     io_clock.excuse(channel, began)
 
 

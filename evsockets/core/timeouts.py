@@ -58,7 +58,7 @@ def _timed_out(stage: TimeoutStage, channel: Channel, now: float) -> None:
 
 def _io_late(channel: Channel, now: float) -> None:
     """The same, but a conversation has it raised where it awaits."""
-    if channel.conversation is None:
+    if channel.task is None:
         return _timed_out(TimeoutStage.IO, channel, now)
     phase, limit = channel.phase_name(), channel.metadata.io_timeout
     error = scopes.late(channel, TimeoutStage.IO, f"no byte moved for {limit:g} s", phase)
@@ -130,7 +130,7 @@ def earliest(channel: Channel) -> tuple[float, Callable[[Channel, float], None]]
             if (when := speed.due(channel)) < first:
                 first, act = when, speed.judge
     if stepper is not None:
-        if channel.conversation is not None and (when := scopes.due(channel.conversation)) < first:
+        if channel.task is not None and (when := scopes.due(channel.task)) < first:
             first, act = when, scopes.expire
         due = stepper._due(channel)
         if due is not None and due < first:

@@ -55,7 +55,7 @@ class ConversationOperation(Operation):
         self._name = _name(value)
 
     def start(self, channel: Channel) -> Operation | None:
-        if channel.conversation is not None:
+        if channel.task is not None:
             raise TypeError(f"{self!r} cannot start inside a conversation: await its function")
         context = contextvars.copy_context()
         running = Running(channel, self._name)

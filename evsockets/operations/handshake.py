@@ -110,7 +110,7 @@ class TlsHandshakeOperation(Operation):
             if not transport.handshake():
                 return self
         except OSError as error:
-            if channel.conversation is not None:
+            if channel.task is not None:
                 channel.set_transport(BrokenTransport(transport, error, "handshaking"))
             # The list in no variable: the traceback would hold it, and it the error.
             raise _refused(
@@ -126,7 +126,7 @@ class TlsHandshakeOperation(Operation):
     def _abandon(self, channel: Channel) -> None:
         """What goes on after half a handshake can only be told that."""
         unfinished = channel.tls is None and hasattr(channel.transport, "handshake")  # of a TlsTransport
-        if unfinished and channel.conversation is not None:
+        if unfinished and channel.task is not None:
             from ssl import SSLError
 
             why = SSLError("the handshake was broken off")

@@ -118,7 +118,7 @@ class ReadOperation(Operation, Generic[FrameT_co]):
         if loop.delayed:
             ch.mark_active()
         handler = ch.dispatch.read
-        running = ch.conversation
+        running = ch.task
         if running is not None:
             running.frame = frame
             if handler is None:
@@ -210,7 +210,7 @@ class ReadOperation(Operation, Generic[FrameT_co]):
             raise outbox.broken(channel)
         how = "without close_notify " if channel.truncated else ""
         picker = innermost(self.picker)
-        raw = isinstance(picker, RawFramePicker) and channel.conversation is None
+        raw = isinstance(picker, RawFramePicker) and channel.task is None
         if raw and not channel.truncated:
             channel.forgotten = False  # there is no connection left to let go of: the socket ends
             return None

@@ -30,8 +30,8 @@ class ShutdownWriteOperation(Operation):
         self.then = then
 
     def start(self, channel: Channel) -> Operation | None:
-        if channel.conversation is not None:
-            channel.conversation.is_shut = True
+        if channel.task is not None:
+            channel.task.is_shut = True
         return self.step(channel, WRITE)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:

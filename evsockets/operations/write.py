@@ -107,10 +107,10 @@ class WriteOperation(Operation):
             ch.mark_active()
         handler = ch.dispatch.write
         if handler is not None:
-            if ch.conversation is None:
+            if ch.task is None:
                 handler(WriteEvent(ch, self))
             else:
-                ch.conversation.tell(handler, WriteEvent(ch, self))
+                ch.task.tell(handler, WriteEvent(ch, self))
             if ch.cancelled or ch.loop.stopping:
                 return None
         return self._send(ch)

@@ -247,7 +247,7 @@ def test_the_with_itself_raises(talk: Talk) -> None:
 
 def scope_is_over(one: Any) -> bool:
     (channel,) = one.executor._loop.channels()
-    return not channel.conversation.scopes
+    return not channel.task.scopes
 
 
 def test_in_time(talk: Talk) -> None:
