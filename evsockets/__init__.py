@@ -14,7 +14,6 @@ from .conversation import Conversation
 from .core.drain import DrainReport
 from .core.operation import Operation
 from .core.timer import Timer
-from .dump import dump_on_signal
 from .engines.base import READ, WRITE, Engine
 from .engines.discovery import available_engines, create_engine
 from .errors import (
@@ -54,9 +53,7 @@ from .events import (
     WriteEvent,
 )
 from .executor import RequestExecutor
-from .explain import explain
 from .factory import AsyncSocketFactory
-from .fan_out import fan_out, fan_out_async
 from .frames import (
     AcceptedFrame,
     BatchFramePicker,
@@ -88,7 +85,6 @@ from .handlers import (
 from .limits import ConstantLimitationSolver, LimitationDecision, LimitationSolver, NoLimitationSolver
 from .mailbox import Mailbox
 from .metadata import SocketMetadata
-from .metrics import PrometheusEventHandler
 from .operations.conversation import ConversationOperation
 from .operations.datagrams import DatagramOperation
 from .operations.delay import DelayedOperation
@@ -98,8 +94,7 @@ from .operations.null import NullOperation
 from .operations.read import ReadOperation
 from .operations.shutdown import ShutdownWriteOperation
 from .operations.write import WriteOperation
-from .outcomes import Outcome, Target
-from .serve import serve
+from .serving.serve import serve
 from .socket_bag import SocketBag
 from .sockets import (
     AcceptedSocket,
@@ -109,7 +104,12 @@ from .sockets import (
     ServerSocket,
     SocketType,
 )
-from .timeline import Timeline
+from .targets.fan_out import fan_out, fan_out_async
+from .targets.outcomes import Outcome, Target
+from .watching.dump import dump_on_signal
+from .watching.explain import explain
+from .watching.metrics import PrometheusEventHandler
+from .watching.timeline import Timeline
 
 __version__ = "0.1.0"
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from ._generic import TypeVar
 from .errors import WorkerLostError
-from .gathering import iterated
-from .handles import AsyncFanOut, FanOut
-from .outcomes import Target
-from .plans import Plan, plan
-from .shards import job_of, run_shard
-from .sharing import HostedShared, Progress, Shared
+from .targets.gathering import iterated
+from .targets.handles import AsyncFanOut, FanOut
+from .targets.outcomes import Target
+from .targets.plans import Plan, plan
+from .targets.shards import job_of, run_shard
+from .targets.sharing import HostedShared, Progress, Shared
 from .validation import check_int
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
         WriteEvent,
     )
     from .executor import RequestExecutor
-    from .outcomes import Outcome
     from .sockets import AcceptedSocket, ClientSocket, DatagramClientSocket, Socket
+    from .targets.outcomes import Outcome
 else:
     Buffer = bytes | bytearray | memoryview
 

@@ -119,8 +119,9 @@ asyncio concurrent.futures multiprocessing subprocess email http html xml urllib
 pickle difflib random logging traceback tempfile pathlib zipfile importlib.metadata importlib.util
 ssl threading string base64 evsockets.transports.tls evsockets.transports.tls_context
 gevent pyev rich trustme blinker prometheus_client httptools socksio distributed pytest
-evsockets.http evsockets.testing evsockets.gathering evsockets.shards evsockets.service evsockets.workers
-evsockets.timeline_picture evsockets.cli.rounds evsockets.cli.outputs evsockets.cli.file_service
+evsockets.http evsockets.testing evsockets.targets.gathering evsockets.targets.shards
+evsockets.serving.service evsockets.serving.workers evsockets.watching.timeline_picture
+evsockets.cli.rounds evsockets.cli.outputs evsockets.cli.file_service
 """.split()
 
 

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "evsockets"
 # From the ground up: a module may import what stands in its own row or in a row above it.
 LAYERS: list[set[str]] = [
     {
-        "_build", "_generic", "_unpatched", "event_types", "pickles", "recycled", "text", "weak",
+        "_build", "_generic", "_unpatched", "event_types", "recycled", "pickles", "text", "weak",
         "frames.base", "frames.inbox", "frames.seeker", "typing",
     },
     {"errors"},
@@ -37,17 +37,14 @@ LAYERS: list[set[str]] = [
     {"operations.conversation"},
     {"http"},  # an extra
     {"opening"},
-    {"timeline_record"},
-    {"timeline_picture", "timeline_trace"},
-    {"handlers", "socket_bag", "hosting", "timeline", "metrics"},
+    {"watching", "watching.timeline_record"},
+    {"watching.timeline_picture", "watching.timeline_trace"},
+    {"handlers", "socket_bag", "hosting", "watching.timeline", "watching.metrics"},
     {"executor", "factory"},
-    {
-        "outcomes", "attempts", "gathering", "plans", "turns", "handles", "shards", "sharing", "processes",
-        "fan_out", "distributed",
-    },
-    {"service_manager", "listeners", "worker_process", "worker", "workers", "service", "serve"},
-    {"explain"},
-    {"dump"},
+    {"targets", "distributed"},
+    {"serving"},
+    {"watching.explain"},
+    {"watching.dump"},
 ]
 
 # What may point up for a type's sake: what a handler is handed names what stands above it, and what the core
@@ -74,7 +71,7 @@ FOR_TYPES = {
     ("typing", "engines.base"),
     ("typing", "events"),
     ("typing", "executor"),
-    ("typing", "outcomes"),
+    ("typing", "targets.outcomes"),
     ("typing", "sockets"),
 }
 

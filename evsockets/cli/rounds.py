@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import ConversationEndedError, Event, Outcome, SocketMetadata, Target, Timeline, fan_out
-from ..shards import unbegun
+from ..targets.shards import unbegun
 from .asking import Answer, Ask, Plan, ask
 from .common import naming_engines
 from .results import Result, result_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ..executor import RequestExecutor
-    from ..handles import FanOut
+    from ..targets.handles import FanOut
     from .targets import Targets
 
 #: Seconds between two looks at the display, and two flushes of the output.

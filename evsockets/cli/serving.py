@@ -213,8 +213,8 @@ def run_server(arguments: argparse.Namespace, make: Make) -> int:
 
 
 def _run_workers(arguments: argparse.Namespace, make: Make, server: Server) -> DrainReport:
-    from ..listeners import open_listeners
-    from ..workers import Workers
+    from ..serving.listeners import open_listeners
+    from ..serving.workers import Workers
 
     server.executor.close()  # it was made to have the command line checked
     given = {name: value for name, value in vars(arguments).items() if name not in ("run", "parser")}
@@ -243,7 +243,7 @@ def _run_workers(arguments: argparse.Namespace, make: Make, server: Server) -> D
 def _work(
     make: Make, arguments: argparse.Namespace, listener: Any, ready: Callable[[RequestExecutor, Any], None]
 ) -> DrainReport:
-    """In a worker: see `evsockets.worker.Job`."""
+    """In a worker: see `evsockets.serving.worker.Job`."""
     server = make(arguments, listener=ServerSocket.from_socket(listener), ready=ready)
     return server.run() or DrainReport()
 

@@ -22,7 +22,7 @@ from evsockets import (
     WriteOperation,
     explain,
 )
-from evsockets.explain import next_timeout
+from evsockets.watching.explain import next_timeout
 from support.conversation import Talk, reads_nothing
 from support.stage import Stage, unanswered
 from support.wire import add, turns_to_the_end

@@ -25,8 +25,8 @@ from evsockets import (
     Timeline,
     WriteOperation,
 )
-from evsockets.timeline_picture import _grouped
-from evsockets.timeline_record import LeftOut
+from evsockets.watching.timeline_picture import _grouped
+from evsockets.watching.timeline_record import LeftOut
 from support.conversation import Conversation, Talk, reads_nothing
 from support.stage import unanswered
 from support.wire import add

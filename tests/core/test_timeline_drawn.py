@@ -353,5 +353,5 @@ def test_a_look_from_another_thread(real: RequestExecutor, tmp_path: Path) -> No
 def test_nothing_of_a_picture_is_imported_before_it_is_drawn() -> None:
     from support.command import run_python
 
-    code = "import sys, evsockets; print('evsockets.timeline_picture' in sys.modules)"
+    code = "import sys, evsockets; print('evsockets.watching.timeline_picture' in sys.modules)"
     assert run_python(code).stdout == "False\n", sys.version

@@ -16,7 +16,7 @@ from evsockets import (
     Timeline,
     TimeoutStage,
 )
-from evsockets.explain import next_timeout
+from evsockets.watching.explain import next_timeout
 from support.conversation import Talk, sends
 from support.optional import library
 from support.wire import turns_to_the_end

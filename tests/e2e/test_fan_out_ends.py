@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from evsockets import Conversation, EventType, Target, fan_out
-from evsockets.attempts import TargetSocket
 from evsockets.core.channel import Channel
-from evsockets.gathering import Gathering
+from evsockets.targets.attempts import TargetSocket
+from evsockets.targets.gathering import Gathering
 from support.greeter import GREETING, Greeter, ask, greeter, hello, wait
 from support.interrupts import interrupted, lines_of, some
 from support.machine import comes_true, resident, until
@@ -255,8 +255,9 @@ def test_interrupted_at_any_line(engine: str, server: Greeter) -> None:
                 if outcome.result == b"B\n":
                     break
 
-    names = ("handles", "fan_out", "plans", "gathering", "attempts", "turns", "outcomes", "core.closing")
-    where = [importlib.import_module(f"evsockets.{name}").__file__ or "" for name in names]
+    names = ("handles", "fan_out", "plans", "gathering", "attempts", "turns", "outcomes")
+    modules = [*(f"evsockets.targets.{name}" for name in names), "evsockets.core.closing"]
+    where = [importlib.import_module(name).__file__ or "" for name in modules]
     for line in some(lines_of(go, where), 40):
         interrupted(line, go, where)
         assert not watch.events or watch.is_over(), line

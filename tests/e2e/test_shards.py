@@ -22,9 +22,9 @@ from evsockets import (
     SocketTimeoutError,
     Target,
 )
-from evsockets.plans import plan
-from evsockets.shards import job_of, run_shard, unpacked
-from evsockets.sharing import HostedShared
+from evsockets.targets.plans import plan
+from evsockets.targets.shards import job_of, run_shard, unpacked
+from evsockets.targets.sharing import HostedShared
 from support.errands import LocalError, Sturdy, bug, fails, lingers, local_bug, locals_of
 from support.greeter import Greeter, ask, greeter, hello, wait
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from evsockets import ConversationEndedError, DrainReport, Outcome, StreamContext, Target
-from evsockets.attempts import pause_before
-from evsockets.outcomes import Times
+from evsockets.targets.attempts import pause_before
+from evsockets.targets.outcomes import Times
 
 ADDRESS = "tcp://127.0.0.1:1"
 

@@ -11,9 +11,9 @@ import pytest
 
 from evsockets import Configuration, StreamContext, Target
 from evsockets.engines.stdlib import SelectorsEngine
-from evsockets.pickles import sendable
-from evsockets.plans import plan
-from evsockets.shards import job_of, load, packed, shards_of
+from evsockets.targets.pickles import sendable
+from evsockets.targets.plans import plan
+from evsockets.targets.shards import job_of, load, packed, shards_of
 from evsockets.transports.tls_info import TlsInfo
 from support.errands import Fragile, Opaque, Sturdy
 from support.greeter import hello

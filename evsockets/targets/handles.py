@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._generic import Generic, TypeVar
+from .._generic import Generic, TypeVar
 from .outcomes import Outcome
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .executor import RequestExecutor
+    from ..executor import RequestExecutor
 
 R = TypeVar("R", default=Any)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
-from ._generic import TypeVar, overload
-from .configuration import Configuration
-from .engines.base import Engine
+from .._generic import TypeVar, overload
+from ..configuration import Configuration
+from ..engines.base import Engine
 from .handles import AsyncFanOut, FanOut
 from .outcomes import Outcome, Target
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from .conversation import Conversation
-    from .typing import EachKeywords, FanOutKeywords, Handler
+    from ..conversation import Conversation
+    from ..typing import EachKeywords, FanOutKeywords, Handler
 
 R = TypeVar("R", default=Any)
 Arguments = TypeVarTuple("Arguments")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from . import forks
-from .core.loop import Loop
+from .. import forks
+from ..core.loop import Loop
 from .explain import explain
 
 # Calls of a thread's stack shown at most, the innermost.

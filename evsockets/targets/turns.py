@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from . import hosting
+from .. import hosting
 from .gathering import Gathering
 from .outcomes import Outcome, Target
 from .plans import Plan
@@ -14,7 +14,7 @@ from .plans import Plan
 if TYPE_CHECKING:
     import asyncio
 
-    from .executor import RequestExecutor
+    from ..executor import RequestExecutor
 
 R = TypeVar("R")
 

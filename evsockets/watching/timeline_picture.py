@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from .text import human_bytes, human_seconds, printable, shorten
+from ..text import human_bytes, human_seconds, printable, shorten
 from .timeline_record import PHASES, LeftOut, Record
 
 _WIDTH, _LEFT, _RIGHT = 1000, 250, 150

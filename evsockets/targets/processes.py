@@ -16,11 +16,11 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from ._unpatched import original
-from .errors import WorkerLostError
+from .._unpatched import original
+from ..errors import WorkerLostError
+from ..validation import check_int
 from .plans import Plan
 from .shards import job_of, load, run_shard
-from .validation import check_int
 
 # Processes that one fan-out may have.
 _MOST = 1024

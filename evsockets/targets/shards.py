@@ -11,11 +11,11 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
-from .engines.base import Engine
-from .errors import ConversationEndedError, EvSocketsError
-from .operations.conversation import checked
+from ..engines.base import Engine
+from ..errors import ConversationEndedError, EvSocketsError
+from ..operations.conversation import checked
+from ..pickles import pickled, sendable
 from .outcomes import Outcome, Target
-from .pickles import pickled, sendable
 from .plans import Plan
 from .turns import Turns
 

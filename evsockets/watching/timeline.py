@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .core.deadlines import INFINITY
-from .core.dispatch import Callback, ResolvableHandler
-from .core.operation import UNTOLD
-from .core.states import Phase
-from .errors import DisconnectedError, SocketTimeoutError
-from .event_types import EventType
-from .events import Event, IoEvent, ReadEvent, SocketExceptionEvent, TimeoutEvent, WriteEvent
+from ..core.deadlines import INFINITY
+from ..core.dispatch import Callback, ResolvableHandler
+from ..core.operation import UNTOLD
+from ..core.states import Phase
+from ..errors import DisconnectedError, SocketTimeoutError
+from ..event_types import EventType
+from ..events import Event, IoEvent, ReadEvent, SocketExceptionEvent, TimeoutEvent, WriteEvent
+from ..validation import check_int
 from .timeline_record import (
     AWAITING,
     CODES,
@@ -25,10 +26,9 @@ from .timeline_record import (
     LeftOut,
     Record,
 )
-from .validation import check_int
 
 if TYPE_CHECKING:
-    from .core.channel import Channel
+    from ..core.channel import Channel
 
 
 class Timeline(ResolvableHandler):

@@ -6,20 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .core import scopes, timeouts
-from .core.channel import Channel
-from .core.deadlines import INFINITY
-from .core.states import Phase
-from .core.token import Token
-from .event_types import TimeoutStage
-from .executor import RequestExecutor
-from .limits import NoLimitationSolver
-from .operations.delay import DelayedOperation
-from .sockets import Socket
-from .text import human_seconds, printable
+from ..core import scopes, timeouts
+from ..core.channel import Channel
+from ..core.deadlines import INFINITY
+from ..core.states import Phase
+from ..core.token import Token
+from ..event_types import TimeoutStage
+from ..executor import RequestExecutor
+from ..limits import NoLimitationSolver
+from ..operations.delay import DelayedOperation
+from ..sockets import Socket
+from ..text import human_seconds, printable
 
 if TYPE_CHECKING:
-    from .core.loop import Loop
+    from ..core.loop import Loop
 
 # What is waited for, by the words of `TimeoutEvent.phase`.
 _AWAITED = {

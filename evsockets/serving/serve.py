@@ -6,23 +6,23 @@ import contextlib
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
-from ._generic import overload
-from .configuration import Configuration, stream_context_of
-from .core.dispatch import check_handler, handlers_of
-from .core.drain import DrainReport
-from .engines.base import Engine
-from .metadata import check_settings
-from .outcomes import check_arguments
-from .settings import WRITABLE, no_argument
-from .sockets import ServerSocket
-from .validation import check_timeout
+from .._generic import overload
+from ..configuration import Configuration, stream_context_of
+from ..core.dispatch import check_handler, handlers_of
+from ..core.drain import DrainReport
+from ..engines.base import Engine
+from ..metadata import check_settings
+from ..settings import WRITABLE, no_argument
+from ..sockets import ServerSocket
+from ..targets.outcomes import check_arguments
+from ..validation import check_timeout
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from .conversation import Conversation
+    from ..conversation import Conversation
+    from ..typing import EachKeywords, Handler, ServeKeywords
     from .service import Ready
-    from .typing import EachKeywords, Handler, ServeKeywords
 
 Arguments = TypeVarTuple("Arguments")
 _ARGUMENTS = (

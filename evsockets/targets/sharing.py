@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._generic import Generic, TypeVar
-from .errors import WorkerLostError
+from .._generic import Generic, TypeVar
+from ..errors import WorkerLostError
 from .outcomes import Outcome
 from .shards import packed, shards_of, unbegun, unpacked
 
 if TYPE_CHECKING:
     import asyncio
 
-    from .executor import RequestExecutor
+    from ..executor import RequestExecutor
 
 R = TypeVar("R", default=Any)
 

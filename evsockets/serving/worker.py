@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ._unpatched import original
-from .core.drain import DrainReport
-from .executor import RequestExecutor
-from .pickles import sendable
+from .._unpatched import original
+from ..core.drain import DrainReport
+from ..executor import RequestExecutor
+from ..pickles import sendable
 
 #: What the parent says to a worker: end in good order, or at once. Its own end says the first.
 DRAIN, STOP = b"d", b"s"

@@ -6,28 +6,28 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .core.deadlines import INFINITY
-from .core.raised import drop_frames
-from .core.states import seconds_spent
-from .errors import (
+from ..core.deadlines import INFINITY
+from ..core.raised import drop_frames
+from ..core.states import seconds_spent
+from ..errors import (
     ConnectionFailedError,
     ConversationEndedError,
     HandlerError,
     NetworkSocketError,
     SocketTimeoutError,
 )
-from .event_types import EventType
-from .events import Event, SocketExceptionEvent, TimeoutEvent
-from .operations.conversation import ConversationOperation, checked
+from ..event_types import EventType
+from ..events import Event, SocketExceptionEvent, TimeoutEvent
+from ..operations.conversation import ConversationOperation, checked
+from ..sockets import ClientSocket
+from ..transports.base import is_tls_error
 from .outcomes import Outcome, Target, Times
-from .sockets import ClientSocket
-from .transports.base import is_tls_error
 
 if TYPE_CHECKING:
-    from .conversation import Conversation
-    from .core.channel import Channel
-    from .metadata import SocketMetadata
-    from .typing import HandlerMapping
+    from ..conversation import Conversation
+    from ..core.channel import Channel
+    from ..metadata import SocketMetadata
+    from ..typing import HandlerMapping
 
 # The longest pause before another attempt, in seconds, unless the first is longer.
 _LONGEST_PAUSE = 60.0

@@ -6,21 +6,21 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from . import errors
-from .core.dispatch import Callback, ResolvableHandler
-from .core.states import Phase, seconds_spent
-from .errors import DisconnectedError, SocketTimeoutError
-from .event_types import EventType, TimeoutStage
-from .events import Event, SocketExceptionEvent, TimeoutEvent
-from .sockets import AcceptedSocket, DatagramClientSocket, Socket
-from .weak import living, remember
+from .. import errors
+from ..core.dispatch import Callback, ResolvableHandler
+from ..core.states import Phase, seconds_spent
+from ..errors import DisconnectedError, SocketTimeoutError
+from ..event_types import EventType, TimeoutStage
+from ..events import Event, SocketExceptionEvent, TimeoutEvent
+from ..sockets import AcceptedSocket, DatagramClientSocket, Socket
+from ..weak import living, remember
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import Collector
 
-    from .core.channel import Channel
+    from ..core.channel import Channel
 
 _SIDES = ("client", "accepted", "datagram", "server")
 _OPENING = ("resolving", "connecting", "handshaking")

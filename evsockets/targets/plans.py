@@ -6,16 +6,16 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..core.dispatch import check_handler, handlers_of
+from ..executor import RequestExecutor
+from ..validation import check_int, check_seconds
 from .attempts import TargetOperation
-from .core.dispatch import check_handler, handlers_of
-from .executor import RequestExecutor
 from .gathering import Gathering
 from .outcomes import Outcome, Target, check_arguments, check_metadata
-from .validation import check_int, check_seconds
 
 if TYPE_CHECKING:
-    from .configuration import Configuration
-    from .engines.base import Engine
+    from ..configuration import Configuration
+    from ..engines.base import Engine
 
 _ARGUMENTS = ("args", "limit", "retries", "backoff", "retry_if", "engine", "configuration", "handler")
 

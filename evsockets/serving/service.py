@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .configuration import Configuration
-from .core import closing
-from .core.dispatch import ResolvableHandler, resolve
-from .core.drain import Drain, DrainReport
-from .core.failure import handler_error
-from .core.raised import raise_kept
-from .engines.base import Engine
-from .errors import NetworkSocketError
-from .event_types import EventType
-from .events import AcceptEvent, Event, SocketExceptionEvent
-from .executor import RequestExecutor
-from .handlers import EventMultiHandler
-from .limits import ConstantLimitationSolver
-from .operations.conversation import ConversationOperation
-from .operations.read import ReadOperation
-from .sockets import AcceptedSocket, ServerSocket
+from ..configuration import Configuration
+from ..core import closing
+from ..core.dispatch import ResolvableHandler, resolve
+from ..core.drain import Drain, DrainReport
+from ..core.failure import handler_error
+from ..core.raised import raise_kept
+from ..engines.base import Engine
+from ..errors import NetworkSocketError
+from ..event_types import EventType
+from ..events import AcceptEvent, Event, SocketExceptionEvent
+from ..executor import RequestExecutor
+from ..handlers import EventMultiHandler
+from ..limits import ConstantLimitationSolver
+from ..operations.conversation import ConversationOperation
+from ..operations.read import ReadOperation
+from ..sockets import AcceptedSocket, ServerSocket
 
 if TYPE_CHECKING:
-    from .typing import HandlerMapping
+    from ..typing import HandlerMapping
 
 Ready = Callable[[RequestExecutor, Any], object]
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .text import printable
+from ..text import printable
 from .timeline_record import LeftOut, Record
 
 

@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ..core import run
+from ..handlers import EventMultiHandler
 from .attempts import HEARING, TargetOperation, TargetSocket, may_try_again, pause_before
-from .core import run
-from .handlers import EventMultiHandler
 from .outcomes import Outcome, Target
 
 if TYPE_CHECKING:
-    from .executor import RequestExecutor
+    from ..executor import RequestExecutor
 
 R = TypeVar("R")
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from copy import copy
 from typing import TYPE_CHECKING
 
-from .core.deadlines import INFINITY
+from ..core.deadlines import INFINITY
 
 if TYPE_CHECKING:
-    from .core.channel import Channel
+    from ..core.channel import Channel
 
 #: What a socket does, in the order of a life: the words of `TimeoutEvent.phase`, but reading is two. The last
 #: one stands for all that a socket did after as many phases as are recorded of one.

@@ -6,12 +6,12 @@ import socket
 import sys
 from typing import Any
 
-from .address import Address, parse_address
-from .configuration import StreamContext
-from .core.failure import network_error
-from .errors import ConnectionFailedError
+from ..address import Address, parse_address
+from ..configuration import StreamContext
+from ..core.failure import network_error
+from ..errors import ConnectionFailedError
+from ..transports.listener import open_server
 from .service_manager import passed_socket
-from .transports.listener import open_server
 
 
 def open_listeners(text: str, context: StreamContext, count: int) -> list[Any]:

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVarTuple
 
-from ._generic import Generic, TypeVar, overload
-from .immutable import Immutable
-from .metadata import check_settings
-from .settings import WRITABLE, no_argument
+from .._generic import Generic, TypeVar, overload
+from ..immutable import Immutable
+from ..metadata import check_settings
+from ..settings import WRITABLE, no_argument
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from .transports.tls_info import TlsInfo
-    from .typing import ConnectionKeywords, SocketAddress
+    from ..transports.tls_info import TlsInfo
+    from ..typing import ConnectionKeywords, SocketAddress
 
 R = TypeVar("R", default=Any)
 Arguments = TypeVarTuple("Arguments")

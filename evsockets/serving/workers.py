@@ -15,18 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
-from .conversation import Conversation
-from .core.drain import Drain, DrainReport
-from .core.raised import raise_kept
-from .engines.base import Engine
-from .errors import DisconnectedError, WorkerLostError
-from .executor import RequestExecutor
-from .frames import LengthPrefixedFramePicker
-from .operations.conversation import ConversationOperation
-from .pickles import pickled
+from ..conversation import Conversation
+from ..core.drain import Drain, DrainReport
+from ..core.raised import raise_kept
+from ..engines.base import Engine
+from ..errors import DisconnectedError, WorkerLostError
+from ..executor import RequestExecutor
+from ..frames import LengthPrefixedFramePicker
+from ..operations.conversation import ConversationOperation
+from ..pickles import pickled
+from ..sockets import ClientSocket
+from ..validation import check_int
 from .service_manager import notify
-from .sockets import ClientSocket
-from .validation import check_int
 from .worker import DRAIN, STOP, Job, main
 from .worker_process import Place, Worker
 

@@ -1,0 +1,1 @@
+"""Serving by conversations, in this process or in several."""

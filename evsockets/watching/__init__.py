@@ -1,0 +1,1 @@
+"""Watching a run without changing it: reports, timelines, metrics."""
