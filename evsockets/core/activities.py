@@ -85,7 +85,7 @@ def has_unread(channel: Channel) -> bool:
         try:
             channel.recv()
         except DisconnectedError:
-            channel.ended = True
+            channel.ended = channel.transport.met = True
     return bool(channel.inbox)
 
 

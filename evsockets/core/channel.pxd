@@ -7,6 +7,7 @@ from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation, Stepper
 from evsockets.core.outbox cimport Outbox
+from evsockets.core.task cimport Task
 from evsockets.core.token cimport Token, flag
 from evsockets.frames.inbox cimport Inbox
 from evsockets.metadata cimport SocketMetadata
@@ -29,7 +30,8 @@ cdef class Channel(Token):
     cdef public Socket socket
     cdef public Outbox outbox
     cdef public tuple speeds
-    cdef public object phase, operation, next, after, task, transport, tls
+    cdef public Task task
+    cdef public object phase, operation, next, after, transport, tls
     cdef public object remote, local, opened_for, opened_with, steps
     cdef public double connected_at, io_limit
     cdef public long long bytes_sent, bytes_received

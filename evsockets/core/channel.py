@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..sockets import Socket
     from ..typing import SocketAddress, TimeoutPhase
-    from .conversation import Running
     from .dispatch import Dispatch
     from .loop import Loop
     from .outbox import Outbox
+    from .task import Task
 
 # Read by these names they cost compiled code no look-up.
 _WAITING, _OPENING, _CONNECTED, _CLOSING, _COMPLETE = Phase
@@ -70,7 +70,7 @@ class Channel(Token):
         self.operation: Operation | None = operation
         self.next: Any = _UNTOLD
         self.after: Operation | None = None
-        self.task: Running | None = None  # the one that is on
+        self.task: Task | None = None  # a conversation that is on
         self.transport: Any = None
         self.plain: Any = None  # the socket itself where nothing lies between: a plain stream
         self.indirect = True
@@ -108,7 +108,7 @@ class Channel(Token):
             if not is_tls_error(error, "SSLEOFError"):
                 if self.transport.failure is not None:
                     raise outbox.broken(self)
-                if self.task is not None and not self.transport.datagram:  # which may ask again
+                if not self.transport.datagram:  # whoever asks again is told again
                     self.set_transport(BrokenTransport(self.transport, error, "reading"))
                 raise io_error(self, error, ReceiveError, "reading") from error
             self.truncated = True

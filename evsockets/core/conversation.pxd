@@ -2,16 +2,16 @@ cimport cython
 
 from evsockets.core._driver cimport Driver
 from evsockets.core.channel cimport Channel
-from evsockets.core.operation cimport Operation
+from evsockets.core.outbox cimport Outbox
+from evsockets.core.task cimport Task
 
 cdef Driver _driver
 
 
-cdef class Running(Operation):
+cdef class Running(Task):
     cdef public Channel channel
-    cdef public object awaited, context, coroutine, drainable, error, fault, frame, name, refusal, scopes
-    cdef public object turn, wanted
-    cdef public bint ended, is_shut, superseded
+    cdef public object context, coroutine, drainable, error, fault, name, refusal, scopes, turn, wanted
+    cdef public bint ended
     cdef public int unawaited
     cdef public long steps
 
@@ -21,3 +21,12 @@ cdef class Running(Operation):
     cpdef object step(self, channel, mask)
     cpdef bint _runs_ahead(self) except -1
     cpdef follows(self, channel, following)
+    @cython.locals(ch=Channel, box=Outbox)
+    cpdef goes_on(self, channel, read)
+    cpdef tell(self, handler, event, bint beside=*)
+    cpdef bint catches(self, error) except -1
+    cpdef bint is_sending(self) except -1
+    cpdef _due(self, channel)
+    cpdef drain(self, channel)
+    cpdef forked(self)
+    cpdef end(self)

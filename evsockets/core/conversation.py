@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..engines.base import WRITE
 from ..errors import EngineError, FrameError, MailboxClosedError, NetworkSocketError
+from ..inherited import refusal
 from . import closing, posted, scopes
 from .activities import YIELDED
 from .driver import DRIVER
 from .failure import place
 from .operation import UNTOLD, Operation
 from .scopes import Expired, Scope
+from .task import Task
 from .waiting import Flushed
 
 if TYPE_CHECKING:
-    from ..frames.base import Frame
     from .channel import Channel
 
 
@@ -37,22 +38,19 @@ _driver = DRIVER
 _CLOSINGS = 100
 
 
-class Running(Operation):
-    """A conversation that is on: as an operation it has its coroutine go on, until that awaits something.
-
-    It is the channel's `conversation` as long as the coroutine lives, and follows each operation that is done
-XX    """
+class Running(Task):
+    """A conversation that is on: as an operation it has its coroutine go on, until that awaits something."""
 
     __slots__ = (
-        "awaited", "channel", "context", "coroutine", "drainable", "ended", "error", "fault", "frame",
-        "is_shut", "name", "refusal", "scopes", "steps", "superseded", "turn", "unawaited", "wanted",
+        "channel", "context", "coroutine", "drainable", "ended", "error", "fault", "name", "refusal",
+        "scopes", "steps", "turn", "unawaited", "wanted",
     )  # fmt: skip
 
     interest = 0
     _phase = "reading"
     _replaceable = False
     _heeds_next = True
-    _converses = True
+    _raiser = "the conversation"
 
     def __init__(self, channel: Channel, name: str) -> None:
         self.channel: Any = channel  # None when it is over
@@ -63,14 +61,12 @@ XX    """
         self.steps = 0
         self.unawaited = 0  # calls of the conversation's methods whose results have not been awaited
         self.wanted: Operation | None = None  # what it awaits from now on
-        self.awaited: Operation | None = None  # what it awaits
-        self.frame: Frame | None = None  # the last one read by that
+        self.awaited = self.frame = None
         self.error: BaseException | None = None  # to be thrown in where it awaits
         self.fault: BaseException | None = None  # what a handler has raised
         self.refusal: Callable[[], BaseException] | None = None  # why it can do nothing any more
         self.scopes: tuple[Scope, ...] = ()  # the outermost first
-        self.superseded = False  # something else takes its place
-        self.is_shut = False  # its direction of the connection
+        self.superseded = self.is_shut = False
         self.ended = False  # when it is over: whether the stream had
         self.drainable: Operation | None = None  # a read that a drain ends, unless its frame is on the way
 
@@ -174,7 +170,6 @@ XX    """
         return f"<ConversationOperation {self.name}>"
 
     def follows(self, channel: Channel, following: Any) -> Operation | None:
-        """What comes next where `following` would: the coroutine goes on if nothing does."""
         if channel.after is not None:
             following, channel.after = channel.after, None
             self.superseded = True
@@ -183,9 +178,30 @@ XX    """
         self.end()
         return None if channel.forgotten else following
 
+    def goes_on(self, channel: Channel, read: Any) -> Any:
+        """Where it reads on and sends nothing, or only what is posted, no general way is gone."""
+        ch: Any = channel
+        if ch.stepper is not read or ch.outbox is not None or ch.loop.interrupt:
+            return None
+        if ch.after is not None or self.superseded:
+            return None
+        following: Any = self.start(ch)  # the same one, mostly
+        box = ch.outbox
+        if (
+            (following is read or (type(following) is type(read) and not following._ask_at_once))
+            and (box is None or (box.rest is box.corked is box.source is None and not box.holds))
+            and not ch.inbox._chunk
+            and not (ch.ended or ch.loop.interrupt or ch.after is not None)
+            and not (ch.plain is None and ch.transport.datagram)
+        ):
+            ch.operation = ch.stepper = following
+        elif following is not ch.stepper or following is read:  # else it waits for its next turn
+            ch.advance(following)
+        return ch.stepper
+
     def tell(self, handler: Callable[[Any], object], event: Any, beside: bool = False) -> None:
-        """Tell a handler of what the coroutine's operation has done: what it raises is not the coroutine's,
-        and what it names takes the coroutine's place, unless it is told `beside` the operation."""
+        """What it raises is not the coroutine's, and what it names takes the coroutine's place, unless it is
+        told `beside` the operation."""
         channel = self.channel
         before = channel.next
         try:
@@ -198,8 +214,7 @@ XX    """
             self.superseded = True
 
     def catches(self, error: BaseException) -> bool:
-        """Whether `error`, raised by the operation awaited, is to be raised at the await; it will be when the
-        conversation goes on as the next operation."""
+        """It is raised at the await, when the conversation goes on as the next operation."""
         if self.coroutine is None or self.channel.cancelled or self.superseded or error is self.fault:
             return False
         if not isinstance(error, Exception | Expired) or isinstance(error, EngineError):
@@ -217,10 +232,17 @@ XX    """
         self.error = error
         return True
 
-    @property
-    def is_writing(self) -> bool:
-        """Whether it awaits that bytes, or our end of the stream, leave."""
+    def is_sending(self) -> bool:
         return self.awaited is not None and self.awaited.interest == WRITE
+
+    def _due(self, channel: Channel) -> float | None:
+        return min([scope.when for scope in self.scopes]) if self.scopes else None
+
+    def _expire(self, channel: Channel, now: float) -> None:
+        scopes.expire(self, channel, now)
+
+    def forked(self) -> None:
+        self.refusal = refusal
 
     # ---- a drain -------------------------------------------------------------------------------------
 
@@ -233,7 +255,6 @@ XX    """
         return not channel.recv() and not channel.ended
 
     def drain(self, channel: Channel) -> None:
-        """A drain begins."""
         awaited = self.awaited
         if awaited is not None and awaited is self.drainable and awaited is channel.stepper:
             if not self.is_drained():

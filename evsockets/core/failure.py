@@ -75,7 +75,7 @@ def place(channel: Channel, error: NetworkSocketError) -> None:
 
 def handler_error(channel: Channel, bug: Exception) -> HandlerError:
     """A bug of a handler, or of the conversation, as an error of its socket alone."""
-    ended = channel.task is None and channel.stepper is not None and channel.stepper._converses
-    why = f"{'the conversation' if ended else 'a handler'} raised {bug!r}"
+    who = "a handler" if channel.stepper is None else channel.stepper._raiser
+    why = f"{who} raised {bug!r}"
     # No errno: an OSError that was met elsewhere says nothing of this connection.
     return socket_error(HandlerError, channel, why, cause=bug, errno=None)

@@ -22,6 +22,3 @@ cpdef read(Running running, operation)
 
 @cython.locals(channel=Channel, plain=Descriptor, sent=Py_ssize_t, box=Outbox)
 cpdef int write(Running running, bytes data) except -2
-
-@cython.locals(box=Outbox)
-cpdef go_on(Running running, Channel channel, Operation read)

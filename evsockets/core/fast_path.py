@@ -123,27 +123,3 @@ def write(running: Running, data: bytes) -> int:
         return 0
     outbox.put(channel, data)
     return channel.outbox is None or not outbox.is_refused(channel)
-
-
-def go_on(running: Running, channel: Channel, read: Any) -> Operation | None:
-    """The coroutine goes on with the frame that `read` has read; what follows, as of a step. Where it reads
-    on and sends nothing, or only what is posted, no general way is gone."""
-    waiting: Any = channel.stepper
-    if waiting is not read or channel.outbox is not None or channel.loop.interrupt:
-        return None
-    if channel.after is not None or running.superseded:
-        return None
-    following: Any = running.start(channel)  # the same one, mostly
-    box = channel.outbox
-    if (
-        (following is read or (type(following) is type(read) and not following._ask_at_once))
-        and (box is None or (box.rest is box.corked is box.source is None and not box.holds))
-        and not channel.inbox._chunk
-        and not (channel.ended or channel.loop.interrupt or channel.after is not None)
-        and not (channel.plain is None and channel.transport.datagram)
-    ):
-        channel.operation = channel.stepper = following
-    elif following is not channel.stepper or following is read:  # else it waits for its next turn
-        channel.advance(following)
-    stepper: Any = channel.stepper
-    return stepper  # type: ignore[no-any-return]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..inherited import InheritedEngine, InheritedTransport, refusal
+from ..inherited import InheritedEngine, InheritedTransport
 from ..weak import living
 from .dispatch import DEAF
 from .states import Phase
@@ -25,7 +25,7 @@ def leave(loop: Loop) -> None:
     for channel in loop.channels():
         channel.dispatch = DEAF
         if channel.task is not None:
-            channel.task.refusal = refusal
+            channel.task.forked()
         if channel.transport is not None:
             channel.set_transport(InheritedTransport(channel.transport.sock))
     for socket in loop.kept_sockets.values():

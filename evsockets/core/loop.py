@@ -35,7 +35,6 @@ from .states import Phase
 
 if TYPE_CHECKING:
     from ..executor import RequestExecutor
-    from .conversation import Running
 
 # Read by these names they cost compiled code no look-up.
 _NEVER, _AT_ONCE = INFINITY, AT_ONCE
@@ -86,7 +85,7 @@ class Loop:
         self._forks = forks.count()
         self.stopping = False
         self.draining: Drain | None = None
-        self.closing: Running | None = None  # the conversation whose coroutine is being closed
+        self.closing: Any = None  # the conversation whose coroutine is being closed
         self.reset()
         self.wall_offset = time.time() - self.now
         self.waker = Waker(engine)
@@ -221,10 +220,10 @@ class Loop:
         # Complete: its FINALIZE raised, which nothing isolates. Not started: a signal handler raised.
         if channel is None or channel.complete or channel.phase is Phase.WAITING or self.is_inherited:
             raise error
-        talk = channel.task
-        if talk is not None and channel.connected and talk.catches(error):
-            del error  # the coroutine may keep it, and with its traceback this frame
-            return self.call_for(channel, channel.start_next, talk)
+        task = channel.task
+        if task is not None and channel.connected and task.catches(error):
+            del error  # a coroutine may keep it, and with its traceback this frame
+            return self.call_for(channel, channel.start_next, task)
         if isinstance(error, Exception) and type(error) is not EngineError:
             if isinstance(error, NetworkSocketError):
                 return closing.fail(channel, error)

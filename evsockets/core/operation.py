@@ -41,8 +41,8 @@ class Stepper:
     #: Whether it does next what the handlers of its I/O events name, `SocketBag.set_operation` being one way
     #: to name it; one of a user's own reads `next_operation` of what it emits, or does not.
     _heeds_next: bool = True
-    #: Whether what it raises once no conversation is on was raised by that, and not by a handler.
-    _converses: bool = False
+    #: Whose bug it is that is raised meanwhile, in the words of an error.
+    _raiser: str = "a handler"
 
     def start(self, channel: Channel) -> Self | Operation | None:
         """Called once when it becomes current; returns as `step` does. Default: itself."""

@@ -206,7 +206,7 @@ def send_failed(channel: Channel, error: OSError) -> None:
         transport = BrokenTransport(transport, error)
         channel.set_transport(transport)
     arrived = channel.inbox._chunk or transport.has_more
-    if channel.task is not None and channel.task.is_writing:
+    if channel.task is not None and channel.task.is_sending():
         transport.met = True  # where it is awaited; what had arrived can be read all the same
         if arrived:
             raise io_error(channel, transport.failure, SendError, "writing") from transport.failure

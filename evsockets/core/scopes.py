@@ -8,9 +8,9 @@ from ..engines.base import READ
 from ..errors import SocketTimeoutError
 from ..event_types import TimeoutStage
 from ..transports import broken
+from . import timeouts
 from .activities import YIELDED
 from .deadlines import INFINITY
-from .failure import socket_error
 
 if TYPE_CHECKING:
     from ..typing import TimeoutPhase
@@ -27,28 +27,16 @@ class Expired(BaseException):
         self.scope = scope
 
 
-def late(channel: Channel, when: TimeoutStage, why: str, phase: TimeoutPhase) -> SocketTimeoutError:
-    """A time-out inside a conversation."""
-    error = socket_error(SocketTimeoutError, channel, why, phase, when=when)
-    error.phase = phase
-    return error
-
-
-def due(running: Running) -> float:
-    """When the first scope of a conversation passes."""
-    return min([scope.when for scope in running.scopes]) if running.scopes else INFINITY
-
-
 def passed(running: Running) -> Scope | None:
     """The outermost scope of which an await was broken off: every later one inside is, too."""
     return next((scope for scope in running.scopes if scope.expired), None)
 
 
-def expire(channel: Channel, now: float) -> None:
+def expire(running: Running, channel: Channel, now: float) -> None:
     """A scope has passed: break off what is awaited, if what has arrived does not make it whole."""
-    running, stepper, loop = channel.task, channel.stepper, channel.loop
-    scope = None if running is None else next((one for one in running.scopes if one.when <= now), None)
-    if running is None or scope is None or channel.cancelled or loop.stopping or running.superseded:
+    stepper, loop = channel.stepper, channel.loop
+    scope = next((one for one in running.scopes if one.when <= now), None)
+    if scope is None or channel.cancelled or loop.stopping or running.superseded:
         return
     operation: Any = running.awaited if channel.operation is running else channel.operation
     if getattr(operation, "woken", False):
@@ -116,4 +104,4 @@ class Scope:
         """What the `with` raises."""
         assert self.phase is not None
         why = f"not done within {self.seconds:g} s"
-        return late(self.running.channel, TimeoutStage.SCOPE, why, self.phase)
+        return timeouts.late(self.running.channel, TimeoutStage.SCOPE, why, self.phase)

@@ -7,7 +7,7 @@ from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Stepper
 from evsockets.settings cimport Settings
 
-cdef object _OPENING, _CONNECTION, _IDLE, _IO, _REQUEST
+cdef object _OPENING, _CONNECTION, _IDLE, _IO, _REQUEST, _SCOPE
 cdef double _NEVER
 cdef dict _ACTS
 

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SocketTimeoutError
 from ..event_types import TimeoutStage
 from ..events import TimeoutEvent
-from . import closing, interest, io_clock, scopes, start, telling, unheard
+from . import closing, interest, io_clock, start, telling, unheard
 from .deadlines import INFINITY
+from .failure import socket_error
 from .raised import drop_frames
 from .states import Phase
 
 if TYPE_CHECKING:
+    from ..typing import TimeoutPhase
     from .channel import Channel
     from .loop import Loop
 
 # Read by these names they cost compiled code no look-up.
 _OPENING, _NEVER = Phase.OPENING, INFINITY
 _CONNECTION, _IDLE = TimeoutStage.CONNECTION, TimeoutStage.IDLE
-_IO, _REQUEST = TimeoutStage.IO, TimeoutStage.REQUEST
+_IO, _REQUEST, _SCOPE = TimeoutStage.IO, TimeoutStage.REQUEST, TimeoutStage.SCOPE
 
 # Seconds for which what the engine told is taken for what is so.
 _FRESH = 0.001
@@ -57,17 +59,24 @@ def _timed_out(stage: TimeoutStage, channel: Channel, now: float) -> None:
 
 
 def _io_late(channel: Channel, now: float) -> None:
-    """The same, but a conversation has it raised where it awaits."""
+    """The same, but a task is told by an error that it may catch."""
     if channel.task is None:
         return _timed_out(TimeoutStage.IO, channel, now)
     phase, limit = channel.phase_name(), channel.metadata.io_timeout
-    error = scopes.late(channel, TimeoutStage.IO, f"no byte moved for {limit:g} s", phase)
+    error = late(channel, TimeoutStage.IO, f"no byte moved for {limit:g} s", phase)
     error._is_told_as_timeout = True
     raise error
 
 
+def late(channel: Channel, when: TimeoutStage, why: str, phase: TimeoutPhase) -> SocketTimeoutError:
+    """A time-out as an error, of a task."""
+    error = socket_error(SocketTimeoutError, channel, why, phase, when=when)
+    error.phase = phase
+    return error
+
+
 def uncaught(channel: Channel, error: SocketTimeoutError) -> None:
-    """A conversation has let it pass: TIMEOUT, and the end."""
+    """The task has let it pass: TIMEOUT, and the end."""
     unheard.timeout(channel, TimeoutStage.IO, error.phase)
     handler = channel.dispatch.timeout
     try:
@@ -78,9 +87,16 @@ def uncaught(channel: Channel, error: SocketTimeoutError) -> None:
         drop_frames(error)
 
 
+def _task_due(channel: Channel, now: float) -> None:
+    """Something of its task's own has come: see `Stepper._due`."""
+    assert channel.task is not None
+    channel.task._expire(channel, now)
+
+
 _ACTS: dict[TimeoutStage, Callable[[Channel, float], None]] = {
     **{stage: partial(_timed_out, stage) for stage in TimeoutStage},
     TimeoutStage.IO: _io_late,
+    TimeoutStage.SCOPE: _task_due,
 }
 
 
@@ -115,6 +131,10 @@ def first_passing(channel: Channel) -> tuple[float, TimeoutStage, bool]:
         within = limit
         if start.when + within < first:
             first, stage = start.when + within, other
+    if channel.task is not None and stepper is not None:
+        due = channel.task._due(channel)
+        if due is not None and due < first:
+            first, stage = due, _SCOPE
     return first, stage, timed
 
 
@@ -130,8 +150,6 @@ def earliest(channel: Channel) -> tuple[float, Callable[[Channel, float], None]]
             if (when := speed.due(channel)) < first:
                 first, act = when, speed.judge
     if stepper is not None:
-        if channel.task is not None and (when := scopes.due(channel.task)) < first:
-            first, act = when, scopes.expire
         due = stepper._due(channel)
         if due is not None and due < first:
             first, act = due, _stepper_due

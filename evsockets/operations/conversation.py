@@ -31,7 +31,7 @@ class ConversationOperation(Operation):
 
     interest = 0
     _replaceable = False
-    _converses = True
+    _raiser = "the conversation"
 
     def __init__(
         self,

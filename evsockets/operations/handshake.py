@@ -110,8 +110,7 @@ class TlsHandshakeOperation(Operation):
             if not transport.handshake():
                 return self
         except OSError as error:
-            if channel.task is not None:
-                channel.set_transport(BrokenTransport(transport, error, "handshaking"))
+            channel.set_transport(BrokenTransport(transport, error, "handshaking"))
             # The list in no variable: the traceback would hold it, and it the error.
             raise _refused(
                 channel,

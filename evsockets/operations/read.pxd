@@ -1,12 +1,12 @@
 cimport cython
 
 from evsockets._native cimport Descriptor
-from evsockets.core cimport fast_path, outbox
+from evsockets.core cimport outbox
 from evsockets.core.channel cimport Channel
-from evsockets.core.conversation cimport Running
 from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation
+from evsockets.core.task cimport Task
 from evsockets.events cimport ReadEvent, WriteEvent
 from evsockets.frames.base cimport FramePicker
 from evsockets.frames.inbox cimport Inbox
@@ -27,7 +27,7 @@ cdef class ReadOperation(Operation):
     @cython.locals(ch=Channel)
     cpdef object _at_hand(self, channel)
     @cython.locals(
-        ch=Channel, inbox=Inbox, loop=Loop, event=ReadEvent, plain=bint, datagram=bint, running=Running
+        ch=Channel, inbox=Inbox, loop=Loop, event=ReadEvent, plain=bint, datagram=bint, task=Task
     )
     cpdef object step(self, channel, mask)
     @cython.locals(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._generic import Generic
-from ..core import fast_path, outbox
+from ..core import outbox
 from ..core.failure import socket_error
 from ..core.operation import DONE, UNTOLD, Operation
 from ..engines.base import READ
@@ -118,13 +118,13 @@ class ReadOperation(Operation, Generic[FrameT_co]):
         if loop.delayed:
             ch.mark_active()
         handler = ch.dispatch.read
-        running = ch.task
-        if running is not None:
-            running.frame = frame
+        task = ch.task
+        if task is not None:
+            task.frame = frame
             if handler is None:
                 ahead = mask and not self._ask_at_once
-                return fast_path.go_on(running, ch, self) if ahead else None
-            running.tell(handler, ReadEvent(ch, frame, self))
+                return task.goes_on(ch, self) if ahead else None
+            task.tell(handler, ReadEvent(ch, frame, self))
             return _DONE
         if handler is None:
             return None

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..core import scopes, timeouts
+from ..core import timeouts
 from ..core.channel import Channel
 from ..core.deadlines import INFINITY
 from ..core.states import Phase
@@ -123,7 +123,7 @@ def _phase(socket: Socket) -> str:
 def _operation(channel: Channel) -> str:
     if channel.operation is None:
         return ""
-    conversation = channel.task
+    conversation: Any = channel.task
     if conversation is None:
         return f": {channel.operation!r}" if channel.started else f", then {channel.operation!r}"
     awaited = conversation.awaited or channel.operation
@@ -189,8 +189,6 @@ def _next_timeout(channel: Channel) -> str:
 def next_timeout(channel: Channel) -> tuple[float, TimeoutStage | None]:
     """Which time-out comes next if nothing happens, and when, on the executor's clock; infinity: none."""
     first, stage, _ = timeouts.first_passing(channel)
-    if channel.task is not None and (when := scopes.due(channel.task)) < first:
-        first, stage = when, TimeoutStage.SCOPE
     return (INFINITY, None) if channel.complete or first == INFINITY else (first, stage)
 
 
