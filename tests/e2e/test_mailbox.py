@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -20,19 +22,42 @@ from evsockets import (
     SocketTimeoutError,
 )
 from evsockets.testing.engines import alarm
-from support.machine import until
+from support.machine import refused_in_a_thread, until
 from support.runs import WAYS, run
 from support.service import count_polls
 from support.talks import Talks, talks
-from support.wire import reset
+from support.wire import Log
 
 BRIEF = 0.02
 
 
+class Post(Talks):
+    """Conversations with a mailbox that has no limit; `taken` is what those that `take` have from it."""
+
+    def __init__(self, executor: RequestExecutor, stack: ExitStack) -> None:
+        super().__init__(executor, stack)
+        self.mailbox: Mailbox[Any] = Mailbox()
+        self.taken: list[Any] = []
+
+    def take(self, name: Any = "taker") -> Log:
+        """A conversation that takes one item."""
+        return self.add(take_one, self.mailbox, self.taken, name)
+
+    def take_all(self, *name: Any) -> Log:
+        return self.add(take_all, self.mailbox, self.taken, *name)
+
+    def put(self, *items: Any) -> None:
+        for item in items:
+            self.mailbox.put(item)
+
+    def later(self, act: Callable[..., object], *args: Any) -> None:
+        self.executor.call_later(BRIEF, act, *args)
+
+
 @pytest.fixture
-def people(executor: RequestExecutor) -> Iterator[Talks]:
-    with talks(executor) as made:
-        yield made
+def post(executor: RequestExecutor) -> Iterator[Post]:
+    with ExitStack() as stack:
+        yield Post(executor, stack)
 
 
 async def take_all(talk: Conversation, mailbox: Mailbox[Any], taken: list[Any], name: Any = None) -> None:
@@ -51,89 +76,71 @@ async def take_one(talk: Conversation, mailbox: Mailbox[Any], taken: list[Any], 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_items_put_before_are_taken_in_order_many_a_turn(
-    executor: RequestExecutor, people: Talks, way: str, monkeypatch: pytest.MonkeyPatch
+    post: Post, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    polls = count_polls(executor, monkeypatch)
-    mailbox: Mailbox[int] = Mailbox()
-    for number in range(1000):
-        mailbox.put(number)
-    assert len(mailbox) == 1000
-    mailbox.close()
-    taken: list[int] = []
-    log = people.add(take_all, mailbox, taken)
-    run(executor, way)
-    assert taken == list(range(1000))
+    polls = count_polls(post.executor, monkeypatch)
+    post.put(*range(1000))
+    assert len(post.mailbox) == 1000
+    post.mailbox.close()
+    log = post.take_all()
+    run(post.executor, way)
+    assert post.taken == list(range(1000)) and len(post.mailbox) == 0
     assert 10 < len(polls) < 100  # others have their turn now and then
-    assert len(mailbox) == 0
     assert "EXCEPTION" not in log.names
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_takers_are_served_in_the_order_they_came_each_in_a_turn_of_its_own(
-    executor: RequestExecutor, people: Talks, way: str
-) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-    taken: list[Any] = []
+def test_takers_are_served_in_the_order_they_came_each_in_a_turn_of_its_own(post: Post, way: str) -> None:
     for name in "abcd":
-        people.add(take_one, mailbox, taken, name)
+        post.take(name)
 
     def put() -> None:
-        for number in range(4):
-            mailbox.put(number)
-        taken.append("put")  # nobody has taken inside it
-        assert len(mailbox) == 4
+        post.put(0, 1, 2, 3)
+        post.taken.append("put")  # nobody has taken inside it
+        assert len(post.mailbox) == 4
 
-    executor.call_later(BRIEF, put)
-    run(executor, way)
-    assert taken == ["put", ("a", 0), ("b", 1), ("c", 2), ("d", 3)]
+    post.later(put)
+    run(post.executor, way)
+    assert post.taken == ["put", ("a", 0), ("b", 1), ("c", 2), ("d", 3)]
 
 
-def test_who_comes_late_does_not_overtake(executor: RequestExecutor, people: Talks) -> None:
+def test_who_comes_late_does_not_overtake(post: Post) -> None:
     """A conversation that begins to take while another has been called, but has yet to take."""
-    mailbox: Mailbox[int] = Mailbox()
-    taken: list[Any] = []
-    people.add(take_one, mailbox, taken, "early")
 
     async def late(talk: Conversation) -> None:
         await talk.sleep(BRIEF)
-        mailbox.put(1)
-        mailbox.put(2)
-        await take_one(talk, mailbox, taken, "late")
+        post.put(1, 2)
+        await take_one(talk, post.mailbox, post.taken, "late")
 
-    people.add(late)
-    executor.execute_request()
-    assert taken == [("early", 1), ("late", 2)]
+    post.take("early")
+    post.result(late)
+    assert post.taken == [("early", 1), ("late", 2)]
 
 
-def test_work_shared_by_many(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-    taken: list[Any] = []
-    for name in range(20):
-        people.add(take_all, mailbox, taken, name)
-
+def test_work_shared_by_many(post: Post) -> None:
     async def give(talk: Conversation) -> None:
         for number in range(1000):
-            await talk.put(mailbox, number)
+            await talk.put(post.mailbox, number)
             if number % 50 == 0:
                 await talk.sleep(0)
-        mailbox.close()
+        post.mailbox.close()
 
-    people.add(give)
-    executor.execute_request()
-    assert sorted(item for _, item in taken) == list(range(1000))
-    assert len({name for name, _ in taken}) == 20
+    for name in range(20):
+        post.take_all(name)
+    post.result(give)
+    assert sorted(item for _, item in post.taken) == list(range(1000))
+    assert len({name for name, _ in post.taken}) == 20
 
 
-def test_two_that_put_and_take_go_on_together(executor: RequestExecutor, people: Talks) -> None:
+def test_two_that_put_and_take_go_on_together(post: Post) -> None:
     """Nobody starves beside conversations that never wait."""
     going = [True]
-    mailbox: Mailbox[int] = Mailbox()
 
     async def busy(talk: Conversation) -> int:
         count = 0
         while going[0]:
-            await talk.put(mailbox, count)
-            await talk.take(mailbox)
+            await talk.put(post.mailbox, count)
+            await talk.take(post.mailbox)
             count += 1
         return count
 
@@ -142,141 +149,112 @@ def test_two_that_put_and_take_go_on_together(executor: RequestExecutor, people:
             await talk.sleep(0.001)
         going[0] = False
 
-    log = people.add(busy)
-    people.add(other)
-    executor.execute_request()
-    assert log.metadata.result > 64
+    assert post.results(busy, other)[0] > 64
 
 
 # ---- nothing lost --------------------------------------------------------------------------------------
 
 
-def cancel(log: Any, people: Talks) -> None:
+def cancel(log: Log) -> None:
     log.of("CONNECTED")[0].cancel_operation()
 
 
-def replace(log: Any, people: Talks) -> None:
-    people.executor.socket_bag.set_operation(log.events[0].socket, NullOperation())
-
-
-def disconnect(log: Any, people: Talks) -> None:
-    reset(people.peers[0])
+def replace(log: Log) -> None:
+    log.events[0].executor.socket_bag.set_operation(log.events[0].socket, NullOperation())
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("end", [cancel, replace])
 def test_a_taker_that_ends_before_its_turn_loses_nothing(
-    executor: RequestExecutor, people: Talks, end: Callable[..., None], when: str
+    post: Post, end: Callable[[Log], None], when: str
 ) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-    taken: list[Any] = []
-    first = people.add(take_one, mailbox, taken, "first")
-    people.add(take_one, mailbox, taken, "second")
+    first = post.take("first")
+    post.take("second")
 
     def put() -> None:
         if when == "before":
-            end(first, people)
-        mailbox.put(1)  # the first is called, if it is there
+            end(first)
+        post.put(1)  # the first is called, if it is there
         if when == "after":
-            end(first, people)
+            end(first)
 
-    executor.call_later(BRIEF, put)
-    executor.execute_request()
-    assert taken == [("second", 1)]
-    assert len(mailbox) == 0
-
-
-def test_the_last_taker_that_ends_leaves_the_item_there(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-    taken: list[Any] = []
-    log = people.add(take_one, mailbox, taken, "first")
-    executor.call_later(BRIEF, lambda: (mailbox.put(1), cancel(log, people)))
-    executor.execute_request()
-    assert (taken, len(mailbox)) == ([], 1)
-    assert people.result(take_one, mailbox, taken, "later") == 1
+    post.later(put)
+    post.executor.execute_request()
+    assert (post.taken, len(post.mailbox)) == ([("second", 1)], 0)
 
 
-def test_a_stopped_run_loses_nothing(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-    taken: list[Any] = []
+def test_the_last_taker_that_ends_leaves_the_item_there(post: Post) -> None:
+    log = post.take()
+    post.later(lambda: (post.put(1), cancel(log)))
+    post.executor.execute_request()
+    assert (post.taken, len(post.mailbox)) == ([], 1)
+    assert post.result(take_one, post.mailbox, post.taken, "later") == 1
+
+
+def test_a_stopped_run_loses_nothing(post: Post) -> None:
     for name in range(5):
-        people.add(take_one, mailbox, taken, name)
-
-    def put_and_stop() -> None:
-        for number in range(3):
-            mailbox.put(number)
-        executor.stop_request()
-
-    executor.call_later(BRIEF, put_and_stop)
-    executor.execute_request()
-    assert (taken, len(mailbox)) == ([], 3)
-    assert [people.result(take_one, mailbox, taken, 0) for _ in range(3)] == [0, 1, 2]
+        post.take(name)
+    post.later(lambda: (post.put(0, 1, 2), post.executor.stop_request()))
+    post.executor.execute_request()
+    assert (post.taken, len(post.mailbox)) == ([], 3)
+    assert [post.result(take_one, post.mailbox, [], 0) for _ in range(3)] == [0, 1, 2]
 
 
-def test_a_connection_that_ends_while_it_takes(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-
+def test_a_connection_that_ends_while_it_takes(post: Post) -> None:
     async def taker(talk: Conversation) -> str:
         try:
-            await talk.take(mailbox)
+            await talk.take(post.mailbox)
         except DisconnectedError as error:
-            mailbox.put(1)
-            return f"{error.clean} {await talk.take(mailbox)}"  # taking goes on without the connection
+            post.put(1)
+            return f"{error.clean} {await talk.take(post.mailbox)}"  # taking goes on without the connection
         return "taken"
 
-    log = people.add(taker)
-    executor.call_later(BRIEF, people.peers[0].close)
-    executor.execute_request()
-    assert log.metadata.result == "True 1"
+    post.later(lambda: post.peers[0].close())
+    assert post.result(taker) == "True 1"
 
 
 # ---- with time-outs ------------------------------------------------------------------------------------
 
 
-def test_a_time_out_ends_the_wait_and_loses_nothing(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-
+def test_a_time_out_ends_the_wait_and_loses_nothing(post: Post) -> None:
     async def taker(talk: Conversation) -> Any:
         with pytest.raises(SocketTimeoutError):
             with talk.timeout(BRIEF):
                 try:
-                    await talk.take(mailbox)
+                    await talk.take(post.mailbox)
                 finally:
-                    mailbox.put(1)
-                    await talk.take(mailbox)  # is broken off as well
-        assert len(mailbox) == 1
+                    post.put(1)
+                    await talk.take(post.mailbox)  # is broken off as well
+        assert len(post.mailbox) == 1
         with talk.timeout(0):  # what can be had without waiting
-            return await talk.take(mailbox)
+            return await talk.take(post.mailbox)
 
-    assert people.result(taker) == 1
+    assert post.result(taker) == 1
 
 
-def test_what_was_put_in_the_turn_of_the_time_out_is_taken(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox()
+def test_what_was_put_in_the_turn_of_the_time_out_is_taken(post: Post) -> None:
+    clock = post.executor._loop.clock
     began: list[float] = []
 
     async def taker(talk: Conversation) -> Any:
         with talk.timeout(BRIEF):
-            began.append(executor._loop.clock())
-            return await talk.take(mailbox)
+            began.append(clock())
+            return await talk.take(post.mailbox)
 
     async def giver(talk: Conversation) -> None:
         for _ in until(lambda: began):
             await talk.sleep(0)
-        while executor._loop.clock() < began[0] + BRIEF:
+        while clock() < began[0] + BRIEF:
             pass  # hold the executor up until the other's time has passed
-        mailbox.put(1)
+        post.put(1)
 
-    log = people.add(taker)
-    people.add(giver)
-    executor.execute_request()
-    assert log.metadata.result == 1
+    assert post.results(taker, giver) == [1, None]
 
 
 # ---- limit and closing ---------------------------------------------------------------------------------
 
 
-def test_a_full_one(executor: RequestExecutor, people: Talks) -> None:
+def test_a_full_one(post: Post) -> None:
     mailbox: Mailbox[int] = Mailbox(2)
     assert mailbox.limit == 2
     mailbox.put(1)
@@ -293,16 +271,13 @@ def test_a_full_one(executor: RequestExecutor, people: Talks) -> None:
             mailbox.put(4)
         return [first, await talk.take(mailbox), await talk.take(mailbox)]
 
-    assert people.result(taker) == [1, 2, 3]
+    assert post.result(taker) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_putting_waits_for_room_in_the_order_of_coming(
-    executor: RequestExecutor, people: Talks, limit: int
-) -> None:
+def test_putting_waits_for_room_in_the_order_of_coming(post: Post, limit: int) -> None:
     mailbox: Mailbox[Any] = Mailbox(limit)
     most = 0
-    taken: list[Any] = []
 
     async def giver(talk: Conversation, name: str) -> None:
         for number in range(10):
@@ -311,20 +286,20 @@ def test_putting_waits_for_room_in_the_order_of_coming(
     async def taker(talk: Conversation) -> None:
         nonlocal most
         await talk.sleep(BRIEF)
-        while len(taken) < 20:
+        while len(post.taken) < 20:
             most = max(most, len(mailbox))
-            taken.append(await talk.take(mailbox))
+            post.taken.append(await talk.take(mailbox))
 
-    people.add(giver, "a")
-    people.add(giver, "b")
-    people.add(taker)
-    executor.execute_request()
+    post.add(giver, "a")
+    post.add(giver, "b")
+    post.result(taker)
     for name in "ab":
-        assert [number for who, number in taken if who == name] == list(range(10))
+        assert [number for who, number in post.taken if who == name] == list(range(10))
     assert most == limit
 
 
-def test_a_putter_that_ends_has_put_nothing(executor: RequestExecutor, people: Talks) -> None:
+@pytest.mark.parametrize("ends", [True, False])
+def test_who_waits_to_put_is_not_overtaken_and_has_put_nothing_if_it_ends(post: Post, ends: bool) -> None:
     mailbox: Mailbox[str] = Mailbox(1)
     mailbox.put("lies there")
 
@@ -333,48 +308,29 @@ def test_a_putter_that_ends_has_put_nothing(executor: RequestExecutor, people: T
 
     async def taker(talk: Conversation) -> list[str]:
         await talk.sleep(BRIEF)
-        cancel(first, people)
-        await talk.sleep(BRIEF)
-        return [await talk.take(mailbox), await talk.take(mailbox)]
-
-    first = people.add(giver, "never")
-    people.add(giver, "second")
-    log = people.add(taker)
-    executor.execute_request()
-    assert log.metadata.result == ["lies there", "second"]
-
-
-def test_nobody_overtakes_who_waits_to_put(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox(1)
-    mailbox.put(1)
-
-    async def giver(talk: Conversation) -> None:
-        await talk.put(mailbox, 2)
-
-    async def taker(talk: Conversation) -> list[int]:
-        await talk.sleep(BRIEF)
-        first = await talk.take(mailbox)
+        if ends:
+            cancel(first)
+            await talk.sleep(BRIEF)
+        item = await talk.take(mailbox)
         for put in (mailbox.put, mailbox.put_threadsafe):
             with pytest.raises(MailboxFullError):
-                put(3)
-        return [first, await talk.take(mailbox)]
+                put("overtakes")
+        return [item, await talk.take(mailbox)]
 
-    people.add(giver)
-    log = people.add(taker)
-    executor.execute_request()
-    assert log.metadata.result == [1, 2]
+    first = post.add(giver, "first")
+    if ends:
+        post.add(giver, "second")
+    assert post.result(taker) == ["lies there", "second" if ends else "first"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_closed_with_takers_and_putters(executor: RequestExecutor, people: Talks, way: str) -> None:
-    empty: Mailbox[int] = Mailbox()
+def test_closed_with_takers_and_putters(post: Post, way: str) -> None:
     full: Mailbox[int] = Mailbox(1)
     full.put(1)
-    taken: list[Any] = []
     errors: list[str] = []
 
     async def uncaught(talk: Conversation) -> str:
-        await talk.take(empty)
+        await talk.take(post.mailbox)
         return "never"
 
     async def putter(talk: Conversation) -> None:
@@ -383,90 +339,68 @@ def test_closed_with_takers_and_putters(executor: RequestExecutor, people: Talks
         except MailboxClosedError as error:
             errors.append(str(error))
 
-    logs = [people.add(uncaught), people.add(take_all, empty, taken), people.add(putter)]
-
-    def close() -> None:
-        for mailbox in (empty, full):
-            mailbox.close()
-            mailbox.close()
-
-    executor.call_later(BRIEF, close)
-    run(executor, way)
-    assert taken == []
-    assert errors == ["the mailbox is closed"]
+    logs = [post.add(uncaught), post.take_all(), post.add(putter)]
+    for mailbox in (post.mailbox, full) * 2:
+        post.later(mailbox.close)
+    run(post.executor, way)
+    assert (post.taken, errors) == ([], ["the mailbox is closed"])
     for log in logs:
         assert log.names == ["INITIALIZE", "CONNECTED", "DISCONNECTED", "FINALIZE"]
         assert log.metadata.result is None
     for put in (full.put, full.put_threadsafe):
         with pytest.raises(MailboxClosedError):
             put(2)
-    assert people.result(take_one, full, taken, "last") == 1  # what lies there can still be taken
-    assert people.result(take_one, full, taken, "nothing") is None
+    # What lies there can still be taken.
+    assert [post.result(take_one, full, [], "last") for _ in range(2)] == [1, None]
     assert "closed" in repr(full)
 
 
-def test_a_put_into_a_closed_one_that_nobody_catches(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-    mailbox.close()
-
+def test_a_put_into_a_closed_one_that_nobody_catches(post: Post) -> None:
     async def giver(talk: Conversation) -> None:
-        await talk.put(mailbox, 1)
+        await talk.put(post.mailbox, 1)
 
-    people.add(giver)
+    post.mailbox.close()
     with pytest.raises(MailboxClosedError):
-        executor.execute_request()
+        post.result(giver)
 
 
 # ---- from elsewhere ------------------------------------------------------------------------------------
 
 
-def test_a_handler_puts(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[bytes] = Mailbox()
-    taken: list[Any] = []
-
+def test_a_handler_puts(post: Post) -> None:
     async def reader(talk: Conversation) -> None:
         await talk.read()
-        mailbox.close()
+        post.mailbox.close()
 
-    people.add(take_all, mailbox, taken)
-    people.add(reader, on={"READ": lambda event: mailbox.put(event.frame.data)})
-    people.peers[1].sendall(b"hello")
-    executor.execute_request()
-    assert taken == [b"hello"]
+    post.take_all()
+    post.result(reader, says=b"hello", on={"READ": lambda event: post.put(event.frame.data)})
+    assert post.taken == [b"hello"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_threads_put(executor: RequestExecutor, people: Talks, way: str) -> None:
-    mailbox: Mailbox[Any] = Mailbox()
-    taken: list[Any] = []
-    people.add(take_all, mailbox, taken)
-
+def test_threads_put(post: Post, way: str) -> None:
     def put(name: int) -> None:
         for number in range(500):
-            mailbox.put_threadsafe((name, number))
-
-    threads = [threading.Thread(target=put, args=(name,)) for name in range(4)]
+            post.mailbox.put_threadsafe((name, number))
 
     def close() -> None:
         for thread in threads:
             thread.join()
-        executor.call_soon_threadsafe(mailbox.close)
+        post.executor.call_soon_threadsafe(post.mailbox.close)
 
+    threads = [threading.Thread(target=put, args=(name,)) for name in range(4)]
     closer = threading.Thread(target=close)
-
-    def begin() -> None:
-        for thread in (*threads, closer):
-            thread.start()
-
-    executor.call_later(BRIEF, begin)
-    run(executor, way)
+    post.take_all()
+    for thread in (*threads, closer):
+        post.later(thread.start)
+    run(post.executor, way)
     closer.join()
-    assert len(taken) == 2000
+    assert len(post.taken) == 2000
     for name in range(4):
-        assert [number for who, number in taken if who == name] == list(range(500))
+        assert [number for who, number in post.taken if who == name] == list(range(500))
 
 
-def test_the_limit_holds_among_threads(executor: RequestExecutor, people: Talks) -> None:
+def test_the_limit_holds_among_threads(post: Post) -> None:
     mailbox: Mailbox[int] = Mailbox(100)
     refused: list[int] = []
     begin = threading.Barrier(4)
@@ -484,42 +418,27 @@ def test_the_limit_holds_among_threads(executor: RequestExecutor, people: Talks)
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(mailbox) == 100
-    assert len(refused) == 100
+    assert len(mailbox) == len(refused) == 100
     mailbox.close()
-    taken: list[int] = []
-    people.add(take_all, mailbox, taken)
-    executor.execute_request()
-    assert len(taken) == 100
+    post.result(take_all, mailbox, post.taken)
+    assert len(post.taken) == 100
 
 
-def test_a_signal_handler_puts(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[str] = Mailbox()
-    log = people.add(take_one, mailbox, [], "taker")
-    with alarm(lambda *_: mailbox.put_threadsafe("signal"), BRIEF):
-        executor.execute_request()
-    assert log.metadata.result == "signal"
+def test_a_signal_handler_puts(post: Post) -> None:
+    with alarm(lambda *_: post.mailbox.put_threadsafe("signal"), BRIEF):
+        assert post.result(take_one, post.mailbox, [], "taker") == "signal"
 
 
-def test_another_thread_is_told_what_to_call(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-    errors: list[str] = []
+def test_another_thread_is_told_what_to_call(post: Post) -> None:
+    def wrongly() -> None:
+        put, close = refused_in_a_thread(lambda: post.put(1), post.mailbox.close)
+        assert "put_threadsafe()" in put and "call_soon_threadsafe()" in close
+        thread = threading.Thread(target=post.mailbox.put_threadsafe, args=(2,))
+        thread.start()
+        thread.join()
 
-    def elsewhere() -> None:
-        for act in (lambda: mailbox.put(1), mailbox.close):
-            try:
-                act()
-            except RuntimeError as error:
-                errors.append(str(error))
-        mailbox.put_threadsafe(2)
-
-    thread = threading.Thread(target=elsewhere)
-    log = people.add(take_one, mailbox, [], "taker")
-    executor.call_later(BRIEF, thread.start)
-    executor.execute_request()
-    thread.join()
-    assert ["put_threadsafe()" in errors[0], "call_soon_threadsafe()" in errors[1]] == [True, True]
-    assert log.metadata.result == 2
+    post.later(wrongly)
+    assert post.result(take_one, post.mailbox, [], "taker") == 2
 
 
 def test_another_greenlet_puts_while_the_engine_waits(gevent_is_tested: None) -> None:
@@ -527,12 +446,7 @@ def test_another_greenlet_puts_while_the_engine_waits(gevent_is_tested: None) ->
 
     mailbox: Mailbox[str] = Mailbox()
     with RequestExecutor("gevent") as executor, talks(executor) as people:
-
-        def beside() -> None:
-            gevent.sleep(BRIEF)
-            mailbox.put("put beside")
-
-        greenlet = gevent.spawn(beside)
+        greenlet = gevent.spawn_later(BRIEF, mailbox.put, "put beside")
         assert people.result(take_one, mailbox, [], "taker") == "put beside"
         greenlet.join()
 
@@ -565,36 +479,30 @@ def test_it_keeps_no_executor_alive(engine: str) -> None:
         assert people.result(take_one, mailbox, [], "") == 1
         known = weakref.ref(executor)
     del executor, people
-    import gc
-
     gc.collect()
     assert known() is None
     with pytest.raises(RuntimeError, match="closed"):
         mailbox.put_threadsafe(2)
 
 
-def test_a_waiting_conversation_that_ends_leaves_no_cycle(executor: RequestExecutor, people: Talks) -> None:
-    import gc
-
-    mailbox: Mailbox[int] = Mailbox(1)
-
+def test_a_waiting_conversation_that_ends_leaves_no_cycle(post: Post) -> None:
     class Item:
         pass
 
     async def taker(talk: Conversation, item: Item) -> None:
-        await talk.take(mailbox)
+        await talk.take(post.mailbox)
 
     item = Item()
     known = weakref.ref(item)
-    log = people.add(taker, item)
-    executor.call_later(BRIEF, cancel, log, people)
-    executor.execute_request()
+    log = post.add(taker, item)
+    post.later(cancel, log)
+    post.executor.execute_request()
     log.events.clear()
     gc.disable()
     try:
         del item, log
-        for socket in list(executor.socket_bag):
-            executor.socket_bag.remove_socket(socket)
+        for socket in list(post.executor.socket_bag):
+            post.executor.socket_bag.remove_socket(socket)
         assert known() is None
     finally:
         gc.enable()
@@ -612,26 +520,30 @@ def test_limits_that_are_none(limit: Any, error: type[Exception]) -> None:
         Mailbox(limit)
 
 
-@pytest.mark.parametrize("what", ["take", "put", "items"])
-def test_what_is_no_mailbox(executor: RequestExecutor, people: Talks, what: str) -> None:
-    async def taker(talk: Conversation, wrong: Any) -> str:
+async def take_from(talk: Conversation, wrong: Any) -> None:
+    await talk.take(wrong)
+
+
+async def put_into(talk: Conversation, wrong: Any) -> None:
+    await talk.put(wrong, 1)
+
+
+async def items_of(talk: Conversation, wrong: Any) -> None:
+    talk.items(wrong)
+
+
+@pytest.mark.parametrize("use", [take_from, put_into, items_of])
+def test_what_is_no_mailbox(post: Post, use: Any) -> None:
+    async def taker(talk: Conversation) -> str:
         with pytest.raises(TypeError, match="Mailbox.*\\[\\]"):
-            if what == "items":
-                talk.items(wrong)
-            elif what == "take":
-                await talk.take(wrong)
-            else:
-                await talk.put(wrong, 1)
+            await use(talk, [])
         return "told"
 
-    assert people.result(taker, []) == "told"
+    assert post.result(taker) == "told"
 
 
-def test_another_conversations_take_is_refused_and_takes_nothing(
-    executor: RequestExecutor, people: Talks
-) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-    mailbox.put(1)
+def test_another_conversations_take_is_refused_and_takes_nothing(post: Post) -> None:
+    """While it lasts, and when it is over."""
     known: list[Conversation] = []
 
     async def idle(talk: Conversation) -> None:
@@ -641,28 +553,14 @@ def test_another_conversations_take_is_refused_and_takes_nothing(
     async def taker(talk: Conversation) -> list[int]:
         for _ in until(lambda: known):
             await talk.sleep(0)
-        with pytest.raises(RuntimeError):
-            await known[0].take(mailbox)
-        with pytest.raises(RuntimeError):
-            await known[0].put(mailbox, 2)
-        return [await talk.take(mailbox), len(mailbox)]
+        for use in (take_from, put_into):
+            with pytest.raises(RuntimeError):
+                await use(known[0], post.mailbox)
+        return [await talk.take(post.mailbox), len(post.mailbox)]
 
-    people.add(idle)
-    log = people.add(taker)
-    executor.execute_request()
-    assert log.metadata.result == [1, 0]
-
-
-def test_after_the_conversation_nothing_is_taken(executor: RequestExecutor, people: Talks) -> None:
-    mailbox: Mailbox[int] = Mailbox()
-    mailbox.put(1)
-    known: list[Conversation] = []
-
-    async def brief(talk: Conversation) -> None:
-        known.append(talk)
-
-    people.result(brief)
-    waiting = known[0].take(mailbox)
+    post.put(1)
+    assert post.results(idle, taker) == [None, [1, 0]]
+    post.put(1)
     with pytest.raises(RuntimeError, match="over"):
-        waiting.send(None)
-    assert len(mailbox) == 1
+        known[0].take(post.mailbox).send(None)
+    assert len(post.mailbox) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +61,24 @@ def comes_true(condition: Callable[[], Any], what: str, patience: float = 120.0)
     for _ in until(lambda: found.append(condition()) or found[-1], what, patience):
         time.sleep(0.01)
     return found[-1]
+
+
+def refused_in_a_thread(*acts: Callable[[], object]) -> list[str]:
+    """What the RuntimeError of each act says, called in another thread."""
+    errors: list[str] = []
+
+    def elsewhere() -> None:
+        for act in acts:
+            try:
+                act()
+            except RuntimeError as error:
+                errors.append(str(error))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert len(errors) == len(acts)
+    return errors
 
 
 @contextlib.contextmanager
