@@ -32,6 +32,7 @@ from evsockets import (
 )
 from support.conversation import (
     LINE,
+    ONE,
     Talk,
     closes,
     ends,
@@ -43,7 +44,6 @@ from support.conversation import (
     turns,
 )
 
-ONE = FixedLengthFramePicker(1)
 SHORT = MarkerFramePicker(None, b"\n", max_length=4)
 
 
@@ -74,8 +74,7 @@ def test_nothing_happens_before_it_is_awaited(talk: Talk) -> None:
         return frames
 
     told = ["WRITE", b"1\n", b"2\n", "WRITE"]
-    one = talk(of(function), sends(b"1\n2\n"), told=told, sent=b"a\nb\n")
-    assert one.metadata.result == [b"1\n", b"2\n"]
+    talk(function, sends(b"1\n2\n"), told=told, sent=b"a\nb\n", gives=[b"1\n", b"2\n"])
 
 
 def test_it_is_awaited_once(talk: Talk) -> None:
@@ -85,7 +84,7 @@ def test_it_is_awaited_once(talk: Talk) -> None:
             with pytest.raises(RuntimeError, match="was awaited before: call the method"):
                 await once
 
-    talk(of(function), sends(b"1"), told=["WRITE", b"1"], sent=b"a")
+    talk(function, sends(b"1"), told=["WRITE", b"1"], sent=b"a")
 
 
 def test_one_that_was_closed_is_not_awaited_any_more(talk: Talk) -> None:
@@ -98,7 +97,7 @@ def test_one_that_was_closed_is_not_awaited_any_more(talk: Talk) -> None:
             with pytest.raises(RuntimeError, match="was awaited before"):
                 await one
 
-    talk(of(function), told=[])
+    talk(function, told=[])
 
 
 @pytest.mark.parametrize(("calls", "times"), [(1, "once"), (2, "2 times")])
@@ -109,7 +108,7 @@ def test_a_missing_await_is_a_warning(talk: Talk, calls: int, times: str) -> Non
         await talk.write(b"said")
 
     with pytest.warns(RuntimeWarning, match=f"function.. has called methods .* without `await`, {times}"):
-        talk(of(function), told=["WRITE"], sent=b"said")
+        talk(function, told=["WRITE"], sent=b"said")
 
 
 # ---- the end of the stream -------------------------------------------------------------------------
@@ -145,12 +144,8 @@ def test_the_end_of_the_stream(talk: Talk, picker: Any, before: bytes, error: An
         return bytes(await talk.read()) if before else None
 
     told: list[Any] = [before] if error is None else ["WRITE", *([before] if before else [])]
-    one = talk(of(function), sends(before), ends, told=told, sent=b"" if error is None else b"still")
-    assert one.metadata.result == (before or (None if error else b""))
-
-
-def of(function: Any, *args: Any) -> ConversationOperation:
-    return ConversationOperation(function, *args)
+    gives = before or (None if error else b"")
+    talk(function, sends(before), ends, told=told, sent=b"" if error is None else b"still", gives=gives)
 
 
 @pytest.mark.parametrize("picker", [None, LINE, ONE])
@@ -158,7 +153,7 @@ def test_not_caught_it_is_the_sockets_exception(talk: Talk, picker: Any) -> None
     async def function(talk: Conversation) -> None:
         await talk.read(picker)
 
-    one = talk(of(function), ends, told=[DisconnectedError])
+    one = talk(function, ends, told=[DisconnectedError])
     assert one.error.clean
 
 
@@ -168,7 +163,7 @@ def test_a_reset_is_not_clean(talk: Talk) -> None:
             await talk.read(ONE)
         assert not raised.value.clean and raised.value.errno
 
-    talk(of(function), turns(2), resets, over="tcp")
+    talk(function, turns(2), resets, over="tcp")
 
 
 # ---- frames that are none --------------------------------------------------------------------------
@@ -186,11 +181,11 @@ def test_a_frame_error_leaves_the_bytes(talk: Talk) -> None:
         assert skipped.data == b"far too long\n"
         return (await talk.read(SHORT)).data
 
-    one = talk(
-        of(function), sends(b"far too long\nok\n"), gets(b"too long"),
+    talk(
+        function, sends(b"far too long\nok\n"), gets(b"too long"),
         told=["WRITE", b"far too long\n", b"ok\n"], sent=b"too long",
+        gives=b"ok\n",
     )  # fmt: skip
-    assert one.metadata.result == b"ok\n"
 
 
 class Bug(FramePicker):
@@ -234,7 +229,7 @@ def test_what_its_own_code_raises_is_raised_at_the_await(
         return (await talk.read(ONE)).data
 
     told = [*(["WRITE"] if sent else []), b"x"]
-    assert talk(of(function), sends(b"x"), told=told, sent=sent).metadata.result == b"x"
+    talk(function, sends(b"x"), told=told, sent=sent, gives=b"x")
 
 
 # ---- a failed write --------------------------------------------------------------------------------
@@ -266,7 +261,7 @@ def test_after_a_failed_write_reads_still_give_what_had_arrived(talk: Talk, data
         return got
 
     one = talk.pair("tcp")
-    one.live(of(function), [sends(b"x"), lambda talk: not talk.going_on], {})
+    one.live(function, [sends(b"x"), lambda talk: not talk.going_on], {})
     talk.run()
     assert one.metadata.result == [b"reason\n", b"rest"], one.told
 
@@ -280,7 +275,7 @@ def test_not_caught_a_failed_write_is_the_exception(talk: Talk) -> None:
             await talk.sleep(0.01)
 
     one = talk.pair("tcp")
-    one.live(of(function), [sends(b"x"), lambda talk: not talk.going_on], {})
+    one.live(function, [sends(b"x"), lambda talk: not talk.going_on], {})
     talk.run()
     assert isinstance(one.error, DisconnectedError)
 
@@ -302,7 +297,7 @@ def test_while_it_sleeps_or_waits_the_connections_end_is_raised_once(
         await talk.sleep(0.001)  # has been seen
         return "done"
 
-    assert talk(of(function), turns(2), gone, over="tcp").metadata.result == "done"
+    talk(function, turns(2), gone, over="tcp", gives="done")
 
 
 def test_what_arrives_while_it_sleeps_is_kept_and_64_KiB_at_most(talk: Talk) -> None:
@@ -314,7 +309,7 @@ def test_what_arrives_while_it_sleeps_is_kept_and_64_KiB_at_most(talk: Talk) -> 
         assert 0 < seen <= 65536
         return (await talk.read(FixedLengthFramePicker(len(data)))).data == data
 
-    assert talk(of(function), sends(data), told=[data]).metadata.result is True
+    talk(function, sends(data), told=[data], gives=True)
 
 
 def test_an_end_behind_bytes_that_are_kept(talk: Talk) -> None:
@@ -329,7 +324,7 @@ def test_an_end_behind_bytes_that_are_kept(talk: Talk) -> None:
             await talk.read(LINE)
         assert end.value.clean
 
-    talk(of(function), sends(b"a\n"), turns(3), ends, told=[b"a\n"])
+    talk(function, sends(b"a\n"), turns(3), ends, told=[b"a\n"])
 
 
 # ---- others ----------------------------------------------------------------------------------------
@@ -342,7 +337,7 @@ def test_too_slow_a_transfer_is_raised_at_the_await(talk: Talk) -> None:
         assert (await talk.read(ONE)).data == b"x"
 
     talk(
-        of(function), sends(b"x"), told=[b"x"],
+        function, sends(b"x"), told=[b"x"],
         min_receive_speed=100, min_receive_speed_duration=0.1,
     )  # fmt: skip
 
@@ -362,8 +357,8 @@ def test_errors_without_end_starve_nobody(talk: Talk) -> None:
         await talk.read(ONE)
         return len(tries)
 
-    first = talk.begin(of(stubborn), ends)
-    second = talk.begin(of(other), turns(3), sends(b"x"))
+    first = talk.begin(stubborn, ends)
+    second = talk.begin(other, turns(3), sends(b"x"))
     talk.run()
     first.check()
     second.check([b"x"])
@@ -378,4 +373,4 @@ def test_isolated_a_bug_is_its_own_exception(talk: Talk) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        talk(of(function), is_told("WRITE"), told=["WRITE"], sent=b"w")
+        talk(function, is_told("WRITE"), told=["WRITE"], sent=b"w")

@@ -10,7 +10,6 @@ import pytest
 from evsockets import (
     Conversation,
     ConversationOperation,
-    FixedLengthFramePicker,
     ReadOperation,
     ReadWriteOperation,
     ShutdownWriteOperation,
@@ -19,7 +18,9 @@ from evsockets import (
 )
 from evsockets.transports.plain import MOST_RECEIVED
 from support.conversation import (
+    BIG,
     LINE,
+    ONE,
     Talk,
     closes,
     does,
@@ -36,13 +37,6 @@ from support.conversation import (
 from support.states import Sampler
 from support.wire import turns_to_the_end
 
-ONE = FixedLengthFramePicker(1)
-BIG = bytes(range(256)) * 8_000
-
-
-def of(function: Any, *args: Any) -> ConversationOperation:
-    return ConversationOperation(function, *args)
-
 
 @pytest.mark.parametrize("data", [b"posted", bytearray(b"posted"), memoryview(b"posted")])
 def test_it_leaves_without_an_event(talk: Talk, data: Any) -> None:
@@ -53,7 +47,7 @@ def test_it_leaves_without_an_event(talk: Talk, data: Any) -> None:
         assert talk.unsent == 0
         return waits
 
-    assert talk(of(function), gets(b"posted"), sends(b"x"), told=[b"x"], sent=b"posted").metadata.result == 6
+    talk(function, gets(b"posted"), sends(b"x"), told=[b"x"], sent=b"posted", gives=6)
 
 
 @pytest.mark.parametrize("wrong", ["text", 7, None, [b"a"]])
@@ -63,7 +57,7 @@ def test_what_cannot_be_posted(talk: Talk, wrong: Any) -> None:
             talk.post(wrong)
         assert talk.post(b"") == 0
 
-    talk(of(function))
+    talk(function)
 
 
 def test_posts_of_one_turn_leave_in_one_send(talk: Talk) -> None:
@@ -81,8 +75,8 @@ def test_posts_of_one_turn_leave_in_one_send(talk: Talk) -> None:
         talk.executor.call_soon_threadsafe(lambda: [kept[0].post(b"a"), kept[0].post(b"b")])
         await talk.sleep(0.01)
 
-    one = talk.begin(of(receiver), gets(b"0123456789ab"), sends(b"x"))
-    talk.begin(of(sender))
+    one = talk.begin(receiver, gets(b"0123456789ab"), sends(b"x"))
+    talk.begin(sender)
     talk.run()
     one.check([b"x"], b"0123456789ab")
     if talk.in_memory:
@@ -104,7 +98,7 @@ def test_posted_at_the_end_of_a_turn_it_has_left(talk: Talk) -> None:
         assert kept[0].unsent == 0
 
     steps = [turns(3), does(between_turns), gets(b"now"), sends(b"x")]
-    one = talk(of(function), *steps, told=[b"x"], sent=b"now")
+    one = talk(function, *steps, told=[b"x"], sent=b"now")
     assert one.metadata.request_complete
 
 
@@ -119,7 +113,7 @@ def filled(talk: Talk, before: Callable[[Conversation], Any], *steps: Any, **mor
         return await before(talk)
 
     one = talk.pair()
-    one.live(of(function), steps, {}, **more)
+    one.live(function, steps, {}, **more)
     talk.run()
     return one
 
@@ -175,7 +169,7 @@ def test_posts_meanwhile_wait_for_the_write_under_way(talk: Talk) -> None:
     post = does(lambda: kept[0].post(b"posted"))
     expected = BIG + b"posted" + BIG[:10] * 200_000 + b"posted"
     talk(
-        of(function), turns(3), post, gets(BIG), is_told("WRITE", 2),
+        function, turns(3), post, gets(BIG), is_told("WRITE", 2),
         turns(3), post, gets(expected[len(BIG):]), told=["WRITE", "WRITE"], sent=expected,
     )  # fmt: skip
 
@@ -221,7 +215,7 @@ def test_on_a_finished_socket_it_is_dropped(talk: Talk) -> None:
     async def function(talk: Conversation) -> Conversation:
         return talk
 
-    one = talk(of(function))
+    one = talk(function)
     assert one.metadata.result.post(b"late") == 0
     assert one.metadata.unsent_bytes == 0
 
@@ -239,7 +233,7 @@ def test_it_raises_no_network_error_the_owner_meets_it(talk: Talk) -> None:
         return "met"
 
     one = talk.pair("tcp")
-    one.live(of(function), [sends(b"x"), reads_nothing], {})
+    one.live(function, [sends(b"x"), reads_nothing], {})
     talk.run()
     assert one.metadata.result == "met"
 
@@ -277,8 +271,8 @@ def test_flushed_of_another_conversation_is_back_pressure(talk: Talk) -> None:
             assert sides[0].unsent == 0
         return most
 
-    first = talk.begin(of(slow), turns(30), gets(BIG), sends(b"x"))
-    second = talk.begin(of(fast), sends(BIG), ends)
+    first = talk.begin(slow, turns(30), gets(BIG), sends(b"x"))
+    second = talk.begin(fast, sends(BIG), ends)
     talk.run()
     first.check([b"x"], BIG)
     assert second.metadata.result <= MOST_RECEIVED
@@ -301,8 +295,8 @@ def test_flushed_returns_when_the_other_ends(talk: Talk, how: str) -> None:
         return "flushed"
 
     over = {"cancel": sends(b"x"), "return": sends(b"x"), "reset": closes}[how]
-    talk.begin(of(slow), turns(8), over, *([] if how != "return" else [gets_any(len(BIG))]))
-    second = talk.begin(of(waits))
+    talk.begin(slow, turns(8), over, *([] if how != "return" else [gets_any(len(BIG))]))
+    second = talk.begin(waits)
     talk.run()
     assert second.metadata.result == "flushed"
 
@@ -346,7 +340,7 @@ def test_flushed_with_nothing_unsent(talk: Talk) -> None:
         await talk.flushed()
         return "done"
 
-    assert talk(of(function), sent=b"x").metadata.result == "done"
+    talk(function, sent=b"x", gives="done")
 
 
 def test_flushed_from_another_executor(talk: Talk) -> None:
@@ -366,12 +360,12 @@ def test_flushed_from_another_executor(talk: Talk) -> None:
 
     other = Talk(RequestExecutor(MemoryEngine()))
     with other.executor:
-        one = other.begin(of(slow), turns(3))
+        one = other.begin(slow, turns(3))
         other.executor.start_request()
         for _ in range(4):
             other.executor.turn(0)
         assert kept[0].unsent
-        talk(of(waits))
+        talk(waits)
         one.close_peer()
         other.executor.stop_request()
         turns_to_the_end(other.executor, 0)
@@ -384,7 +378,7 @@ def test_beside_a_duplex_and_a_delayed_write(talk: Talk) -> None:
         await talk.do(ReadWriteOperation(True, [WriteOperation(b"2"), ReadOperation(LINE)]))
         talk.post(b"3")
 
-    talk(of(function), gets(b"12"), sends(b"a\n"), gets(b"3"), told=["WRITE", b"a\n"], sent=b"123")
+    talk(function, gets(b"12"), sends(b"a\n"), gets(b"3"), told=["WRITE", b"a\n"], sent=b"123")
 
 
 def test_posts_leave_though_the_conversation_never_waits(talk: Talk) -> None:
@@ -396,4 +390,4 @@ def test_posts_leave_though_the_conversation_never_waits(talk: Talk) -> None:
             talk.post(b"y")
             assert talk.unsent <= 64
 
-    talk(of(function), sends(b"x" * 300), gets(b"y" * 300), told=[b"x"] * 300, sent=b"y" * 300)
+    talk(function, sends(b"x" * 300), gets(b"y" * 300), told=[b"x"] * 300, sent=b"y" * 300)

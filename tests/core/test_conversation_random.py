@@ -147,9 +147,7 @@ def peer(data: bytes, cuts: list[int], room: int) -> Callable[[Any], bool]:
     st.lists(ACTIONS, max_size=25), st.lists(st.integers(1, 200), max_size=20),
     st.sampled_from([100, 5000, 1 << 20]), st.booleans(), st.integers(1, 3),
 )  # fmt: skip
-def test_a_random_program(
-    program: list[Any], cuts: list[int], room: int, heard: bool, repeat: int
-) -> None:
+def test_a_random_program(program: list[Any], cuts: list[int], room: int, heard: bool, repeat: int) -> None:
     program = [each for each in program if each[0] != "raw"] * repeat
     with RequestExecutor(MemoryEngine()) as executor, closing(Talk(executor)) as talk:
         one = talk.pair()

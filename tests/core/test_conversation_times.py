@@ -9,22 +9,21 @@ import pytest
 
 from evsockets import (
     Conversation,
-    ConversationOperation,
     DelayedOperation,
     FixedLengthFramePicker,
     NetworkSocketError,
     NullOperation,
-    ReadOperation,
     ReadWriteOperation,
     SocketTimeoutError,
     TimeoutStage,
 )
 from evsockets.core.dispatch import Dispatch
 from support.conversation import (
+    BIG,
     LINE,
+    ONE,
     Talk,
     does,
-    ends,
     fixed,
     gets_any,
     is_told,
@@ -32,14 +31,6 @@ from support.conversation import (
     sends,
     turns,
 )
-
-ONE = FixedLengthFramePicker(1)
-BIG = bytes(range(256)) * 8_000
-
-
-def of(function: Any, *args: Any) -> ConversationOperation:
-    return ConversationOperation(function, *args)
-
 
 # ---- sleeping --------------------------------------------------------------------------------------
 
@@ -54,7 +45,7 @@ def test_sleep(talk: Talk, seconds: float) -> None:
         await talk.sleep(seconds)
         return clock() - before
 
-    slept = talk(of(function)).metadata.result
+    slept = talk(function).metadata.result
     assert slept >= seconds and (not talk.in_memory or slept == pytest.approx(seconds))
 
 
@@ -68,7 +59,7 @@ def test_wrong_seconds(talk: Talk, name: str, wrong: Any, error: type[Exception]
             with talk.timeout(wrong):
                 pass
 
-    talk(of(function))
+    talk(function)
 
 
 def test_no_io_time_out_while_it_sleeps_or_waits_or_is_delayed(talk: Talk) -> None:
@@ -79,7 +70,7 @@ def test_no_io_time_out_while_it_sleeps_or_waits_or_is_delayed(talk: Talk) -> No
         await talk.do(DelayedOperation(NullOperation(), early, interval=0.1))
         return "done"
 
-    assert talk(of(function), io_timeout=0.05).metadata.result == "done"
+    talk(function, io_timeout=0.05, gives="done")
 
 
 def test_a_suspended_one_goes_on_in_a_turn_of_its_own(talk: Talk) -> None:
@@ -102,7 +93,7 @@ def test_a_suspended_one_goes_on_in_a_turn_of_its_own(talk: Talk) -> None:
         await talk.sleep(0.01)
         assert kept[0]._wake()
 
-    one, two = talk.begin(of(waits)), talk.begin(of(wakes))
+    one, two = talk.begin(waits), talk.begin(wakes)
     talk.run()
     one.check()
     two.check()
@@ -128,11 +119,11 @@ def test_io_is_raised_and_the_conversation_goes_on_with_a_fresh_clock(talk: Talk
         await talk.write(b"?")
         return (await talk.read(LINE)).data
 
-    one = talk(
-        of(function), sends(b"ha"), gets_any(1), sends(b"lf\n"),
+    talk(
+        function, sends(b"ha"), gets_any(1), sends(b"lf\n"),
         told=["WRITE", b"half\n"], sent=b"?", io_timeout=0.05,
+        gives=b"half\n",
     )  # fmt: skip
-    assert one.metadata.result == b"half\n"
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -151,7 +142,7 @@ def test_not_caught_timeout_is_told_when_the_coroutine_has_ended(talk: Talk, aga
         if again:
             event.enable_one_more_attempt()
 
-    talk(of(function), reads_nothing, told=["TIMEOUT IO reading"], io_timeout=0.05, on={"TIMEOUT": timeout})
+    talk(function, reads_nothing, told=["TIMEOUT IO reading"], io_timeout=0.05, on={"TIMEOUT": timeout})
     assert order == ["closed", "TIMEOUT"]
 
 
@@ -183,7 +174,7 @@ def test_a_write_that_is_broken_off(talk: Talk, kind: str, by: str) -> None:
 
     io_timeout = 0.2 if by == "io" else 60
     one = talk(
-        of(function), is_told("WRITE"), reads_now, sends(b"x"), is_told("READ"),
+        function, is_told("WRITE"), reads_now, sends(b"x"), is_told("READ"),
         told=["WRITE", b"x", "WRITE"], sent=None, io_timeout=io_timeout,
     )  # fmt: skip
     expected = BIG if kind == "bytes" else one.metadata.result
@@ -206,7 +197,7 @@ def test_request_is_never_raised_inside(talk: Talk) -> None:
             raise
 
     on = {"TIMEOUT": lambda event: order.append("TIMEOUT")}
-    talk(of(function), reads_nothing, told=["TIMEOUT REQUEST reading"], request_timeout=0.05, on=on)
+    talk(function, reads_nothing, told=["TIMEOUT REQUEST reading"], request_timeout=0.05, on=on)
     assert order == ["TIMEOUT", "GeneratorExit"]
 
 
@@ -214,11 +205,11 @@ def test_request_with_one_more_attempt(talk: Talk) -> None:
     async def function(talk: Conversation) -> bytes:
         return (await talk.read(ONE)).data
 
-    one = talk(
-        of(function), is_told("TIMEOUT"), sends(b"x"), told=["TIMEOUT REQUEST reading", b"x"],
+    talk(
+        function, is_told("TIMEOUT"), sends(b"x"), told=["TIMEOUT REQUEST reading", b"x"],
         request_timeout=0.05, on={"TIMEOUT": lambda event: event.enable_one_more_attempt()},
+        gives=b"x",
     )  # fmt: skip
-    assert one.metadata.result == b"x"
 
 
 # ---- timeout() -------------------------------------------------------------------------------------
@@ -241,8 +232,7 @@ def test_the_with_itself_raises(talk: Talk) -> None:
         assert clock() - before >= 0.05
         return (await talk.read(LINE)).data
 
-    one = talk(of(function), turns(2), scope_is_over, sends(b"a\n"), told=[b"a\n"])
-    assert one.metadata.result == b"a\n"
+    talk(function, turns(2), scope_is_over, sends(b"a\n"), told=[b"a\n"], gives=b"a\n")
 
 
 def scope_is_over(one: Any) -> bool:
@@ -258,7 +248,7 @@ def test_in_time(talk: Talk) -> None:
             await talk.read(ONE)
         return scope.expired or boundless.expired
 
-    assert talk(of(function), sends(b"xy"), told=[b"x", b"y"]).metadata.result is False
+    talk(function, sends(b"xy"), told=[b"x", b"y"], gives=False)
 
 
 def test_not_caught_it_is_the_sockets_exception(talk: Talk) -> None:
@@ -266,7 +256,7 @@ def test_not_caught_it_is_the_sockets_exception(talk: Talk) -> None:
         with talk.timeout(0.01):
             await talk.sleep(1)
 
-    one = talk(of(function), told=[SocketTimeoutError])
+    one = talk(function, told=[SocketTimeoutError])
     assert one.error.when is TimeoutStage.SCOPE and one.error.phase == "sleeping"
 
 
@@ -287,7 +277,7 @@ def test_nested_the_outermost_that_has_passed_wins(talk: Talk) -> None:
                 assert outside.expired and not inside.expired
         return raised
 
-    assert talk(of(function)).metadata.result == ["outer", "inner", "outer"]
+    talk(function, gives=["outer", "inner", "outer"])
 
 
 def test_every_later_await_inside_is_broken_off_too(talk: Talk) -> None:
@@ -303,7 +293,7 @@ def test_every_later_await_inside_is_broken_off_too(talk: Talk) -> None:
                 await talk.sleep(10)
         return broken
 
-    assert talk(of(function)).metadata.result == 5
+    talk(function, gives=5)
 
 
 def test_the_with_raises_whatever_its_block_catches(talk: Talk) -> None:
@@ -323,7 +313,7 @@ def test_the_with_raises_whatever_its_block_catches(talk: Talk) -> None:
                     raise KeyError
         return raised.value.when
 
-    assert talk(of(function)).metadata.result is TimeoutStage.SCOPE
+    talk(function, gives=TimeoutStage.SCOPE)
 
 
 def test_a_block_that_ends_without_awaiting_raises_nothing(talk: Talk) -> None:
@@ -339,7 +329,7 @@ def test_a_block_that_ends_without_awaiting_raises_nothing(talk: Talk) -> None:
                 pass
 
     talk_is_in_memory = talk.in_memory
-    talk(of(function))
+    talk(function)
 
 
 def test_none_at_all_is_what_can_be_had_without_waiting(talk: Talk) -> None:
@@ -358,8 +348,7 @@ def test_none_at_all_is_what_can_be_had_without_waiting(talk: Talk) -> None:
         return got
 
     told: Any = [data[:1000]] * 150 + ["WRITE"]
-    one = talk(of(function), sends(data), told=told, sent=b"at once")
-    assert one.metadata.result == data
+    talk(function, sends(data), told=told, sent=b"at once", gives=data)
 
 
 def test_a_peer_that_sends_without_end_holds_no_bound_up(talk: Talk) -> None:
@@ -383,7 +372,7 @@ def test_a_peer_that_sends_without_end_holds_no_bound_up(talk: Talk) -> None:
         return not one.going_on
 
     one = talk.pair()
-    one.live(of(function), [floods], {})
+    one.live(function, [floods], {})
     one._answers = {}
     talk.run()
     assert one.metadata.result > 0
@@ -406,7 +395,7 @@ def test_writing_without_end_is_bounded_too(talk: Talk) -> None:
         return not one.going_on
 
     one = talk.pair()
-    one.live(of(function), [reads], {})
+    one.live(function, [reads], {})
     talk.run()
     assert one.metadata.result > 0
 
@@ -420,7 +409,7 @@ def test_a_block_is_entered_once(talk: Talk) -> None:
         with pytest.raises(RuntimeError, match="once"):
             scope.__enter__()
 
-    talk(of(function))
+    talk(function)
 
 
 def test_a_block_bounds_no_other_conversation(talk: Talk) -> None:
@@ -438,7 +427,7 @@ def test_a_block_bounds_no_other_conversation(talk: Talk) -> None:
             with others[0].timeout(0):
                 pass
 
-    one, two = talk.begin(of(sleeps)), talk.begin(of(mistakes))
+    one, two = talk.begin(sleeps), talk.begin(mistakes)
     talk.run()
     one.check()
     two.check()
@@ -454,8 +443,7 @@ def test_a_duplex_is_broken_off(talk: Talk) -> None:
         await talk.write(b"?")
         return (await talk.read(ONE)).data
 
-    one = talk(of(function), sends(b"a"), gets_any(1), sends(b"b"), told=[b"a", "WRITE", b"b"], sent=b"?")
-    assert one.metadata.result == b"b"
+    talk(function, sends(b"a"), gets_any(1), sends(b"b"), told=[b"a", "WRITE", b"b"], sent=b"?", gives=b"b")
 
 
 # ---- drains ----------------------------------------------------------------------------------------
@@ -473,8 +461,7 @@ def test_a_drain_ends_frames_where_nothing_of_a_next_one_has_arrived(talk: Talk,
     rest = [turns(4), sends(b"lf\n")] if arrived else []
     told = [b"one\n", *([b"half\n"] if arrived else [])]
     steps = [sends(b"one\n"), is_told("READ"), sends(arrived), turns(2), drain, *rest]
-    one = talk(of(function), *steps, told=told)
-    assert one.metadata.result == told
+    talk(function, *steps, told=told, gives=told)
 
 
 def test_a_drain_leaves_a_single_read_alone(talk: Talk) -> None:
@@ -486,8 +473,7 @@ def test_a_drain_leaves_a_single_read_alone(talk: Talk) -> None:
         return frame.data
 
     drain = does(lambda: talk.executor.call_soon_threadsafe(talk.executor.drain, 60))
-    one = talk(of(function), turns(2), drain, turns(4), sends(b"one\n"), told=[b"one\n"])
-    assert one.metadata.result == b"one\n"
+    talk(function, turns(2), drain, turns(4), sends(b"one\n"), told=[b"one\n"], gives=b"one\n")
 
 
 def test_a_drains_deadline_closes_it(talk: Talk) -> None:
@@ -500,19 +486,8 @@ def test_a_drains_deadline_closes_it(talk: Talk) -> None:
             log.append("closed")
 
     drain = does(lambda: talk.executor.call_soon_threadsafe(talk.executor.drain, 0.05))
-    talk(of(function), turns(2), drain, reads_nothing)
+    talk(function, turns(2), drain, reads_nothing)
     assert log == ["closed"]
-
-
-def test_the_end_of_frames_by_the_peer(talk: Talk) -> None:
-    async def function(talk: Conversation) -> int:
-        return len([frame async for frame in talk.frames(ONE)])
-
-    assert talk(of(function), sends(b"abc"), ends, told=[b"a", b"b", b"c"]).metadata.result == 3
-
-
-def test_a_plain_read_elsewhere_is_as_ever(talk: Talk) -> None:
-    talk(ReadOperation(), ends)
 
 
 def test_not_heard_it_is_logged_with_what_it_awaited(talk: Talk, caplog: pytest.LogCaptureFixture) -> None:
@@ -520,7 +495,7 @@ def test_not_heard_it_is_logged_with_what_it_awaited(talk: Talk, caplog: pytest.
         await talk.read(ONE)
 
     one = talk.pair()
-    one.live(of(function), [reads_nothing], {}, io_timeout=0.05)
+    one.live(function, [reads_nothing], {}, io_timeout=0.05)
     one.metadata._channel.dispatch = Dispatch(None, None)
     one.metadata._channel.dispatch.finalize = one._tell
     talk.run()
@@ -535,4 +510,4 @@ def test_async_with_is_told_to_be_plain(talk: Talk) -> None:
             async with block:
                 pass
 
-    talk(of(function), told=[])
+    talk(function, told=[])

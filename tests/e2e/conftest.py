@@ -18,6 +18,7 @@ from evsockets.testing.plugin import demanded
 from support import servers, wire
 from support.certificates import Authority, server_side
 from support.conversation import Talk
+from support.greeter import Fan, Greeter, greeter
 from support.queued import Queue, queued
 from support.service import Peers, Serve, Service
 from support.states import Sampler
@@ -46,6 +47,19 @@ def talk(executor: RequestExecutor) -> Iterator[Talk]:
     """Conversations over real sockets."""
     with closing(Talk(executor)) as made:
         yield made
+
+
+@pytest.fixture
+def greets() -> Iterator[Greeter]:
+    """Somebody to talk to in a thread."""
+    with greeter() as made:
+        yield made
+
+
+@pytest.fixture
+def fan(engine: str, greets: Greeter) -> Fan:
+    """`fan(function, targets, limit=3)` is a fan-out on the engine; of no targets, to `greets`."""
+    return Fan(engine, greets)
 
 
 @pytest.fixture(scope="session")

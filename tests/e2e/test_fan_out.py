@@ -24,12 +24,12 @@ from evsockets import (
     DisconnectedError,
     EngineError,
     EventType,
+    FixedLengthFramePicker,
     FrameError,
     HandlerError,
     Mailbox,
     MailboxClosedError,
     NetworkSocketError,
-    Outcome,
     ReadOperation,
     SocketTimeoutError,
     Target,
@@ -38,44 +38,39 @@ from evsockets import (
     fan_out,
 )
 from support.certificates import Authority
-from support.greeter import GREETING, Greeter, ask, greeter, hello, wait
+from support.greeter import GREETING, Fan, ask, greeter, hello, wait
 from support.stage import unanswered
+from support.wire import listening
+
+ISOLATED = Configuration(isolate_handler_errors=True)
 
 
-@pytest.fixture
-def server() -> Iterator[Greeter]:
-    with greeter() as made:
-        yield made
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "evsockets"]
 
 
-def only(outcomes: Any) -> Outcome[Any]:
-    (outcome,) = outcomes
-    return outcome  # type: ignore[no-any-return]
-
-
-def test_each_target_has_one_outcome(engine: str, server: Greeter) -> None:
-    addresses = [f"tcp://127.0.0.{host}:{server.port}" for host in (1, 1, 1)]
-    for outcome in fan_out(ask, addresses, args=(b"me\n",), engine=engine):
-        addresses.remove(outcome.address)
+def test_each_target_has_one_outcome(fan: Fan) -> None:
+    outcomes = list(fan(ask, 3, args=(b"me\n",)))
+    assert [outcome.address for outcome in outcomes] == [fan.url] * 3
+    for outcome in outcomes:
         assert (outcome.ok, outcome.result, outcome.value, outcome.error) == (True, b"ME\n", b"ME\n", None)
         assert (outcome.target, outcome.attempts, outcome.tls) == (outcome.address, 1, None)
         assert (outcome.bytes_sent, outcome.bytes_received) == (3, len(GREETING) + 3)
-        assert outcome.remote_address == ("127.0.0.1", server.port)
+        assert outcome.remote_address == ("127.0.0.1", fan.server.port)
         assert outcome.times.resolving == outcome.times.handshaking == 0.0 < outcome.times.talking < 20
-    assert addresses == []
 
 
-def test_outcomes_come_as_they_end(engine: str, server: Greeter) -> None:
+def test_outcomes_come_as_they_end(fan: Fan) -> None:
     async def sleep(talk: Any, seconds: float) -> float:
         await talk.sleep(seconds)
         return seconds
 
-    targets = [Target(server.url, (seconds,)) for seconds in (0.2, 0.0, 0.1)]
-    assert [outcome.value for outcome in fan_out(sleep, targets, engine=engine)] == [0.0, 0.1, 0.2]
+    targets = [Target(fan.url, (seconds,)) for seconds in (0.2, 0.0, 0.1)]
+    assert [outcome.value for outcome in fan(sleep, targets)] == [0.0, 0.1, 0.2]
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_no_more_than_limit_at_a_time(engine: str, server: Greeter, limit: int) -> None:
+def test_no_more_than_limit_at_a_time(fan: Fan, limit: int) -> None:
     seen, lives, most = [], 0, 0
 
     def count(event: Any) -> None:
@@ -84,7 +79,7 @@ def test_no_more_than_limit_at_a_time(engine: str, server: Greeter, limit: int) 
         most = max(most, lives)
 
     handler = {EventType.INITIALIZE: count, EventType.FINALIZE: count}
-    with fan_out(ask, [server.url] * 20, limit=limit, engine=engine, handler=handler) as outcomes:
+    with fan(ask, 20, limit=limit, handler=handler) as outcomes:
         assert outcomes.running == 0
         for outcome in outcomes:
             seen.append(outcomes.running)
@@ -94,16 +89,16 @@ def test_no_more_than_limit_at_a_time(engine: str, server: Greeter, limit: int) 
     assert outcomes.running == 0
 
 
-def test_targets_are_pulled_as_places_become_free(engine: str, server: Greeter) -> None:
+def test_targets_are_pulled_as_places_become_free(fan: Fan) -> None:
     """An outcome that has not been taken keeps its place."""
     pulled = []
 
     def targets() -> Iterator[str]:
         while True:
-            pulled.append(server.url)
-            yield server.url
+            pulled.append(fan.url)
+            yield fan.url
 
-    with fan_out(ask, targets(), limit=5, engine=engine) as outcomes:
+    with fan(ask, targets(), limit=5) as outcomes:
         assert outcomes.executor.is_executing is False
         assert pulled == []
         for taken, outcome in enumerate(outcomes, 1):
@@ -113,7 +108,7 @@ def test_targets_are_pulled_as_places_become_free(engine: str, server: Greeter) 
                 break
 
 
-def test_a_target_has_its_own(engine: str, server: Greeter) -> None:
+def test_a_target_has_its_own(fan: Fan) -> None:
     """What a target is given goes over what all are."""
     seen: dict[str, Any] = {}
 
@@ -122,25 +117,25 @@ def test_a_target_has_its_own(engine: str, server: Greeter) -> None:
         return args, talk.user_context, metadata.io_timeout, metadata.stream_context.no_delay
 
     targets = [
-        Target(server.url, user_context="first", io_timeout=7),
-        Target(server.url, (3, 4), stream_context={"no_delay": False}),
-        server.url,
+        Target(fan.url, user_context="first", io_timeout=7),
+        Target(fan.url, (3, 4), stream_context={"no_delay": False}),
+        fan.url,
     ]
     common: Any = {"args": (1,), "user_context": "common", "io_timeout": 9}
-    for outcome in fan_out(look, targets, engine=engine, handler=lambda event: None, **common):
+    for outcome in fan(look, targets, handler=lambda event: None, **common):
         seen[str(outcome.target)] = outcome.value
         assert any(outcome.target is target or outcome.target == target for target in targets)
     assert seen[str(targets[0])] == ((1,), "first", 7, True)
     assert seen[str(targets[1])] == ((3, 4), "common", 9, False)
-    assert seen[str(Target(server.url))] == ((1,), "common", 9, True)
+    assert seen[str(Target(fan.url))] == ((1,), "common", 9, True)
 
 
-def test_none_at_all(engine: str) -> None:
-    assert list(fan_out(hello, [], engine=engine)) == []
+def test_none_at_all(fan: Fan) -> None:
+    assert list(fan(hello, [])) == []
 
 
-def test_it_is_used_up(engine: str, server: Greeter) -> None:
-    outcomes = fan_out(hello, [server.url], engine=engine)
+def test_it_is_used_up(fan: Fan) -> None:
+    outcomes = fan(hello)
     assert iter(outcomes) is outcomes
     assert next(outcomes).value == GREETING
     for _ in range(2):
@@ -167,13 +162,13 @@ GARBAGE = [
 ]
 
 
-def test_garbage_is_its_own_outcome(engine: str, server: Greeter) -> None:
+def test_garbage_is_its_own_outcome(fan: Fan) -> None:
     """What is no address, bare or in a Target, has its error as outcome; the others go on."""
     targets: list[Any] = []
     for garbage, _ in GARBAGE:
-        targets += [garbage, server.url, Target(garbage)]  # type: ignore[arg-type]
+        targets += [garbage, fan.url, Target(garbage)]  # type: ignore[arg-type]
     good, bad = [], []
-    for outcome in fan_out(hello, targets, limit=4, retries=3, backoff=0, engine=engine):
+    for outcome in fan(hello, targets, limit=4, retries=3, backoff=0):
         (good if outcome.ok else bad).append(outcome)
     assert len(good) == len(GARBAGE)
     for garbage, kind in GARBAGE:
@@ -182,9 +177,7 @@ def test_garbage_is_its_own_outcome(engine: str, server: Greeter) -> None:
         assert {outcome.attempts for outcome in mine} == {1 if garbage is None else 0}
 
 
-def test_a_bug_is_the_outcome_as_it_is(
-    engine: str, server: Greeter, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bug_is_the_outcome_as_it_is(fan: Fan, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is logged: the outcomes are heard. Handlers are told of it."""
     raised = [ValueError("a"), StopAsyncIteration(), OSError(5, "b"), DisconnectedError("mine")]
     told = []
@@ -194,12 +187,12 @@ def test_a_bug_is_the_outcome_as_it_is(
         raise error
 
     handler = {EventType.EXCEPTION: lambda event: told.append(event.exception)}
-    targets = [Target(server.url, (error,)) for error in raised]
-    errors = [outcome.error for outcome in fan_out(fail, targets, engine=engine, handler=handler)]
+    targets = [Target(fan.url, (error,)) for error in raised]
+    errors = [outcome.error for outcome in fan(fail, targets, handler=handler)]
     assert sorted(map(id, errors)) == sorted(map(id, raised))
     assert {type(error) for error in told} == {HandlerError, DisconnectedError}
     assert {error.__cause__ for error in told if type(error) is HandlerError} == set(raised[:3])
-    assert [record for record in caplog.records if record.name == "evsockets"] == []
+    assert logged(caplog) == []
 
 
 async def too_long(talk: Any) -> None:
@@ -215,11 +208,14 @@ async def cut_off(talk: Any) -> None:
 
 
 async def ended(talk: Any) -> None:
-    from evsockets import FixedLengthFramePicker
-
     await talk.read()
     await talk.write(b"bye\n")
     await talk.read(FixedLengthFramePicker(3))
+
+
+async def cut_short(talk: Any) -> None:
+    await talk.write(b"bye\n")
+    await talk.read(FixedLengthFramePicker(100))
 
 
 async def wrong_call(talk: Any) -> None:
@@ -239,6 +235,7 @@ async def forbidden(talk: Any) -> None:
         (too_long, {"request_timeout": 0.05}, SocketTimeoutError),
         (cut_off, {}, DisconnectedError),
         (ended, {}, DisconnectedError),
+        (cut_short, {}, FrameError),
         (wrong_call, {}, TypeError),
         (forbidden, {}, RuntimeError),
         (lambda talk: 3, {}, TypeError),
@@ -246,24 +243,30 @@ async def forbidden(talk: Any) -> None:
     ],
 )
 def test_errors_of_conversations(
-    engine: str, server: Greeter, function: Any, settings: Any, error: type[Exception],
+    fan: Fan, function: Any, settings: Any, error: type[Exception],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """They are no reason to try again."""
-    outcome = only(fan_out(function, [server.url], retries=2, backoff=0, engine=engine, **settings))
+    outcome = fan.one(function, retries=2, backoff=0, **settings)
     assert type(outcome.error) is error
-    assert (outcome.attempts, outcome.result, outcome.remote_address) == (1, None, ("127.0.0.1", server.port))
+    assert (outcome.attempts, outcome.result, outcome.remote_address) == (
+        1,
+        None,
+        ("127.0.0.1", fan.server.port),
+    )
     if isinstance(outcome.error, NetworkSocketError):
-        assert (outcome.error.socket, outcome.error.address) == (None, server.url)
+        assert (outcome.error.socket, outcome.error.address) == (None, fan.url)
     if isinstance(outcome.error, SocketTimeoutError):
         stage = TimeoutStage.IO if "io_timeout" in settings else TimeoutStage.REQUEST
         assert (outcome.error.when, outcome.error.phase) == (stage, "reading")
         assert isinstance(outcome.error, TimeoutError)
-    assert [record for record in caplog.records if record.name == "evsockets"] == []
+    if isinstance(outcome.error, FrameError):
+        assert outcome.error.partial is not None and outcome.error.partial.data == GREETING
+    assert logged(caplog) == []
 
 
-def test_errors_before_it_is_connected(engine: str, unused_port: int) -> None:
-    outcome = only(fan_out(hello, [f"tcp://127.0.0.1:{unused_port}"], engine=engine))
+def test_errors_before_it_is_connected(fan: Fan, unused_port: int, caplog: pytest.LogCaptureFixture) -> None:
+    outcome = fan.one(hello, f"tcp://127.0.0.1:{unused_port}")
     assert isinstance(outcome.error, ConnectionFailedError)
     assert (outcome.error.socket, outcome.bytes_sent, outcome.remote_address) == (None, 0, None)
     assert outcome.times.connecting > 0 == outcome.times.talking
@@ -271,10 +274,10 @@ def test_errors_before_it_is_connected(engine: str, unused_port: int) -> None:
     def lift(event: Any) -> None:
         event.metadata.connection_timeout = None  # too late
 
+    caplog.set_level(logging.DEBUG, "evsockets")
     with unanswered() as address:
-        settings: Any = {"connection_timeout": 0.05, "engine": engine, "on_timeout": lift}
-        outcome = only(fan_out(hello, [address], **settings))
-    assert type(outcome.error) is SocketTimeoutError
+        outcome = fan.one(hello, address, connection_timeout=0.05, on_timeout=lift)
+    assert type(outcome.error) is SocketTimeoutError and logged(caplog) == []
     assert (outcome.error.when, outcome.error.phase) == (TimeoutStage.CONNECTION, "connecting")
     assert outcome.error.address == address
     assert outcome.times.connecting >= 0.05 > outcome.times.talking == 0
@@ -282,19 +285,19 @@ def test_errors_before_it_is_connected(engine: str, unused_port: int) -> None:
 
 def test_a_name_and_tls_have_their_times(engine: str, ca: Authority) -> None:
     with greeter("tls://127.0.0.1:0", stream_context=ca.server.settings) as server:
-        trusting = {"ca_file": ca.ca_file}
-        outcome = only(fan_out(hello, [server.url], stream_context=trusting, engine=engine))
+        fan = Fan(engine, server)
+        outcome = fan.one(hello, stream_context={"ca_file": ca.ca_file})
         assert outcome.value == GREETING
         assert outcome.tls.version == "TLSv1.3"
         assert "subjectAltName" in outcome.tls.peer_certificate
         assert all(seconds > 0 for seconds in outcome.times)
-        refused = only(fan_out(hello, [server.url], retries=3, backoff=0, engine=engine))
+        refused = fan.one(hello, retries=3, backoff=0)
         assert isinstance(refused.error, TlsHandshakeError)
         assert refused.attempts == 1  # another attempt would be refused as well
         assert refused.times.handshaking > 0 == refused.times.talking
 
 
-def test_a_base_exception_ends_everything(engine: str, server: Greeter) -> None:
+def test_a_base_exception_ends_everything(fan: Fan) -> None:
     for kind in (SystemExit, KeyboardInterrupt, GeneratorExit):
         lives = []
 
@@ -303,8 +306,8 @@ def test_a_base_exception_ends_everything(engine: str, server: Greeter) -> None:
             raise kind
 
         handler = {EventType.INITIALIZE: lives.append, EventType.FINALIZE: lives.append}
-        outcomes = fan_out(wait, [server.url] * 3, engine=engine, handler=handler)
-        other = fan_out(leave, [server.url] * 3, engine=engine, handler=handler)
+        outcomes = fan(wait, 3, handler=handler)
+        other = fan(leave, 3, handler=handler)
         with pytest.raises(kind):
             list(other)
         assert len(lives) == 6
@@ -314,30 +317,21 @@ def test_a_base_exception_ends_everything(engine: str, server: Greeter) -> None:
         outcomes.close()
 
 
-def test_a_handlers_bug_ends_everything_unless_isolated(engine: str, server: Greeter) -> None:
-    def bug(event: Any) -> None:
-        raise ZeroDivisionError
+def bug(event: Any) -> None:
+    raise ZeroDivisionError
 
-    handler = {EventType.READ: bug}
+
+def test_a_handlers_bug_ends_everything_unless_isolated(fan: Fan) -> None:
     with pytest.raises(ZeroDivisionError):
-        list(fan_out(hello, [server.url] * 3, engine=engine, handler=handler))
-    configuration = Configuration(isolate_handler_errors=True)
-    outcomes = list(
-        fan_out(hello, [server.url] * 3, engine=engine, handler=handler, configuration=configuration)
-    )
+        list(fan(hello, 3, on_read=bug))
+    outcomes = fan(hello, 3, on_read=bug, configuration=ISOLATED)
     assert [type(outcome.error) for outcome in outcomes] == [HandlerError] * 3
 
 
-def test_a_bug_at_the_very_end_loses_no_outcome(engine: str, server: Greeter, monkeypatch: Any) -> None:
-    def bug(event: Any) -> None:
-        raise ZeroDivisionError
-
+def test_a_bug_at_the_very_end_loses_no_outcome(fan: Fan, monkeypatch: Any) -> None:
     unraisable: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
-    configuration = Configuration(isolate_handler_errors=True)
-    settings: Any = {"engine": engine, "configuration": configuration}
-    outcome = only(fan_out(hello, [server.url], handler={EventType.FINALIZE: bug}, **settings))
-    assert outcome.value == GREETING
+    assert fan.one(hello, on_finalize=bug, configuration=ISOLATED).value == GREETING
     assert len(unraisable) == 1
 
 
@@ -345,30 +339,26 @@ async def another(talk: Any) -> str:
     return "not the target's"
 
 
-ENDINGS: dict[str, Any] = {
-    "another conversation from CONNECTED": {
-        EventType.CONNECTED: lambda event: event.next_is(ConversationOperation(another))
-    },
-    "another conversation from READ": {
-        EventType.READ: lambda event: event.next_is(ConversationOperation(another))
-    },
-    "cancelled in CONNECTED": {EventType.CONNECTED: lambda event: event.cancel_operation()},
-    "cancelled in INITIALIZE": {EventType.INITIALIZE: lambda event: event.cancel_operation()},
-    "cancelled in READ": {EventType.READ: lambda event: event.cancel_operation()},
-    "closed": {EventType.READ: lambda event: event.socket.close()},
-    "replaced in READ": {EventType.READ: lambda event: event.next_is_write(b"bye\n")},
-    "replaced in CONNECTED": {EventType.CONNECTED: lambda event: event.next_is_read()},
-    "replaced in INITIALIZE": {EventType.INITIALIZE: lambda event: event.next_is(ReadOperation())},
-    "stopped": {EventType.READ: lambda event: event.executor.stop_request()},
+ENDINGS: dict[str, tuple[str, Any]] = {
+    "another conversation from CONNECTED": ("connected", lambda e: e.next_is(ConversationOperation(another))),
+    "another conversation from READ": ("read", lambda e: e.next_is(ConversationOperation(another))),
+    "cancelled in CONNECTED": ("connected", lambda event: event.cancel_operation()),
+    "cancelled in INITIALIZE": ("initialize", lambda event: event.cancel_operation()),
+    "cancelled in READ": ("read", lambda event: event.cancel_operation()),
+    "closed": ("read", lambda event: event.socket.close()),
+    "replaced in READ": ("read", lambda event: event.next_is_write(b"bye\n")),
+    "replaced in CONNECTED": ("connected", lambda event: event.next_is_read()),
+    "replaced in INITIALIZE": ("initialize", lambda event: event.next_is(ReadOperation())),
+    "stopped": ("read", lambda event: event.executor.stop_request()),
 }
 
 
 @pytest.mark.parametrize("how", ENDINGS)
-def test_one_that_did_not_return(engine: str, server: Greeter, how: str) -> None:
-    settings: Any = {"engine": engine, "handler": ENDINGS[how], "retries": 2, "backoff": 0}
-    outcome = only(fan_out(ask, [server.url], **settings))
+def test_one_that_did_not_return(fan: Fan, how: str) -> None:
+    name, act = ENDINGS[how]
+    outcome = fan.one(ask, retries=2, backoff=0, **{f"on_{name}": act})
     assert type(outcome.error) is ConversationEndedError
-    assert server.url in str(outcome.error)
+    assert fan.url in str(outcome.error)
     assert (outcome.attempts, outcome.result) == (1, None)
 
 
@@ -382,8 +372,8 @@ async def goes_on(talk: Any) -> None:
 
 # Python warns itself of each when it is freed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_those_that_go_on_awaiting_have_outcomes(engine: str, server: Greeter) -> None:
-    outcomes = list(fan_out(goes_on, [server.url] * 5, engine=engine, request_timeout=0.05))
+def test_those_that_go_on_awaiting_have_outcomes(fan: Fan) -> None:
+    outcomes = list(fan(goes_on, 5, request_timeout=0.05))
     assert len(outcomes) == 5
     for outcome in outcomes:
         assert type(outcome.error) is RuntimeError
@@ -409,48 +399,47 @@ async def cancels_and_returns(talk: Any) -> int | None:
 
 
 @pytest.mark.parametrize("function", [cancels, cancels_and_returns])
-def test_one_that_cancels_itself(engine: str, server: Greeter, function: Any) -> None:
-    outcome = only(fan_out(function, [server.url], engine=engine))
+def test_one_that_cancels_itself(fan: Fan, function: Any) -> None:
+    outcome = fan.one(function)
     assert type(outcome.error) is ConversationEndedError
     assert outcome.result is None
 
 
-def test_a_stop_is_an_outcome_of_each_that_was_pulled(engine: str, server: Greeter) -> None:
+def test_a_stop_is_an_outcome_of_each_that_was_pulled(fan: Fan) -> None:
     """And of nobody else: nothing is pulled after it."""
     pulled = []
 
     def targets() -> Iterator[str]:
         for _ in range(100):
-            pulled.append(server.url)
-            yield server.url
+            pulled.append(fan.url)
+            yield fan.url
 
-    outcomes = fan_out(wait, targets(), limit=7, engine=engine)
+    outcomes = fan(wait, targets(), limit=7)
     outcomes.executor.call_later(0.1, outcomes.executor.stop_request)
     errors = [type(outcome.error) for outcome in outcomes]
     assert errors == [ConversationEndedError] * 7
     assert len(pulled) == 7
 
 
-def test_a_drain_lets_those_under_way_return(engine: str, server: Greeter) -> None:
+def test_a_drain_lets_those_under_way_return(fan: Fan) -> None:
     def drain(event: Any) -> None:
         event.executor.drain(10)
 
-    settings: Any = {"engine": engine, "limit": 4, "handler": {EventType.READ: drain}}
-    outcomes = list(fan_out(ask, [server.url] * 100, **settings))
+    outcomes = list(fan(ask, 100, limit=4, handler={EventType.READ: drain}))
     assert 1 <= len(outcomes) < 20
     assert {outcome.result for outcome in outcomes} <= {b"ASK\n", None}
     assert any(outcome.ok for outcome in outcomes)
 
 
-def test_an_exception_of_the_targets_comes_after_those_under_way(engine: str, server: Greeter) -> None:
+def test_an_exception_of_the_targets_comes_after_those_under_way(fan: Fan) -> None:
     error = LookupError("no more")
 
     def targets() -> Iterator[str]:
         for _ in range(5):
-            yield server.url
+            yield fan.url
         raise error
 
-    outcomes = fan_out(ask, targets(), limit=3, engine=engine)
+    outcomes = fan(ask, targets(), limit=3)
     given = []
     with pytest.raises(LookupError) as caught:
         for outcome in outcomes:
@@ -460,37 +449,37 @@ def test_an_exception_of_the_targets_comes_after_those_under_way(engine: str, se
     assert list(outcomes) == []
 
 
-def test_an_interrupt_of_the_targets_ends_everything(engine: str, server: Greeter) -> None:
+def test_an_interrupt_of_the_targets_ends_everything(fan: Fan) -> None:
     def targets() -> Iterator[str]:
-        yield server.url
+        yield fan.url
         raise KeyboardInterrupt
 
-    outcomes = fan_out(wait, targets(), engine=engine)
+    outcomes = fan(wait, targets())
     with pytest.raises(KeyboardInterrupt):
         next(outcomes)
     assert outcomes.running == 0
 
 
-def test_targets_that_block_hold_nobody_up_for_longer(engine: str, server: Greeter) -> None:
+def test_targets_that_block_hold_nobody_up_for_longer(fan: Fan) -> None:
     """The others have a turn after each, and none of them is late by it."""
     pulled = []
 
     def targets() -> Iterator[str]:
         for number in range(10):
             pulled.append(number)
-            yield server.url
+            yield fan.url
             time.sleep(0.05)
 
-    with fan_out(ask, targets(), limit=100, io_timeout=0.4, engine=engine) as outcomes:
+    with fan(ask, targets(), limit=100, io_timeout=0.4) as outcomes:
         assert next(outcomes).ok
         assert len(pulled) < 10
         assert all(outcome.ok for outcome in outcomes)
     assert len(pulled) == 10
 
 
-def test_a_body_that_takes_its_time(engine: str, server: Greeter) -> None:
+def test_a_body_that_takes_its_time(fan: Fan) -> None:
     """Those under way go on whenever an outcome is asked for, whether one is there or not."""
-    with fan_out(ask, [server.url] * 12, limit=6, io_timeout=0.5, engine=engine) as outcomes:
+    with fan(ask, 12, limit=6, io_timeout=0.5) as outcomes:
         for outcome in outcomes:
             time.sleep(0.02)
             assert outcome.ok
@@ -552,26 +541,23 @@ def test_what_it_cannot_be_called_with(
         fan_out(function, targets(), **{"engine": engine, **settings})
 
 
-def test_handlers_are_told_as_always(engine: str, server: Greeter) -> None:
+def test_handlers_are_told_as_always(fan: Fan) -> None:
     names = []
-    settings: Any = {"engine": engine, "handler": lambda event: names.append(event.type.name)}
-    assert only(fan_out(ask, [server.url], **settings)).ok
+    assert fan.one(ask, handler=lambda event: names.append(event.type.name)).ok
     assert names == "INITIALIZE CONNECTED READ WRITE READ DISCONNECTED FINALIZE".split()
 
 
-def test_callables_by_event_come_before_the_handler(engine: str, server: Greeter) -> None:
+def test_callables_by_event_come_before_the_handler(fan: Fan) -> None:
     heard: list[Any] = []
-    settings: Any = {
-        "engine": engine,
-        "on_read": lambda event: heard.append(("on_read", event.frame.data)),
-        "on_finalize": lambda event: heard.append("on_finalize"),
-        "handler": {EventType.READ: lambda event: heard.append("handler")},
-    }
-    assert only(fan_out(hello, [server.url], **settings)).ok
+    assert fan.one(
+        hello, handler={EventType.READ: lambda event: heard.append("handler")},
+        on_read=lambda event: heard.append(("on_read", event.frame.data)),
+        on_finalize=lambda event: heard.append("on_finalize"),
+    ).ok  # fmt: skip
     assert heard == [("on_read", GREETING), "handler", "on_finalize"]
 
 
-def test_a_closed_mailbox_ends_a_conversation_as_if_it_returned(engine: str, server: Greeter) -> None:
+def test_a_closed_mailbox_ends_a_conversation_as_if_it_returned(fan: Fan) -> None:
     async def work(talk: Any, mailbox: Mailbox[int]) -> int:
         while True:
             done.append(await talk.take(mailbox))
@@ -584,61 +570,58 @@ def test_a_closed_mailbox_ends_a_conversation_as_if_it_returned(engine: str, ser
     for number in range(3):
         mailbox.put(number)
     mailbox.close()
-    outcome = only(fan_out(work, [server.url], args=(mailbox,), engine=engine))
+    outcome = fan.one(work, args=(mailbox,))
     assert (outcome.ok, outcome.result, done) == (True, None, [0, 1, 2])
     closed: Mailbox[int] = Mailbox()
     closed.close()
-    assert type(only(fan_out(put, [server.url], args=(closed,), engine=engine)).error) is MailboxClosedError
+    assert type(fan.one(put, args=(closed,)).error) is MailboxClosedError
 
 
-def test_an_address_set_by_a_handler(engine: str, server: Greeter) -> None:
+def test_an_address_set_by_a_handler(fan: Fan) -> None:
     def choose(event: Any) -> None:
-        event.metadata.address = server.url
+        event.metadata.address = fan.url
 
-    targets: list[Any] = [Target(None)]  # type: ignore[arg-type]
-    outcome = only(fan_out(hello, targets, engine=engine, handler={EventType.INITIALIZE: choose}))
+    outcome = fan.one(hello, Target(None), on_initialize=choose)  # type: ignore[arg-type]
     assert outcome.value == GREETING
 
 
-def test_what_could_not_leave_is_an_error_beside_the_result(engine: str) -> None:
+def test_what_could_not_leave_is_an_error_beside_the_result(fan: Fan) -> None:
     """It had returned, and what it had posted was lost."""
 
     async def leave(talk: Any) -> int:
         talk.post(bytes(50_000_000))
         return 3
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
-        outcome = only(fan_out(leave, [address], io_timeout=0.1, engine=engine))
+    with listening() as (_, address):
+        outcome = fan.one(leave, address, io_timeout=0.1)
     assert outcome.result == 3
     assert isinstance(outcome.error, SocketTimeoutError)
     assert not outcome.ok
 
 
-def test_a_connection_ends_with_its_conversation(engine: str, server: Greeter) -> None:
+def test_a_connection_ends_with_its_conversation(fan: Fan) -> None:
     async def keep(talk: Any) -> int:
         await talk.read()
         talk.metadata.keep_alive = True
         return 3
 
-    assert only(fan_out(keep, [server.url], engine=engine)).value == 3
+    assert fan.one(keep).value == 3
 
 
-def test_one_more_attempt_within_a_life(engine: str, server: Greeter) -> None:
+def test_one_more_attempt_within_a_life(fan: Fan) -> None:
     """A handler's: another connection, one attempt of the fan-out's, and the times are the last one's."""
     with unanswered() as address:
 
         def again(event: Any) -> None:
-            event.metadata.address = server.url
+            event.metadata.address = fan.url
             event.enable_one_more_attempt()
 
-        settings: Any = {"connection_timeout": 0.3, "engine": engine, "on_timeout": again}
-        outcome = only(fan_out(hello, [address], **settings))
+        outcome = fan.one(hello, address, connection_timeout=0.3, on_timeout=again)
     assert (outcome.value, outcome.attempts, outcome.address) == (GREETING, 1, address)
     assert outcome.times.connecting < 0.3
 
 
-def test_datagrams_and_unix_sockets(engine: str, tmp_path: Any) -> None:
+def test_datagrams_and_unix_sockets(fan: Fan, tmp_path: Any) -> None:
     async def ping(talk: Any) -> bytes:
         await talk.write(b"ping")
         return bytes((await talk.read()).data)
@@ -657,15 +640,13 @@ def test_datagrams_and_unix_sockets(engine: str, tmp_path: Any) -> None:
         for thread in threads:
             thread.start()
         addresses = ["udp://127.0.0.1:%d" % udp.getsockname()[1], f"udg://{tmp_path}/datagrams"] * 2
-        assert [outcome.value for outcome in fan_out(ping, addresses, engine=engine)] == [b"PING"] * 4
+        assert [outcome.value for outcome in fan(ping, addresses)] == [b"PING"] * 4
         for thread in threads:
             thread.join()
 
 
 @pytest.mark.parametrize("way", ["return", "raise", "exit"])
-def test_a_fork_in_a_conversation_is_no_business_of_the_parents(
-    engine: str, server: Greeter, way: str
-) -> None:
+def test_a_fork_in_a_conversation_is_no_business_of_the_parents(fan: Fan, way: str) -> None:
     """In the child it is over, whatever it does; the parent's others go on."""
 
     async def fork(talk: Any) -> bytes:
@@ -682,7 +663,7 @@ def test_a_fork_in_a_conversation_is_no_business_of_the_parents(
     children: list[int] = []
     parent = os.getpid()
     try:
-        outcomes = list(fan_out(fork, [server.url] * 3, engine=engine))
+        outcomes = list(fan(fork, 3))
     finally:
         if os.getpid() != parent:
             error = sys.exception()
@@ -691,36 +672,11 @@ def test_a_fork_in_a_conversation_is_no_business_of_the_parents(
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [7] * 3
 
 
-def test_partial_frames_are_told(engine: str) -> None:
-    from evsockets import FixedLengthFramePicker
-
-    async def much(talk: Any) -> None:
-        await talk.read(FixedLengthFramePicker(100))
-
-    with greeter() as server:
-
-        async def bye(talk: Any) -> None:
-            await talk.write(b"bye\n")
-            await talk.read(FixedLengthFramePicker(100))
-
-        outcome = only(fan_out(bye, [server.url], engine=engine))
-    assert isinstance(outcome.error, FrameError)
-    assert outcome.error.partial is not None and outcome.error.partial.data == GREETING
-
-
-def test_stream_contexts_are_shared(engine: str, server: Greeter) -> None:
+def test_stream_contexts_are_shared(fan: Fan) -> None:
     seen = set()
 
     async def look(talk: Any) -> None:
         seen.add(id(talk.metadata.stream_context))
 
-    settings: Any = {"engine": engine, "stream_context": {"no_delay": True}}
-    assert all(outcome.ok for outcome in fan_out(look, [server.url] * 5, **settings))
+    assert all(outcome.ok for outcome in fan(look, 5, stream_context={"no_delay": True}))
     assert len(seen) == 1
-
-
-def test_nothing_is_logged_for_time_outs(engine: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "evsockets")
-    with unanswered() as address:
-        assert not only(fan_out(hello, [address], connection_timeout=0.01, engine=engine)).ok
-    assert [record for record in caplog.records if record.name == "evsockets"] == []

@@ -20,15 +20,9 @@ from evsockets import (
     UnsupportedOperationError,
     fan_out_async,
 )
-from support.greeter import GREETING, Greeter, ask, greeter, hello, wait
+from support.greeter import GREETING, Greeter, ask, hello, wait
 from support.machine import comes_true, until
 from support.service import needs_descriptor
-
-
-@pytest.fixture
-def server() -> Iterator[Greeter]:
-    with greeter() as made:
-        yield made
 
 
 @pytest.fixture
@@ -39,7 +33,7 @@ def hosted(engine: str) -> str:
     return engine
 
 
-def test_each_target_has_one_outcome(hosted: str, server: Greeter) -> None:
+def test_each_target_has_one_outcome(hosted: str, greets: Greeter) -> None:
     running = 0
 
     def count(event: Any) -> None:
@@ -48,22 +42,26 @@ def test_each_target_has_one_outcome(hosted: str, server: Greeter) -> None:
         assert 0 <= running <= 3
 
     async def main() -> list[Any]:
-        targets = ["nonsense", *[server.url] * 10]
-        settings: Any = {"limit": 3, "engine": hosted, "on_initialize": count, "on_finalize": count}
-        return [outcome async for outcome in fan_out_async(ask, targets, **settings)]
+        targets = ["nonsense", *[greets.url] * 10]
+        return [
+            outcome
+            async for outcome in fan_out_async(
+                ask, targets, limit=3, engine=hosted, on_initialize=count, on_finalize=count
+            )
+        ]
 
     outcomes = asyncio.run(main())
     assert sorted(outcome.result or b"" for outcome in outcomes) == [b"", *[b"ASK\n"] * 10]
 
 
-def test_they_go_on_while_the_body_waits(hosted: str, server: Greeter) -> None:
+def test_they_go_on_while_the_body_waits(hosted: str, greets: Greeter) -> None:
     """Attempts that are due included; places and outcomes are as in a plain one."""
     pulled = []
 
     def targets() -> Iterator[Target]:
         for seconds in (0.0, 0.02, 0.02, 0.0):
             pulled.append(seconds)
-            yield Target(server.url, (seconds,))
+            yield Target(greets.url, (seconds,))
 
     async def nap(talk: Any, seconds: float) -> float:
         await talk.sleep(seconds)
@@ -84,14 +82,13 @@ def test_they_go_on_while_the_body_waits(hosted: str, server: Greeter) -> None:
     assert len(done) == 4
 
 
-def test_attempts_go_on_while_the_body_waits(hosted: str, server: Greeter, unused_port: int) -> None:
+def test_attempts_go_on_while_the_body_waits(hosted: str, greets: Greeter, unused_port: int) -> None:
     began = []
     handler = {EventType.INITIALIZE: lambda event: began.append(event.metadata.address)}
 
     async def main() -> None:
-        targets = [server.url, f"tcp://127.0.0.1:{unused_port}"]
-        settings: Any = {"retries": 3, "backoff": 0.01, "engine": hosted, "handler": handler}
-        outcomes = fan_out_async(hello, targets, **settings)
+        targets = [greets.url, f"tcp://127.0.0.1:{unused_port}"]
+        outcomes = fan_out_async(hello, targets, retries=3, backoff=0.01, engine=hosted, handler=handler)
         assert (await anext(outcomes)).value == GREETING
         for _ in until(lambda: len(began) >= 5):
             await asyncio.sleep(0.001)
@@ -104,10 +101,10 @@ def test_attempts_go_on_while_the_body_waits(hosted: str, server: Greeter, unuse
     asyncio.run(main())
 
 
-def test_two_at_once_and_other_tasks(hosted: str, server: Greeter) -> None:
+def test_two_at_once_and_other_tasks(hosted: str, greets: Greeter) -> None:
     async def gather() -> int:
         count = 0
-        async for outcome in fan_out_async(ask, [server.url] * 10, limit=2, engine=hosted):
+        async for outcome in fan_out_async(ask, [greets.url] * 10, limit=2, engine=hosted):
             count += outcome.ok
         return count
 
@@ -117,9 +114,9 @@ def test_two_at_once_and_other_tasks(hosted: str, server: Greeter) -> None:
     assert asyncio.run(main()) == [10, 10, 10]
 
 
-def test_several_that_ask_the_same_one(hosted: str, server: Greeter) -> None:
+def test_several_that_ask_the_same_one(hosted: str, greets: Greeter) -> None:
     async def main() -> int:
-        outcomes = fan_out_async(ask, [server.url] * 10, limit=4, engine=hosted)
+        outcomes = fan_out_async(ask, [greets.url] * 10, limit=4, engine=hosted)
 
         async def some() -> int:
             return len([outcome async for outcome in outcomes])
@@ -129,7 +126,7 @@ def test_several_that_ask_the_same_one(hosted: str, server: Greeter) -> None:
     assert asyncio.run(main()) == 10
 
 
-def test_waiting_for_an_outcome_can_be_given_up(hosted: str, server: Greeter) -> None:
+def test_waiting_for_an_outcome_can_be_given_up(hosted: str, greets: Greeter) -> None:
     """Nothing ends by it, and nothing is lost."""
     given_up: list[bool] = []
 
@@ -139,7 +136,7 @@ def test_waiting_for_an_outcome_can_be_given_up(hosted: str, server: Greeter) ->
         return 3
 
     async def main() -> None:
-        async with fan_out_async(nap, [server.url], engine=hosted) as outcomes:
+        async with fan_out_async(nap, [greets.url], engine=hosted) as outcomes:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(outcomes), 0.01)
             given_up.append(True)
@@ -200,14 +197,15 @@ WAYS = [leave, leave_the_block, leave_by_an_exception, close, cancelled, never_b
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_leaving_ends_what_runs(hosted: str, server: Greeter, way: Way) -> None:
+def test_leaving_ends_what_runs(hosted: str, greets: Greeter, way: Way) -> None:
     events: list[str] = []
     made: list[Any] = []
 
     def outcomes() -> Any:
-        targets = [Target(server.url, (b"quick\n",)), *[Target(server.url, (b"wait\n",))] * 5]
-        settings: Any = {"engine": hosted, "handler": lambda event: events.append(event.type.name)}
-        outcomes = fan_out_async(ask, targets, limit=4, **settings)
+        targets = [Target(greets.url, (b"quick\n",)), *[Target(greets.url, (b"wait\n",))] * 5]
+        outcomes = fan_out_async(
+            ask, targets, limit=4, engine=hosted, handler=lambda event: events.append(event.type.name)
+        )
         made.append(outcomes.executor)
         return outcomes
 
@@ -225,17 +223,17 @@ def test_leaving_ends_what_runs(hosted: str, server: Greeter, way: Way) -> None:
     finally:
         gc.enable()
     assert events.count("CONNECTED") == events.count("DISCONNECTED")
-    comes_true(lambda: server.now == 0, "connections are left open")
+    comes_true(lambda: greets.now == 0, "connections are left open")
 
 
-def test_left_to_the_end_of_asyncio(hosted: str, server: Greeter) -> None:
+def test_left_to_the_end_of_asyncio(hosted: str, greets: Greeter) -> None:
     """Asyncio's loop ends while it is under way."""
     events: list[str] = []
     settings: Any = {"engine": hosted, "handler": lambda event: events.append(event.type.name)}
     kept = []
 
     async def main() -> None:
-        kept.append(fan_out_async(wait, [server.url] * 3, **settings))
+        kept.append(fan_out_async(wait, [greets.url] * 3, **settings))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(anext(kept[0]), 0.05)
 
@@ -244,12 +242,12 @@ def test_left_to_the_end_of_asyncio(hosted: str, server: Greeter) -> None:
     kept.clear()
 
 
-def test_left_to_a_loop_that_is_closed_with_it_under_way(hosted: str, server: Greeter) -> None:
+def test_left_to_a_loop_that_is_closed_with_it_under_way(hosted: str, greets: Greeter) -> None:
     async def begin(outcomes: Any) -> None:
         assert (await anext(outcomes)).ok
 
     loop = asyncio.new_event_loop()
-    outcomes = fan_out_async(ask, [server.url] * 9, limit=1, engine=hosted)
+    outcomes = fan_out_async(ask, [greets.url] * 9, limit=1, engine=hosted)
     executor = outcomes.executor
     loop.run_until_complete(begin(outcomes))
     asyncio.all_tasks(loop).pop()._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -260,9 +258,9 @@ def test_left_to_a_loop_that_is_closed_with_it_under_way(hosted: str, server: Gr
 
 
 @pytest.mark.parametrize("kind", [KeyError, SystemExit])
-def test_what_the_targets_raise(hosted: str, server: Greeter, kind: type[BaseException]) -> None:
+def test_what_the_targets_raise(hosted: str, greets: Greeter, kind: type[BaseException]) -> None:
     def targets() -> Iterator[str]:
-        yield server.url
+        yield greets.url
         raise kind("no more")
 
     async def main() -> list[Any]:
@@ -275,7 +273,7 @@ def test_what_the_targets_raise(hosted: str, server: Greeter, kind: type[BaseExc
     assert asyncio.run(main()) == [b"ASK\n"]
 
 
-def test_a_base_exception_in_a_conversation(hosted: str, server: Greeter) -> None:
+def test_a_base_exception_in_a_conversation(hosted: str, greets: Greeter) -> None:
     class Mine(BaseException):
         pass
 
@@ -284,7 +282,7 @@ def test_a_base_exception_in_a_conversation(hosted: str, server: Greeter) -> Non
         raise Mine
 
     async def main() -> None:
-        outcomes = fan_out_async(fail, [server.url] * 3, engine=hosted)
+        outcomes = fan_out_async(fail, [greets.url] * 3, engine=hosted)
         with pytest.raises(Mine):
             await anext(outcomes)
         with pytest.raises(StopAsyncIteration):
@@ -294,13 +292,13 @@ def test_a_base_exception_in_a_conversation(hosted: str, server: Greeter) -> Non
     asyncio.run(main())
 
 
-def test_a_stop_and_a_drain(hosted: str, server: Greeter) -> None:
+def test_a_stop_and_a_drain(hosted: str, greets: Greeter) -> None:
     async def main() -> None:
-        outcomes = fan_out_async(wait, [server.url] * 9, limit=3, engine=hosted)
+        outcomes = fan_out_async(wait, [greets.url] * 9, limit=3, engine=hosted)
         outcomes.executor.call_later(0.05, outcomes.executor.stop_request)
         errors = [type(outcome.error) async for outcome in outcomes]
         assert errors == [ConversationEndedError] * 3
-        outcomes = fan_out_async(hello, [server.url] * 9, limit=1, engine=hosted)
+        outcomes = fan_out_async(hello, [greets.url] * 9, limit=1, engine=hosted)
         outcomes.executor.call_later(0, outcomes.executor.drain, 5)
         assert len([outcome async for outcome in outcomes]) < 9
 
@@ -322,10 +320,10 @@ def test_wrong_calls(hosted: str) -> None:
             fan_out_async(hello, [], engine=hosted, **settings)  # type: ignore[arg-type]
 
 
-def test_a_body_that_blocks(hosted: str, server: Greeter) -> None:
+def test_a_body_that_blocks(hosted: str, greets: Greeter) -> None:
     async def main() -> int:
         count = 0
-        async for outcome in fan_out_async(ask, [server.url] * 8, limit=4, engine=hosted, io_timeout=1):
+        async for outcome in fan_out_async(ask, [greets.url] * 8, limit=4, engine=hosted, io_timeout=1):
             time.sleep(0.02)
             count += outcome.ok
         return count

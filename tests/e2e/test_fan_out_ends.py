@@ -16,20 +16,14 @@ from typing import Any
 
 import pytest
 
-from evsockets import Conversation, EventType, Target, fan_out
+from evsockets import Conversation, EventType, Target
 from evsockets.core.channel import Channel
 from evsockets.targets.attempts import TargetSocket
 from evsockets.targets.gathering import Gathering
-from support.greeter import GREETING, Greeter, ask, greeter, hello, wait
+from support.greeter import GREETING, Fan, Greeter, ask, hello, wait
 from support.interrupts import interrupted, lines_of, some
-from support.machine import comes_true, resident, until
+from support.machine import comes_true, refused_in_a_thread, resident, until
 from support.optional import library
-
-
-@pytest.fixture
-def server() -> Iterator[Greeter]:
-    with greeter() as made:
-        yield made
 
 
 class Watch:
@@ -58,10 +52,10 @@ class Watch:
         )
 
 
-def lines(server: Greeter) -> Iterator[Target]:
+def lines(fan: Fan) -> Iterator[Target]:
     """One that is answered, and then no other."""
-    yield Target(server.url, (b"quick\n",))
-    yield from repeat(Target(server.url, (b"wait\n",)))
+    yield Target(fan.url, (b"quick\n",))
+    yield from repeat(Target(fan.url, (b"wait\n",)))
 
 
 def leave(outcomes: Callable[[], Any]) -> None:
@@ -117,13 +111,13 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_leaving_ends_what_runs(engine: str, server: Greeter, way: Any) -> None:
+def test_leaving_ends_what_runs(fan: Fan, way: Any) -> None:
     """At once, by reference counting, every life told to its end."""
     watch = Watch()
     closed: list[Any] = []
 
     def outcomes() -> Any:
-        made = fan_out(watch.talk, lines(server), limit=5, engine=engine, handler=watch.handler)
+        made = fan(watch.talk, lines(fan), limit=5, handler=watch.handler)
         closed.append(made.executor)
         return made
 
@@ -137,10 +131,10 @@ def test_leaving_ends_what_runs(engine: str, server: Greeter, way: Any) -> None:
             closed[0].execute_request()
     finally:
         gc.enable()
-    comes_true(lambda: server.now == 0, "connections are left open")
+    comes_true(lambda: fan.server.now == 0, "connections are left open")
 
 
-def test_leaving_with_an_error_in_hand(engine: str, server: Greeter) -> None:
+def test_leaving_with_an_error_in_hand(fan: Fan) -> None:
     """A bug's traceback refers to the frames of its time; what runs ends all the same."""
     watch = Watch()
 
@@ -150,22 +144,22 @@ def test_leaving_with_an_error_in_hand(engine: str, server: Greeter) -> None:
         await watch.talk(talk, line)
 
     kept = None
-    for outcome in fan_out(bug, lines(server), limit=5, engine=engine, handler=watch.handler):
+    for outcome in fan(bug, lines(fan), limit=5, handler=watch.handler):
         kept = outcome.error
         break
     assert type(kept) is ValueError
     assert watch.is_over()
 
 
-def test_one_that_was_never_begun_closes_too(engine: str) -> None:
-    made = fan_out(hello, ["tcp://127.0.0.1:1"], engine=engine)
+def test_one_that_was_never_begun_closes_too(fan: Fan) -> None:
+    made = fan(hello, ["tcp://127.0.0.1:1"])
     executor = made.executor
     del made
     with pytest.raises(RuntimeError, match="closed"):
         executor.execute_request()
 
 
-def test_closing_from_inside(engine: str, server: Greeter) -> None:
+def test_closing_from_inside(fan: Fan) -> None:
     """It ends when the handler has returned, and gives no more."""
     watch = Watch()
 
@@ -174,51 +168,39 @@ def test_closing_from_inside(engine: str, server: Greeter) -> None:
         if event.type is EventType.READ:
             made.close()
 
-    made = fan_out(watch.talk, lines(server), limit=3, engine=engine, handler=close)
+    made = fan(watch.talk, lines(fan), limit=3, handler=close)
     assert list(made) == []
     assert watch.is_over()
     assert made.running == 0
 
 
-def test_asking_from_inside_is_an_error(engine: str, server: Greeter) -> None:
+def test_asking_from_inside_is_an_error(fan: Fan) -> None:
     async def nested(talk: Any) -> None:
         next(made)
 
-    made = fan_out(nested, [server.url], engine=engine)
+    made = fan(nested)
     outcome = next(made)
     assert type(outcome.error) is RuntimeError
     assert list(made) == []
 
 
-def test_another_thread_is_refused(engine: str, server: Greeter) -> None:
-    with fan_out(ask, [server.url] * 3, engine=engine, limit=1) as made:
+def test_another_thread_is_refused(fan: Fan) -> None:
+    with fan(ask, 3, limit=1) as made:
         next(made)
-        raised = []
-
-        def other() -> None:
-            for call in (lambda: next(made), made.close):
-                try:
-                    call()
-                except RuntimeError as error:
-                    raised.append(error)
-
-        thread = threading.Thread(target=other)
-        thread.start()
-        thread.join()
-        assert len(raised) == 2
+        refused_in_a_thread(lambda: next(made), made.close)
         assert [outcome.ok for outcome in made] == [True, True]
 
 
-def test_ctrl_c_gets_out(engine: str, server: Greeter) -> None:
+def test_ctrl_c_gets_out(fan: Fan) -> None:
     """Of the wait for an outcome, soon, with everything ended."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     try:
-        assert _how_soon_ctrl_c_gets_out(engine, server) < 0.1
+        assert _how_soon_ctrl_c_gets_out(fan) < 0.1
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _how_soon_ctrl_c_gets_out(engine: str, server: Greeter) -> float:
+def _how_soon_ctrl_c_gets_out(fan: Fan) -> float:
     best = 1.0
     moment: list[float] = []
 
@@ -229,7 +211,7 @@ def _how_soon_ctrl_c_gets_out(engine: str, server: Greeter) -> float:
 
     for _ in range(5):
         watch = Watch()
-        made = fan_out(watch.talk, lines(server), limit=5, engine=engine, handler=watch.handler)
+        made = fan(watch.talk, lines(fan), limit=5, handler=watch.handler)
         next(made)
         thread = threading.Thread(target=press)
         with pytest.raises(KeyboardInterrupt):
@@ -242,15 +224,14 @@ def _how_soon_ctrl_c_gets_out(engine: str, server: Greeter) -> float:
     return best
 
 
-def test_interrupted_at_any_line(engine: str, server: Greeter) -> None:
+def test_interrupted_at_any_line(fan: Fan) -> None:
     """Every life that began is told to its end, and no descriptor is left (the fixture looks)."""
     watch = Watch()
 
     def go() -> None:
         watch.__init__()  # type: ignore[misc]
-        targets = [Target(server.url, (b"a\n",)), "nonsense", Target(server.url, (b"b\n",))]
-        settings: Any = {"engine": engine, "limit": 2, "handler": watch.handler}
-        with fan_out(watch.talk, targets, **settings) as outcomes:
+        targets = [Target(fan.url, (b"a\n",)), "nonsense", Target(fan.url, (b"b\n",))]
+        with fan(watch.talk, targets, limit=2, handler=watch.handler) as outcomes:
             for outcome in outcomes:
                 if outcome.result == b"B\n":
                     break
@@ -264,19 +245,19 @@ def test_interrupted_at_any_line(engine: str, server: Greeter) -> None:
         assert signal.set_wakeup_fd(-1) == -1, line
 
 
-def test_two_at_once(engine: str, server: Greeter) -> None:
-    first, second = (fan_out(ask, [server.url] * 20, limit=3, engine=engine) for _ in range(2))
+def test_two_at_once(fan: Fan) -> None:
+    first, second = (fan(ask, 20, limit=3) for _ in range(2))
     assert all(one.ok and other.ok for one, other in zip(first, second, strict=True))
 
 
-def test_one_inside_another(engine: str, server: Greeter) -> None:
+def test_one_inside_another(fan: Fan) -> None:
     """A conversation that blocks holds up its own executor, and nothing else."""
 
     async def both(talk: Any) -> list[bytes]:
         await talk.read()
-        return [outcome.value for outcome in fan_out(hello, [server.url] * 2, engine=engine)]
+        return [outcome.value for outcome in fan(hello, 2)]
 
-    outcomes = list(fan_out(both, [server.url] * 3, engine=engine))
+    outcomes = list(fan(both, 3))
     assert [outcome.value for outcome in outcomes] == [[GREETING] * 2] * 3
 
 
@@ -287,7 +268,7 @@ def left() -> int:
     return sum(type(getattr(thing, "socket", None)) in (type(None), TargetSocket) for thing in found)
 
 
-def test_nothing_is_left(engine: str, server: Greeter) -> None:
+def test_nothing_is_left(fan: Fan) -> None:
     """Not even what only the collector would free, of lives that ended well, badly and by leaving."""
 
     async def bug(talk: Any) -> None:
@@ -296,9 +277,9 @@ def test_nothing_is_left(engine: str, server: Greeter) -> None:
 
     def go(function: Any) -> None:
         # The outcomes in no variable: a bug's traceback refers to the frames of its time, and this is one.
-        settings: Any = {"limit": 4, "engine": engine, "io_timeout": 0.05 if function is wait else 20}
-        kept.extend(islice(fan_out(function, [server.url] * 10, **settings), 9))
-        kept.extend(fan_out(function, [server.url] * 5, **settings))
+        settings: Any = {"limit": 4, "io_timeout": 0.05 if function is wait else 20}
+        kept.extend(islice(fan(function, 10, **settings), 9))
+        kept.extend(fan(function, 5, **settings))
 
     kept: list[Any] = []
     go(ask)
@@ -316,13 +297,12 @@ def test_nothing_is_left(engine: str, server: Greeter) -> None:
         gc.enable()
 
 
-def test_the_memory_of_limit(engine: str, server: Greeter) -> None:
+def test_the_memory_of_limit(fan: Fan) -> None:
     """However many targets there are."""
     many = 8_000
 
     def run(count: int) -> int:
-        settings: Any = {"limit": 50, "engine": engine, "io_timeout": 30}
-        for outcome in fan_out(hello, (server.url for _ in range(count)), **settings):
+        for outcome in fan(hello, (fan.url for _ in range(count)), limit=50, io_timeout=30):
             assert outcome.value == GREETING
         gc.collect()
         return resident()
@@ -341,9 +321,10 @@ def test_the_memory_of_limit(engine: str, server: Greeter) -> None:
 
 
 @pytest.mark.usefixtures("gevent_is_tested")
-def test_inside_gevent(server: Greeter) -> None:
+def test_inside_gevent(greets: Greeter) -> None:
     """Other greenlets run while it waits, and one that is killed leaves nothing behind."""
     gevent = library("gevent")
+    fan = Fan("gevent", greets)
     ticks = []
 
     def tick() -> None:
@@ -357,14 +338,13 @@ def test_inside_gevent(server: Greeter) -> None:
         return 3
 
     other = gevent.spawn(tick)
-    with fan_out(naps, [server.url] * 3, engine="gevent") as outcomes:
+    with fan(naps, 3) as outcomes:
         assert [outcome.value for outcome in outcomes] == [3] * 3
     assert len(ticks) > 10
     watch = Watch()
-    settings: Any = {"engine": "gevent", "limit": 3, "handler": watch.handler}
 
     def go() -> None:
-        for _ in fan_out(watch.talk, lines(server), **settings):
+        for _ in fan(watch.talk, lines(fan), limit=3, handler=watch.handler):
             pass
 
     one = gevent.spawn(go)
@@ -375,14 +355,14 @@ def test_inside_gevent(server: Greeter) -> None:
     assert watch.is_over()
 
 
-def test_inside_asyncio_and_trio(engine: str, server: Greeter) -> None:
+def test_inside_asyncio_and_trio(fan: Fan) -> None:
     """It blocks their loops while it waits, and needs none."""
     import asyncio
 
     async def inside() -> list[bytes]:
-        return [outcome.value for outcome in fan_out(hello, [server.url] * 3, engine=engine)]
+        return [outcome.value for outcome in fan(hello, 3)]
 
     assert asyncio.run(inside()) == [GREETING] * 3
-    if engine in ("selectors", "libev"):  # the other engines' environments hold no other loops
+    if fan.engine in ("selectors", "libev"):  # the other engines' environments hold no other loops
         trio = library("trio")
         assert trio.run(inside) == [GREETING] * 3

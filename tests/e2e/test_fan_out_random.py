@@ -11,23 +11,17 @@ from typing import Any
 import pytest
 
 from evsockets import EventType, Outcome, RequestExecutor, Target, fan_out, fan_out_async
-from support.greeter import Greeter, greeter
+from support.greeter import Greeter
 from support.machine import comes_true
 from support.service import needs_descriptor
 
 SEEDS = range(12)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Greeter]:
-    with greeter() as made:
-        yield made
-
-
 class Chance:
     """Targets and settings by chance, and what has to be so whatever they are."""
 
-    def __init__(self, seed: int, server: Greeter, refused: int) -> None:
+    def __init__(self, seed: int, greets: Greeter, refused: int) -> None:
         self.random = random.Random(seed)
         self.limit = self.random.choice([1, 2, 5, 20])
         self.retries = self.random.choice([0, 0, 1, 3])
@@ -35,7 +29,7 @@ class Chance:
         self.outcomes: list[Outcome[int]] = []
         self.events: Counter[EventType] = Counter()
         self.lives = self.most = 0
-        self._server = server
+        self._server = greets
         self._refused = f"tcp://127.0.0.1:{refused}"
 
     @property
@@ -95,8 +89,8 @@ class Chance:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_plain(engine: str, server: Greeter, unused_port: int, seed: int) -> None:
-    chance = Chance(seed, server, unused_port)
+def test_plain(engine: str, greets: Greeter, unused_port: int, seed: int) -> None:
+    chance = Chance(seed, greets, unused_port)
     leaves = chance.random.choice([None, 0, 5])
     for outcome in fan_out(chance.talk, chance.targets(), engine=engine, **chance.settings):
         chance.outcomes.append(outcome)
@@ -106,8 +100,8 @@ def test_plain(engine: str, server: Greeter, unused_port: int, seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_inside_asyncio(engine: str, server: Greeter, unused_port: int, seed: int) -> None:
-    chance = Chance(seed, server, unused_port)
+def test_inside_asyncio(engine: str, greets: Greeter, unused_port: int, seed: int) -> None:
+    chance = Chance(seed, greets, unused_port)
     leaves = chance.random.choice([None, 0, 5])
 
     async def main() -> None:

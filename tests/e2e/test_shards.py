@@ -7,7 +7,7 @@ import contextlib
 import pickle
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,7 @@ from evsockets.targets.plans import plan
 from evsockets.targets.shards import job_of, run_shard, unpacked
 from evsockets.targets.sharing import HostedShared
 from support.errands import LocalError, Sturdy, bug, fails, lingers, local_bug, locals_of
-from support.greeter import Greeter, ask, greeter, hello, wait
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Greeter]:
-    with greeter() as made:
-        yield made
+from support.greeter import Greeter, ask, hello, wait
 
 
 def talked(
@@ -51,10 +45,10 @@ def one(function: Any, *targets: Any, **settings: Any) -> Outcome[Any]:
     return outcome
 
 
-def test_each_target_has_one_outcome(engine: str, server: Greeter, unused_port: int) -> None:
+def test_each_target_has_one_outcome(engine: str, greets: Greeter, unused_port: int) -> None:
     """Equal ones, the same one twice, and what is no address."""
-    target = Target(server.url, (b"mine\n",), "my own")
-    given = [target, server.url, target, server.url, Target(server.url), "nonsense", 42]
+    target = Target(greets.url, (b"mine\n",), "my own")
+    given = [target, greets.url, target, greets.url, Target(greets.url), "nonsense", 42]
     given.append(f"tcp://127.0.0.1:{unused_port}")
     outcomes, failure = talked(ask, given, args=(b"all\n",), limit=3, engine=engine)
     assert failure is None
@@ -68,49 +62,49 @@ def test_each_target_has_one_outcome(engine: str, server: Greeter, unused_port: 
     assert (refused.socket, refused.address, len(refused.attempts)) == (None, given[-1], 1)
     assert refused.errno == refused.__cause__.errno is not None  # type: ignore[union-attr]
     good = next(outcome for outcome in outcomes if outcome.target is target)
-    assert (good.attempts, good.remote_address, good.bytes_sent) == (1, ("127.0.0.1", server.port), 5)
+    assert (good.attempts, good.remote_address, good.bytes_sent) == (1, ("127.0.0.1", greets.port), 5)
     assert good.times.talking > 0
 
 
-def test_a_time_out_keeps_its_stage(engine: str, server: Greeter) -> None:
-    error = one(wait, server.url, io_timeout=0.05, engine=engine).error
+def test_a_time_out_keeps_its_stage(engine: str, greets: Greeter) -> None:
+    error = one(wait, greets.url, io_timeout=0.05, engine=engine).error
     assert isinstance(error, SocketTimeoutError)
     assert (error.when.value, error.phase, error.socket) == ("io", "reading", None)  # type: ignore[union-attr]
 
 
-def test_a_bug_comes_as_it_is(engine: str, server: Greeter) -> None:
+def test_a_bug_comes_as_it_is(engine: str, greets: Greeter) -> None:
     """With its cause, and where it was raised as a note."""
-    error = one(fails, server.url, args=("bug",), engine=engine).error
+    error = one(fails, greets.url, args=("bug",), engine=engine).error
     assert type(error) is Sturdy and error.args == ("broken",)
     assert repr(error.__cause__) == "ZeroDivisionError('why')"
     assert "errands.py" in error.__notes__[0]
-    error = one(fails, server.url, args=("opaque cause",), engine=engine).error
+    error = one(fails, greets.url, args=("opaque cause",), engine=engine).error
     assert type(error) is Sturdy
     assert type(error.__cause__) is RuntimeError and "Sturdy" in str(error.__cause__)
 
 
-def test_an_exit_is_a_bug(engine: str, server: Greeter) -> None:
-    error = one(fails, server.url, args=("exit",), engine=engine).error
+def test_an_exit_is_a_bug(engine: str, greets: Greeter) -> None:
+    error = one(fails, greets.url, args=("exit",), engine=engine).error
     assert type(error) is RuntimeError and "SystemExit(3)" in str(error)
     assert type(error.__cause__) is SystemExit
 
 
-def test_what_cannot_be_sent_back_spoils_its_own_outcome(engine: str, server: Greeter) -> None:
-    given = [Target(server.url, (how,)) for how in ("fine", "opaque", "fragile", "good")]
+def test_what_cannot_be_sent_back_spoils_its_own_outcome(engine: str, greets: Greeter) -> None:
+    given = [Target(greets.url, (how,)) for how in ("fine", "opaque", "fragile", "good")]
     outcomes, failure = talked(fails, given, engine=engine)
     assert failure is None
     assert [outcome.result for outcome in outcomes] == ["fine", None, None, "good"]
     for outcome, name in zip(outcomes[1:3], ("Opaque", "Fragile"), strict=True):
         assert type(outcome.error) is TypeError and f"support.errands.{name}" in str(outcome.error)
-        assert (outcome.attempts, outcome.remote_address) == (1, ("127.0.0.1", server.port))
+        assert (outcome.attempts, outcome.remote_address) == (1, ("127.0.0.1", greets.port))
 
 
 def test_what_cannot_be_loaded_here_spoils_its_own_outcome(
-    engine: str, server: Greeter, monkeypatch: pytest.MonkeyPatch
+    engine: str, greets: Greeter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It loads in the worker, whose environment stands for all that a process may have of its own."""
     monkeypatch.setenv("EVSOCKETS_TEST_HOME", "here")
-    given = [Target(server.url, (how, "EVSOCKETS_TEST_HOME")) for how in ("fine", "result", "error", "good")]
+    given = [Target(greets.url, (how, "EVSOCKETS_TEST_HOME")) for how in ("fine", "result", "error", "good")]
     data = run_shard(job_of(plan(locals_of, limit=1, engine=engine)), pickle.dumps(given))
     outcomes, failure = unpacked(data, given)
     assert failure is None and [type(outcome.error).__name__ for outcome in outcomes[:3:2]] == [
@@ -126,14 +120,14 @@ def test_what_cannot_be_loaded_here_spoils_its_own_outcome(
         assert type(outcome.error) is TypeError and "cannot be loaded in this process" in str(outcome.error)
         assert "not at home in EVSOCKETS_TEST_HOME" in str(outcome.error)
         assert type(outcome.error.__cause__) is LookupError
-        assert (outcome.attempts, outcome.remote_address) == (1, ("127.0.0.1", server.port))
+        assert (outcome.attempts, outcome.remote_address) == (1, ("127.0.0.1", greets.port))
 
 
 def test_an_end_that_cannot_be_loaded_here_is_told(
-    engine: str, server: Greeter, monkeypatch: pytest.MonkeyPatch
+    engine: str, greets: Greeter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVSOCKETS_TEST_HOME", "here")
-    given = [Target(server.url, ("error", "EVSOCKETS_TEST_HOME"))]
+    given = [Target(greets.url, ("error", "EVSOCKETS_TEST_HOME"))]
     data = run_shard(job_of(plan(locals_of, on_exception=local_bug, engine=engine)), pickle.dumps(given))
     outcomes, failure = unpacked(data, given)
     assert outcomes == [] and type(failure) is LocalError
@@ -143,27 +137,27 @@ def test_an_end_that_cannot_be_loaded_here_is_told(
     assert "cannot be loaded in this process" in str(failure)
 
 
-def test_what_ends_everything_is_told(engine: str, server: Greeter) -> None:
+def test_what_ends_everything_is_told(engine: str, greets: Greeter) -> None:
     """After the outcomes of those that ended before."""
-    given = [Target(server.url, ("fine",)), Target(server.url, ("interrupt",))]
+    given = [Target(greets.url, ("fine",)), Target(greets.url, ("interrupt",))]
     outcomes, failure = talked(fails, given, limit=1, engine=engine)
     assert [outcome.result for outcome in outcomes] == ["fine"] and type(failure) is KeyboardInterrupt
-    outcomes, failure = talked(ask, [server.url], on_read=bug, engine=engine)
+    outcomes, failure = talked(ask, [greets.url], on_read=bug, engine=engine)
     assert outcomes == [] and type(failure) is ZeroDivisionError
 
 
-def test_a_stop_is_an_outcome_of_each(engine: str, server: Greeter) -> None:
-    given = [Target(server.url, (how,)) for how in ("stop", "late")]
+def test_a_stop_is_an_outcome_of_each(engine: str, greets: Greeter) -> None:
+    given = [Target(greets.url, (how,)) for how in ("stop", "late")]
     outcomes, failure = talked(fails, given, limit=1, engine=engine)
     assert failure is None
     assert [type(outcome.error) for outcome in outcomes] == [type(None), ConversationEndedError]
 
 
-def test_it_heeds_a_stop(engine: str, server: Greeter, tmp_path: Path) -> None:
+def test_it_heeds_a_stop(engine: str, greets: Greeter, tmp_path: Path) -> None:
     """What runs is ended in order; nothing keeps it waiting."""
     job = job_of(plan(lingers, args=(str(tmp_path),), engine=engine))
     told = threading.Event()
-    shard = pickle.dumps([server.url] * 3)
+    shard = pickle.dumps([greets.url] * 3)
     thread = threading.Thread(target=run_shard, args=(job, shard, told.is_set))
     thread.start()
     while len(list(tmp_path.glob("begun-*"))) < 3:
@@ -175,9 +169,9 @@ def test_it_heeds_a_stop(engine: str, server: Greeter, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("ended-*"))) == 3
 
 
-def test_a_stop_before_the_beginning(engine: str, server: Greeter) -> None:
-    data = run_shard(job_of(plan(ask, engine=engine)), pickle.dumps([server.url]), lambda: True)
-    (outcome,), failure = unpacked(data, [server.url])
+def test_a_stop_before_the_beginning(engine: str, greets: Greeter) -> None:
+    data = run_shard(job_of(plan(ask, engine=engine)), pickle.dumps([greets.url]), lambda: True)
+    (outcome,), failure = unpacked(data, [greets.url])
     assert type(outcome.error) is ConversationEndedError and failure is None
 
 
@@ -213,11 +207,11 @@ class TwoAtOnce:
     join = stop
 
 
-def test_shards_that_come_back_at_once(server: Greeter) -> None:
+def test_shards_that_come_back_at_once(greets: Greeter) -> None:
     """Each is taken, though asyncio hears of one change only."""
 
     async def main() -> list[Outcome[Any]]:
-        shards: HostedShared[Any] = HostedShared(TwoAtOnce(), iter([Target(server.url), Target(server.url)]))
+        shards: HostedShared[Any] = HostedShared(TwoAtOnce(), iter([Target(greets.url), Target(greets.url)]))
         found = []
         with contextlib.suppress(StopAsyncIteration):
             while True:

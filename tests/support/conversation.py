@@ -13,11 +13,12 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from evsockets import (
     ClientSocket,
+    ConversationOperation,
     EventType,
     FixedLengthFramePicker,
     MarkerFramePicker,
@@ -32,11 +33,22 @@ from support.wire import PATIENCE, pair, reset, tcp_pair
 
 LINE = MarkerFramePicker(None, b"\n")
 READ_LINE = ReadOperation(LINE)
+ONE = FixedLengthFramePicker(1)
+#: More than any socket takes at once.
+BIG = bytes(range(256)) * 8_000
 
 
 def fixed(size: int) -> ReadOperation:
     """Read so many bytes."""
     return ReadOperation(FixedLengthFramePicker(size))
+
+
+#: An operation, or the coroutine function of a conversation.
+Said = Operation | Callable[..., Coroutine[Any, Any, Any]]
+
+
+def operation_of(said: Said) -> Operation:
+    return said if isinstance(said, Operation) else ConversationOperation(said)
 
 
 # ---- what a peer does ------------------------------------------------------------------------------
@@ -222,7 +234,7 @@ class Conversation:
     def going_on(self) -> bool:
         return "FINALIZE" not in self.names
 
-    def live(self, operation: Operation, steps: Sequence[Any], on: dict[str, Any], **metadata: Any) -> None:
+    def live(self, operation: Said, steps: Sequence[Any], on: dict[str, Any], **metadata: Any) -> None:
         """Begin a life of the socket."""
         self.events.clear()
         self.moments.clear()
@@ -231,7 +243,7 @@ class Conversation:
         self._answers = {name: iter(each) if isinstance(each, list) else each for name, each in on.items()}
         handler = {kind: self._tell for kind in EventType if kind is not EventType.OOB or "OOB" in on}
         self.metadata = self.executor.socket_bag.add_socket(
-            self.client, operation, **{"handler": handler, "io_timeout": PATIENCE, **metadata}
+            self.client, operation_of(operation), **{"handler": handler, "io_timeout": PATIENCE, **metadata}
         )
 
     def _tell(self, event: Any) -> None:
@@ -286,11 +298,15 @@ class Conversation:
             assert self.metadata.bytes_sent == len(sent)
 
 
+ANYTHING: Any = object()
+
+
 class Talk:
     """Holds conversations; called, it holds one from its beginning to its end and compares.
 
     `told` are the events between CONNECTED and DISCONNECTED, `sent` is every byte that the peer got.
     `on` maps names of events to a handler, or to a list of the operations that they name as next ones.
+    A coroutine function stands for its conversation, and `gives` is what that returns.
     """
 
     def __init__(self, executor: RequestExecutor) -> None:
@@ -329,7 +345,7 @@ class Talk:
 
     def begin(
         self,
-        operation: Operation,
+        operation: Said,
         *steps: Any,
         on: dict[str, Any] | None = None,
         over: str = "unix",
@@ -358,8 +374,9 @@ class Talk:
 
     def __call__(
         self,
-        operation: Operation,
+        operation: Said,
         *steps: Any,
+        gives: Any = ANYTHING,
         told: Sequence[Any] = (),
         sent: bytes | None = b"",
         begins: Sequence[str] = USUAL,
@@ -375,6 +392,9 @@ class Talk:
             self.run()
         finally:
             made.check(told, sent, begins, ends_with)
+        if gives is not ANYTHING:
+            assert made.metadata.result == gives
+            assert made.metadata.result is gives or not isinstance(gives, bool)
         return made
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A server in a thread of its own that greets and answers lines, and who talks to it."""
+"""A server in a thread of its own that greets and answers lines, and who talks to it, or to many of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from typing import Any
 from evsockets import (
     EventType,
     MarkerFramePicker,
+    Outcome,
     ReadOperation,
     RequestExecutor,
     ServerSocket,
     WriteOperation,
+    fan_out,
 )
+from evsockets.targets.handles import FanOut
 
 LINE = MarkerFramePicker(None, b"\n")
 GREETING = b"hello\n"
@@ -113,3 +116,23 @@ async def ask(talk: Any, line: bytes = b"ask\n") -> bytes:
 async def wait(talk: Any) -> bytes:
     """Wait for what never comes."""
     return await ask(talk, b"wait\n")
+
+
+class Fan:
+    """Fan-outs on one engine whose targets are a greeter's, if they are not said."""
+
+    def __init__(self, engine: str, server: Greeter) -> None:
+        self.engine = engine
+        self.server = server
+        self.url = server.url
+
+    def __call__(self, function: Any, targets: Any = 1, **settings: Any) -> FanOut[Any]:
+        """`fan_out` to `targets`, or to the greeter so many times."""
+        if isinstance(targets, int):
+            targets = [self.url] * targets
+        return fan_out(function, targets, **{"engine": self.engine, **settings})
+
+    def one(self, function: Any, *targets: Any, **settings: Any) -> Outcome[Any]:
+        """The only outcome there is, of one target."""
+        (outcome,) = self(function, targets or 1, **settings)
+        return outcome
