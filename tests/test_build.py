@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -15,7 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from support.wheels import clean_environment, make_environment
+from support.command import run
+from support.wheels import make_environment
 
 ROOT = Path(__file__).parent.parent
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -86,16 +86,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(builder: Path, project: Path, target: str, folder: Path, **environment: str) -> Built:
-    ran = subprocess.run(
-        [builder, "-m", "hatchling", "build", "-t", target, "-d", folder],
-        env=clean_environment() | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=project,
-        timeout=250,
-    )
-    return Built(ran.returncode, ran.stdout, sorted(folder.glob("*.whl")))
+    command = [builder, "-m", "hatchling", "build", "-t", target, "-d", folder]
+    ran = run(*command, cwd=project, clean=True, **environment)
+    return Built(ran.returncode, ran.stdout + ran.stderr, sorted(folder.glob("*.whl")))
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +104,7 @@ def installed(compiled: Built, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def ask(python: Path, code: str, **environment: str) -> str:
-    ran = subprocess.run(
-        [python, "-W", "error", "-c", code],
-        env=clean_environment() | environment,
-        capture_output=True,
-        text=True,
-        cwd=python.parent,
-        timeout=250,
-    )
+    ran = run(python, "-W", "error", "-c", code, cwd=python.parent, clean=True, **environment)
     return ran.stdout + ran.stderr
 
 
@@ -189,14 +175,8 @@ def test_the_sdist_holds_the_declarations_and_nothing_built(
 
 
 def test_the_sources_annotated(builder: Path, project: Path, tmp_path: Path) -> None:
-    ran = subprocess.run(
-        [builder, "hatch_build.py", os.path.relpath(tmp_path, project)],  # "..", above all
-        env=clean_environment() | {"CFLAGS": "-O0"},
-        capture_output=True,
-        text=True,
-        cwd=project,
-        timeout=250,
-    )
+    out = os.path.relpath(tmp_path, project)  # "..", above all
+    ran = run(builder, "hatch_build.py", out, cwd=project, clean=True, CFLAGS="-O0")
     assert ran.returncode == 0, ran.stderr
     page = Path(ran.stdout.splitlines()[-1])
     assert page.name == "small.html"

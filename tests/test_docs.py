@@ -9,9 +9,7 @@ that backend.
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ import pytest
 
 import evsockets
 import evsockets.testing
+from support.command import run
 from support.sources import sources_only
 
 ROOT = Path(__file__).parent.parent
@@ -75,14 +74,8 @@ def test_example(example: Example, tmp_path: Path) -> None:
     for module in example.needs:
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed here; another environment runs this example")
-    answer = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "faulthandler", str(script)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-    )
+    command = [sys.executable, "-W", "error", "-X", "faulthandler", script]
+    answer = run(*command, cwd=tmp_path, PYTHONDONTWRITEBYTECODE="1")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     # What an interpreter only prints, such as an unclosed socket met at its end, counts too.
     assert answer.stderr == ""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from support.command import environment
+from support.command import run
 
 README = Path(__file__).parent.parent / "backends" / "README.md"
 EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", README.read_text(), re.DOTALL))
@@ -46,25 +45,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "evsockets.testing.plugin",
-    ]
-    answer = subprocess.run(
-        [*command, "--rootdir", str(project), *arguments],
-        cwd=project,
-        env=environment() | {"EVSOCKETS_TEST_ENGINES": ""},
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
+    plugin = ["-p", "no:cacheprovider", "-p", "evsockets.testing.plugin", "--rootdir", project]
+    command = [sys.executable, "-m", "pytest", "-q", *plugin, *arguments]
+    answer = run(*command, cwd=project, EVSOCKETS_TEST_ENGINES="")
     return answer.returncode, answer.stdout + answer.stderr
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 import zipfile
@@ -17,7 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from evsockets import _build
-from support.wheels import clean_environment, make_environment
+from support.command import run as command_run
+from support.wheels import make_environment
 
 ROOT = Path(__file__).parent.parent
 KINDS = {".py", ".pxd", ".pyx", ".so", ".typed", ""}
@@ -29,14 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 
 def run(*command: object, **environment: str) -> str:
     # Nothing of this checkout may be found by accident.
-    answer = subprocess.run(
-        [str(part) for part in command],
-        env=clean_environment() | environment,
-        capture_output=True,
-        text=True,
-        cwd=Path(sys.executable).parent,
-        timeout=280,
-    )
+    answer = command_run(*command, cwd=Path(sys.executable).parent, clean=True, **environment)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 

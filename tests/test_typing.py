@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 
 import evsockets
+from support.command import run
 from support.optional import library
 
 PROGRAMS = Path(__file__).parent / "typing"
@@ -32,16 +32,8 @@ Errors = dict[tuple[str, int], set[str]]
 """The codes of the errors by file and line."""
 
 
-def run(command: list[str], folder: Path, **environment: str) -> str:
-    ran = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+def checked(command: list[str], folder: Path, **environment: str) -> str:
+    ran = run(*command, cwd=folder, PYTHONWARNINGS="default", **environment)
     assert ran.returncode in (0, 1), f"{command[:4]} failed:\n{ran.stdout}{ran.stderr}"
     return ran.stdout
 
@@ -52,7 +44,7 @@ def by_mypy(folder: Path) -> Errors:
     command = [sys.executable, "-m", "mypy", "--strict", "--no-pretty", "--explicit-package-bases"]
     command += ["--cache-dir", os.devnull, "."]
     errors: Errors = {}
-    for line in run(command, folder, **path).splitlines():
+    for line in checked(command, folder, **path).splitlines():
         if match := re.fullmatch(r"(.+?):(\d+): error: .*\[([\w-]+)\]", line):
             errors.setdefault((match[1], int(match[2])), set()).add(match[3])
     return errors
@@ -64,7 +56,7 @@ def by_pyright(folder: Path) -> Errors:
     (folder / "pyrightconfig.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson"]
     errors: Errors = {}
-    for one in json.loads(run(command, folder))["generalDiagnostics"]:
+    for one in json.loads(checked(command, folder))["generalDiagnostics"]:
         place = str(Path(one["file"]).relative_to(folder)), one["range"]["start"]["line"] + 1
         errors.setdefault(place, set()).add(one.get("rule", "syntax"))
     return errors

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evsockets import Operation, RequestExecutor
+from evsockets import RequestExecutor
 from evsockets.testing.plugin import demanded
 from support import servers, wire
 from support.certificates import Authority, server_side
@@ -22,7 +22,7 @@ from support.greeter import Fan, Greeter, greeter
 from support.queued import Queue, queued
 from support.service import Peers, Serve, Service
 from support.states import Sampler
-from support.wire import Log, Secure, add, peer, quietly, tls_script
+from support.wire import Log, Said, Secure, add, peer, quietly, tls_script
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -149,7 +149,7 @@ def secure(executor: RequestExecutor, ca: Authority) -> Secure:
 
     def run(
         script: Callable[[Any], object],
-        operation: Operation,
+        operation: Said,
         scheme: str = "tls",
         *,
         host: str = "127.0.0.1",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,9 +19,7 @@ from evsockets import (
     ConversationOperation,
     DatagramClientSocket,
     DisconnectedError,
-    FixedLengthFramePicker,
     HandlerError,
-    MarkerFramePicker,
     ReadOperation,
     RequestExecutor,
     SendError,
@@ -30,8 +30,11 @@ from evsockets import (
 )
 from support.certificates import Authority, server_side
 from support.command import run_python
+from support.conversation import LINE, ONE
 from support.life import END, USUAL
-from support.machine import until
+from support.machine import refused_in_a_thread, until
+from support.service import needs_descriptor
+from support.talks import Talks, talks
 from support.wire import (
     PATIENCE,
     Log,
@@ -45,12 +48,11 @@ from support.wire import (
     turns_until,
 )
 
-LINE = MarkerFramePicker(None, b"\n")
-ONE = FixedLengthFramePicker(1)
 
-
-def of(function: Any, *args: Any) -> ConversationOperation:
-    return ConversationOperation(function, *args)
+@pytest.fixture
+def people(executor: RequestExecutor) -> Iterator[Talks]:
+    with talks(executor) as made:
+        yield made
 
 
 def served(executor: RequestExecutor, address: str, server: Any, client: Any, **more: Any) -> tuple[Log, Log]:
@@ -60,13 +62,13 @@ def served(executor: RequestExecutor, address: str, server: Any, client: Any, **
     context = more.pop("server_context", None)
 
     def accept(event: Any) -> None:
-        logs.append(add(executor, None, of(server), socket=event.client_socket))
+        logs.append(add(executor, None, server, socket=event.client_socket))
 
     def listens(event: Any) -> None:
         local = event.metadata.local_address
         url = address if isinstance(local, str) else address.replace(":0", f":{local[1]}")
         on = {"FINALIZE": lambda event: listener.close()}
-        logs.insert(0, add(executor, url, of(client), on=on, **more))
+        logs.insert(0, add(executor, url, client, on=on, **more))
 
     on = {"CONNECTED": listens, "ACCEPT": accept}
     add(executor, address, ReadOperation(), socket=listener, on=on, stream_context=context)
@@ -96,7 +98,7 @@ def test_both_ends(executor: RequestExecutor, ca: Authority, scheme: str, tmp_pa
     more: dict[str, Any] = {}
     if scheme == "tls":
         more["stream_context"] = {"ca_file": ca.ca_file}
-        more["server_context"] = {"certificate": ca.server.certificate, "private_key": ca.server.private_key}
+        more["server_context"] = ca.server.settings
     client, server = served(executor, address, echo, asks, **more)
     assert client.metadata.result == [b"0\n", b"1\n", b"2\n"]
     assert client.names == [*USUAL, *["WRITE", "READ"] * 3, *END]
@@ -140,7 +142,7 @@ def test_starttls_and_posts_before_and_during_it(secure: Secure, ca: Authority) 
         return talk.metadata.tls.version
 
     posted = threading.Event()  # else the peer might be done with the handshake before that
-    log, result = secure(upgrading(ca, plain=b"plain", when=posted), of(function), "tcp", wrapped=False)
+    log, result = secure(upgrading(ca, plain=b"plain", when=posted), function, "tcp", wrapped=False)
     assert log.metadata.result == "TLSv1.3"
     assert result == [b"secret more"]
 
@@ -178,7 +180,7 @@ def test_a_handshake_that_fails_is_raised_at_the_await(secure: Secure, ca: Autho
         with server_side(ca).wrap_socket(sock, server_side=True) as wrapped:
             return read_to_end(wrapped)
 
-    log, result = secure(script, of(function), "tcp", wrapped=False, quiet=True)
+    log, result = secure(script, function, "tcp", wrapped=False, quiet=True)
     assert log.metadata.result is not None, log.events
     assert result == [b"on"] if kind == "twice" else True
 
@@ -190,13 +192,11 @@ def test_an_allowed_leftover_stays(secure: Secure, ca: Authority) -> None:
         await talk.start_tls(allow_leftover=True)
         return (await talk.read(LINE)).data
 
-    log, _ = secure(upgrading(ca, b"go\nleft\n"), of(function), "tcp", wrapped=False)
+    log, _ = secure(upgrading(ca, b"go\nleft\n"), function, "tcp", wrapped=False)
     assert log.metadata.result == b"left\n"
 
 
-def test_a_handshake_that_is_broken_off_is_the_end_of_all_io(
-    executor: RequestExecutor, ca: Authority
-) -> None:
+def test_a_handshake_that_is_broken_off_is_the_end_of_all_io(people: Talks, ca: Authority) -> None:
     context = ssl.create_default_context(cafile=ca.ca_file)
 
     async def function(talk: Conversation) -> str:
@@ -210,11 +210,7 @@ def test_a_handshake_that_is_broken_off_is_the_end_of_all_io(
         await talk.sleep(0.001)
         return "done"
 
-    ours, theirs = pair()
-    with theirs:
-        log = add(executor, None, of(function), socket=ours)
-        executor.execute_request()
-        assert log.metadata.result == "done" and not log.errors
+    assert people.result(function) == "done"
 
 
 def test_much_posted_over_tls(secure: Secure) -> None:
@@ -229,7 +225,7 @@ def test_much_posted_over_tls(secure: Secure) -> None:
         await talk.flushed()
         return most
 
-    log, result = secure(read_to_end, of(function), quiet=False)
+    log, result = secure(read_to_end, function, quiet=False)
     assert log.metadata.result == len(data)
     assert result == [data + b"".join(b"%03d" % number for number in range(100))]
 
@@ -260,7 +256,7 @@ def test_while_it_sleeps_over_tls(secure: Secure, before: bytes) -> None:
         sock.sendall(before)
         sock.unwrap()
 
-    log, _ = secure(script, of(function), quiet=True)
+    log, _ = secure(script, function, quiet=True)
     assert log.metadata.result == before, log.errors
 
 
@@ -290,16 +286,14 @@ def test_each_post_is_a_datagram(executor: RequestExecutor, kind: str, tmp_path:
 
         def receive(got: list[bytes]) -> None:
             theirs.setblocking(False)
-            try:
+            with contextlib.suppress(BlockingIOError):
                 while True:
                     got.append(theirs.recv(100))
-            except BlockingIOError:
-                pass
-            if len(got) <= count:
-                executor.call_soon_threadsafe(receive, got) if not got or got[-1] != b"" else None
+            if len(got) <= count and got[-1:] != [b""]:
+                executor.call_soon_threadsafe(receive, got)
 
         url = f"udp://127.0.0.1:{name[1]}" if kind == "udp" else f"udg://{name}"
-        log = add(executor, url, of(function))
+        log = add(executor, url, function)
         executor.execute_request()
         assert log.metadata.result == [*(b"%d" % number for number in range(count)), b""]
 
@@ -319,7 +313,7 @@ def test_a_refused_datagram_is_raised_and_asked_again(executor: RequestExecutor)
             theirs.sendto(b"yes", talk.metadata.local_address)
             return (await talk.read()).data
 
-    log = add(executor, f"udp://127.0.0.1:{address[1]}", of(function))
+    log = add(executor, f"udp://127.0.0.1:{address[1]}", function)
     executor.execute_request()
     assert log.metadata.result == b"yes", log.errors
 
@@ -353,7 +347,7 @@ def test_a_datagram_has_no_end_to_send_and_no_tls(executor: RequestExecutor) -> 
             await talk.write(bytes(70_000))
         return "done"
 
-    log = add(executor, "udp://127.0.0.1:9", of(function))
+    log = add(executor, "udp://127.0.0.1:9", function)
     executor.execute_request()
     assert log.metadata.result == "done", log.errors
 
@@ -386,7 +380,7 @@ def test_urgent_bytes(executor: RequestExecutor, named: bool) -> None:
         return read_to_end(sock)
 
     with peer(script) as other:
-        log = add(executor, other.url(), of(function), on={"OOB": oob})
+        log = add(executor, other.url(), function, on={"OOB": oob})
         executor.execute_request()
         assert other.wait() == [b"instead" if named else b""]
     assert log.metadata.result == (None if named else b"line\n")
@@ -408,15 +402,10 @@ def test_isolated_errors_end_one_conversation(engine: str) -> None:
         await talk.sleep(0.02)
         return "fine"
 
-    with RequestExecutor(engine, configuration=Configuration(isolate_handler_errors=True)) as executor:
-        ends = [pair() for _ in range(3)]
-        logs = [
-            add(executor, None, of(function), socket=ours)
-            for function, (ours, _) in zip((bug, bug_in_finally, fine), ends, strict=True)
-        ]
+    isolated = Configuration(isolate_handler_errors=True)
+    with RequestExecutor(engine, configuration=isolated) as executor, talks(executor) as people:
+        logs = [people.add(function) for function in (bug, bug_in_finally, fine)]
         executor.execute_request()
-        for _, theirs in ends:
-            theirs.close()
     for log in logs[:2]:
         assert type(log.error) is HandlerError and type(log.error.__cause__) is ZeroDivisionError
     assert logs[0].names == [*USUAL, "EXCEPTION", *END]
@@ -433,16 +422,15 @@ def test_closing_the_executor_closes_them(engine: str) -> None:
         finally:
             closed.append(True)
 
-    ours, theirs = pair()
-    with theirs, RequestExecutor(engine) as executor:
-        add(executor, None, of(function), socket=ours)
+    with RequestExecutor(engine) as executor, talks(executor) as people:
+        people.add(function)
         executor.start_request()
         executor.turn(0)
         executor.turn(0)
     assert closed == [True]
 
 
-def test_a_keyboard_interrupt_out_of_the_coroutine(executor: RequestExecutor) -> None:
+def test_a_keyboard_interrupt_out_of_the_coroutine(people: Talks) -> None:
     async def function(talk: Conversation) -> None:
         await talk.sleep(0)
         raise KeyboardInterrupt
@@ -455,13 +443,9 @@ def test_a_keyboard_interrupt_out_of_the_coroutine(executor: RequestExecutor) ->
         finally:
             other.append("closed")
 
-    ends = [pair(), pair()]
-    both = zip((bystander, function), ends, strict=True)
-    logs = [add(executor, None, of(each), socket=ours) for each, (ours, _) in both]
+    logs = [people.add(each) for each in (bystander, function)]
     with pytest.raises(KeyboardInterrupt):
-        executor.execute_request()
-    for _, theirs in ends:
-        theirs.close()
+        people.executor.execute_request()
     assert other == ["closed"] and all(log.names[-2:] == END for log in logs)
 
 
@@ -480,52 +464,35 @@ def test_unheard_what_need_not_wait_does_not_suspend(executor: RequestExecutor) 
     ours, theirs = pair()
     with theirs:
         theirs.sendall(b"xy")
-        metadata = executor.socket_bag.add_socket(ours, of(function))
+        metadata = executor.socket_bag.add_socket(ours, ConversationOperation(function))
         executor.execute_request()
         assert read_to_end(theirs) == b"wv"
     assert metadata.result == ["at once"] * 3
 
 
-def test_its_context_is_the_runs(executor: RequestExecutor) -> None:
+def test_its_context_is_the_runs(people: Talks) -> None:
     async def function(talk: Conversation) -> Any:
         talk.context["told"] = True
         return talk.context["name"], talk.context is event_contexts[0]
 
     event_contexts: list[Any] = []
-    ours, theirs = pair()
-    with theirs:
-        on = {"CONNECTED": lambda event: event_contexts.append(event.context)}
-        log = add(executor, None, of(function), socket=ours, on=on)
-        executor.execute_request({"name": "run"})
+    log = people.add(function, on={"CONNECTED": lambda event: event_contexts.append(event.context)})
+    people.executor.execute_request({"name": "run"})
     assert log.metadata.result == ("run", True) and event_contexts[0].get("told") is True
 
 
 @pytest.mark.parametrize("what", ["post", "cancel"])
-def test_another_thread_is_told_what_to_call(executor: RequestExecutor, what: str) -> None:
+def test_another_thread_is_told_what_to_call(people: Talks, what: str) -> None:
     """Nothing is sent, nothing is ended."""
-    errors: list[str] = []
 
     async def function(talk: Conversation) -> bytes:
-        def elsewhere() -> None:
-            try:
-                talk.post(b"never") if what == "post" else talk.cancel()
-            except RuntimeError as error:
-                errors.append(str(error))
-
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        thread.join()
+        (error,) = refused_in_a_thread(talk.cancel if what == "cancel" else lambda: talk.post(b"never"))
+        assert "call_soon_threadsafe" in error
         await talk.write(b"on\n")
         return (await talk.read(LINE)).data
 
-    ours, theirs = pair()
-    with theirs:
-        theirs.sendall(b"still here\n")
-        log = add(executor, None, of(function), socket=ours)
-        executor.execute_request()
-        assert read_to_end(theirs) == b"on\n"
-    assert log.metadata.result == b"still here\n"
-    assert len(errors) == 1 and "call_soon_threadsafe" in errors[0]
+    assert people.result(function, says=b"still here\n") == b"still here\n"
+    assert read_to_end(people.peers[0]) == b"on\n"
 
 
 # ---- hosts -----------------------------------------------------------------------------------------
@@ -551,15 +518,10 @@ def test_inside_asyncio(engine: str) -> None:
         await run
 
     kept: list[Conversation] = []
-    with RequestExecutor(engine) as executor:
-        try:
-            executor.fileno()
-        except UnsupportedOperationError:
-            pytest.skip("this engine has no descriptor for asyncio to watch")
-        ours, theirs = pair()
-        log = add(executor, None, of(function), socket=ours)
+    with RequestExecutor(engine) as executor, talks(executor) as people:
+        needs_descriptor(executor)
+        log = people.add(function)
         asyncio.run(main())
-        theirs.close()
     assert log.metadata.result == "done"
 
 
@@ -648,7 +610,7 @@ def test_in_the_child_of_a_fork(engine: str, how: str, code: int) -> None:
     assert result.stderr == ""
 
 
-def test_a_crowd(executor: RequestExecutor) -> None:
+def test_a_crowd(executor: RequestExecutor, people: Talks) -> None:
     """Each of two hundred says something to all of the others: all of it arrives, in few sends."""
     members: list[Conversation] = []
     count = 200
@@ -662,24 +624,20 @@ def test_a_crowd(executor: RequestExecutor) -> None:
                     other.post(b"hello from %d\n" % id(talk))
         return heard
 
-    ends = [pair() for _ in range(count)]
-    for ours, theirs in ends:
-        add(executor, None, of(member), socket=ours)
-        theirs.setblocking(False)
+    for _ in range(count):
+        people.add(member)
+        people.peers[-1].setblocking(False)
     executor.start_request()
     turns_until(executor, lambda: len(members) >= count, 0)
-    for _, theirs in ends:
+    for theirs in people.peers:
         theirs.sendall(b"go\n")
     got = [0] * count
-    limit = time.monotonic() + PATIENCE
-    while min(got) < count and time.monotonic() < limit:
+    for _ in until(lambda: min(got) >= count):
         executor.turn(0)
-        for number, (_, theirs) in enumerate(ends):
-            try:
+        for number, theirs in enumerate(people.peers):
+            with contextlib.suppress(BlockingIOError):
                 got[number] += theirs.recv(1 << 20).count(b"\n")
-            except BlockingIOError:
-                pass
-    for _, theirs in ends:
+    for theirs in people.peers:
         theirs.close()
     turns_to_the_end(executor, 0.1)
     assert got == [count] * count

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import sys
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ UDP = "udp://127.0.0.1:0"
 
 
 class Server:
-    """A datagram server; `started(server)` is called when it listens, and it ends after `ends` READs."""
+    """A datagram server: when it listens a peer `says` its words, or `started(server)` is called; it ends
+    after `ends` READs."""
 
     def __init__(
         self,
@@ -52,28 +53,33 @@ class Server:
         peers: Peers,
         address: str | None = UDP,
         *,
+        says: Sequence[bytes] = (),
         picker: FramePicker | None = None,
-        on: Any = None,
         started: Callable[[Server], object] | None = None,
         ends: int | None = None,
         socket: ServerSocket | None = None,
+        on: Any = None,
+        read: Callable[[Any], object] | None = None,
         **metadata: Any,
     ) -> None:
         self.executor, self.peers, self.log = executor, peers, Log()
         self.socket = ServerSocket() if socket is None else socket
         self.operation = DatagramOperation(picker)
-        self._started, self._ends = started, ends
+        self._says, self._started, self._ends = says, started, ends
         if address is not None:
             metadata["address"] = address
-        handler = self.log.handler(on)
+        handler = self.log.handler({"READ": read} if read is not None else on)
         handler = {kind: [*calls, self._end] for kind, calls in handler.items()}
         self.metadata = executor.socket_bag.add_socket(
             self.socket, self.operation, handler=handler, **metadata
         )
 
     def _end(self, event: Any) -> None:
-        if event.type.name == "CONNECTED" and self._started is not None:
-            self._started(self)
+        if event.type.name == "CONNECTED":
+            if self._says:
+                self.says(*self._says)
+            if self._started is not None:
+                self._started(self)
         elif event.type.name == "READ" and len(self.log.of("READ")) == self._ends:
             self.socket.close()
 
@@ -81,9 +87,22 @@ class Server:
     def local(self) -> Any:
         return self.metadata.local_address
 
+    @property
+    def answers(self) -> Any:
+        """Those that wait to be sent."""
+        return self.executor.socket_bag.get_operation(self.socket)._answers  # type: ignore[attr-defined]
+
     def says(self, *data: bytes) -> socket.socket:
         """A peer that has said all this."""
         return self.peers.datagram(self.local, *data)
+
+    def run(self) -> Server:
+        self.executor.execute_request()
+        return self
+
+    def gave(self, count: int, peer: int = 0) -> list[bytes]:
+        """The next so many answers that a peer has got."""
+        return [self.peers[peer].recv(100_000) for _ in range(count)]
 
 
 @pytest.fixture
@@ -100,16 +119,15 @@ def run_echo(serve: Any, address: str | None, sent: list[bytes], **named: Any) -
     """A server that answers each of `sent`, and is cancelled by the word after them."""
 
     def read(event: Any) -> None:
-        if len(server.log.of("READ")) > len(sent):
-            event.cancel_operation()
-        else:
-            echo(event)
+        event.cancel_operation() if len(server.log.of("READ")) > len(sent) else echo(event)
 
-    server: Server = serve(
-        address, on={"READ": read}, started=lambda server: server.says(*sent, b"end"), **named
-    )
-    server.executor.execute_request()
-    return server
+    server: Server = serve(address, read=read, says=[*sent, b"end"], **named)
+    return server.run()
+
+
+def unix_queue() -> int:
+    """How many datagrams a unix socket's queue takes, and one more."""
+    return int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
 
 
 @pytest.mark.parametrize("address", [UDP, "udp://[::1]:0", "udp://0.0.0.0:0", "udg://{}/socket"])
@@ -117,7 +135,7 @@ def test_each_datagram_is_read_and_answered(serve: Any, tmp_path: Path, address:
     sent = [b"one", b"", os.urandom(65_507 if address.startswith("udp") else 9000), b"four"]
     server = run_echo(serve, address.format(tmp_path), sent)
     (peer,) = server.peers
-    assert [peer.recv(100_000) for _ in sent] == sent
+    assert server.gave(4) == sent
     assert server.log.names == [*USUAL, *["READ", "WRITE"] * 4, "READ", *END]
     assert server.log.frames == [*sent, b"end"]
     (remote,) = {event.frame.remote_address for event in server.log.of("READ")}
@@ -131,11 +149,7 @@ def test_each_datagram_is_read_and_answered(serve: Any, tmp_path: Path, address:
 
 def test_it_is_the_servers_socket_alone(serve: Any) -> None:
     seen: list[int] = []
-    server = serve(
-        on={"READ": lambda event: seen.append(len(event.executor.socket_bag))},
-        started=lambda server: server.says(b"a", b"b"), ends=2,
-    )  # fmt: skip
-    server.executor.execute_request()
+    serve(read=lambda event: seen.append(len(event.executor.socket_bag)), says=[b"a", b"b"], ends=2).run()
     assert seen == [1, 1]
 
 
@@ -149,36 +163,25 @@ def test_a_wildcard_server_answers_from_the_address_asked(serve: Any, host: str)
             peer.connect((one, server.local[1]))  # takes an answer from there only
             peer.send(one.encode())
 
-    server = serve(f"udp://[{host}]:0" if host == "::" else f"udp://{host}:0", on={"READ": echo}, ends=3,
-                   started=started)  # fmt: skip
-    server.executor.execute_request()
+    address = f"udp://[{host}]:0" if host == "::" else f"udp://{host}:0"
+    server = serve(address, read=echo, ends=3, started=started).run()
     # The last is answered though the server ends with it: it is closed after its answer was named.
     assert [peer.recv(100) for peer in server.peers[:2]] == [one.encode() for one in hosts[:2]]
 
 
-def names_nothing(event: Any) -> None: ...
-
-
-def names_a_read(event: Any) -> None:
-    event.next_is_read()
-
-
-def names_an_end(event: Any) -> None:
-    event.next_is(NullOperation())
-
-
-def names_itself(event: Any) -> None:
-    event.next_is(event.operation)
-
-
-def names_another(event: Any) -> None:
-    event.next_is(DatagramOperation())
-
-
-@pytest.mark.parametrize("read", [names_nothing, names_a_read, names_an_end, names_itself, names_another])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda event: None,
+        lambda event: event.next_is_read(),
+        lambda event: event.next_is(NullOperation()),
+        lambda event: event.next_is(event.operation),
+        lambda event: event.next_is(DatagramOperation()),
+    ],
+    ids=["nothing", "read", "end", "itself", "another"],
+)
 def test_whatever_is_named_besides_a_write_it_goes_on(serve: Any, read: Any) -> None:
-    server = serve(on={"READ": read}, started=lambda server: server.says(b"a", b"b", b"c"), ends=3)
-    server.executor.execute_request()
+    server = serve(read=read, says=[b"a", b"b", b"c"], ends=3).run()
     assert server.log.names == [*USUAL, *["READ"] * 3, *END]
 
 
@@ -196,10 +199,8 @@ def test_what_can_be_answered(serve: Any, data: Any, told: list[bytes]) -> None:
         elif event.frame.data == b"more":
             event.next_is_write(b"last")
 
-    server = serve(on={"READ": read}, started=lambda server: server.says(b"ask", b"more", b"end"), ends=3)
-    server.executor.execute_request()
-    (peer,) = server.peers
-    assert [peer.recv(10) for _ in range(len(told) + 1)] == [*told, b"last"]
+    server = serve(read=read, says=[b"ask", b"more", b"end"], ends=3).run()
+    assert server.gave(len(told) + 1) == [*told, b"last"]
 
 
 def test_a_write_handler_has_the_last_word(serve: Any) -> None:
@@ -215,22 +216,16 @@ def test_a_write_handler_has_the_last_word(serve: Any) -> None:
     server = serve(
         on={"READ": lambda event: event.frame.data == b"x" and event.next_is_write(b"x"), "WRITE": write},
         started=lambda server: (server.says(b"x", b"x"), server.says(b"x", b"y")), ends=4,
-    )  # fmt: skip
-    server.executor.execute_request()
-    one, two = server.peers
-    for peer, times in ((one, 2), (two, 1)):
-        assert [peer.recv(10) for _ in range(100 * times)] == [b"%d" % n for n in range(100)] * times
+    ).run()  # fmt: skip
+    for peer, times in ((0, 2), (1, 1)):
+        assert server.gave(100 * times, peer) == [b"%d" % n for n in range(100)] * times
     assert len(server.log.of("WRITE")) == 300
 
 
 def test_then(serve: Any) -> None:
     answer = WriteOperation(b"a", then=WriteOperation(b"b", then=ReadOperation()))
-    server = serve(
-        on={"READ": lambda event: event.next_is(answer)}, ends=3,
-        started=lambda server: server.says(b"1", b"2", b"3"),
-    )  # fmt: skip
-    server.executor.execute_request()
-    assert [server.peers[0].recv(10) for _ in range(4)] == [b"a", b"b"] * 2
+    server = serve(read=lambda event: event.next_is(answer), says=[b"1", b"2", b"3"], ends=3).run()
+    assert server.gave(4) == [b"a", b"b"] * 2
 
 
 class Broken(FramePicker):
@@ -257,11 +252,9 @@ def test_the_picker_looks_at_each_alone(
         if len(server.log.of("EXCEPTION")) + len(server.log.of("READ")) == 2:
             event.socket.close()
 
-    def started(server: Server) -> None:
-        server.says(b"ab", b"abcde")
-
-    server = serve(picker=picker, started=started, on={"EXCEPTION": raised, "READ": raised})
-    server.executor.execute_request()
+    on = {"EXCEPTION": raised, "READ": raised}
+    server = serve(picker=picker, says=[b"ab", b"abcde"], on=on)
+    server.run()
     assert server.log.frames == frames
     errors = server.log.errors
     assert [type(error) for error in errors] == [FrameError] * (2 - len(frames))
@@ -272,11 +265,8 @@ def test_the_picker_looks_at_each_alone(
 
 
 def test_a_batch_a_datagram(serve: Any) -> None:
-    server = serve(
-        picker=BatchFramePicker(MarkerFramePicker(None, b"\n")), ends=3,
-        started=lambda server: server.says(b"a\nb\nc", b"", b"d\n"),
-    )  # fmt: skip
-    server.executor.execute_request()
+    picker = BatchFramePicker(MarkerFramePicker(None, b"\n"))
+    server = serve(picker=picker, says=[b"a\nb\nc", b"", b"d\n"], ends=3).run()
     frames = [event.frame for event in server.log.of("READ")]
     assert all(type(frame) is FrameBatch for frame in frames)
     assert [[each.data for each in frame.frames] for frame in frames] == [[b"a\n", b"b\n"], [b""], [b"d\n"]]
@@ -292,12 +282,8 @@ def test_an_error_of_a_handler_concerns_one_datagram(engine: Any, isolated: bool
 
     configuration = Configuration(isolate_handler_errors=isolated)
     with RequestExecutor(engine, configuration=configuration) as executor, Peers() as peers:
-        server = Server(
-            executor, peers, on={"READ": read}, ends=4,
-            started=lambda server: server.says(b"a", b"bad", b"b", b"c"),
-        )  # fmt: skip
-        executor.execute_request()
-        assert [peers[0].recv(10) for _ in range(2)] == [b"a", b"b"]
+        server = Server(executor, peers, read=read, ends=4, says=[b"a", b"bad", b"b", b"c"]).run()
+        assert server.gave(2) == [b"a", b"b"]
     assert server.log.names.count("READ") == 4 and server.log.names[-2:] == END
     assert [type(error) for error in server.log.errors] == [HandlerError if isolated else ReceiveError]
 
@@ -319,24 +305,23 @@ def test_any_other_exception_ends_the_run(serve: Any, where: str) -> None:
             event.next_is_write(items() if where == "iterable" else b"b")
         return None
 
-    server = serve(on=bug, started=lambda server: server.says(b"a", b"b", b"c"))
+    server = serve(on=bug, says=[b"a", b"b", b"c"])
     with pytest.raises(ValueError, match="a bug"):
-        server.executor.execute_request()
+        server.run()
     assert server.log.names[-2:] == END
-    assert server.peers[0].recv(10) == b"a"
+    assert server.gave(1) == [b"a"]
     assert server.log.frames == [b"a", b"b"] or where == "iterable"
 
 
-def test_what_cannot_be_sent_is_told(serve: Any, tmp_path: Path) -> None:
+def test_what_cannot_be_sent_is_told(serve: Any) -> None:
     """Too large, out of band, or to a sender without a name: an EXCEPTION each, and the server goes on."""
     answers = iter([WriteOperation(bytes(65_508)), WriteOperation(b"x", out_of_band=True)])
 
     def read(event: Any) -> None:
         event.next_is(next(answers, None) or WriteOperation(b"good"))
 
-    server = serve(on={"READ": read}, started=lambda server: server.says(b"a", b"b", b"c", b"end"), ends=4)
-    server.executor.execute_request()
-    assert server.peers[0].recv(10) == b"good"
+    server = serve(read=read, says=[b"a", b"b", b"c", b"end"], ends=4).run()
+    assert server.gave(1) == [b"good"]
     by_type = {type(error): error for error in server.log.errors}
     assert set(by_type) == {SendError, UnsupportedOperationError}
     assert by_type[SendError].errno == errno.EMSGSIZE
@@ -348,9 +333,8 @@ def test_a_unix_sender_without_a_name(serve: Any, tmp_path: Path) -> None:
             nobody.sendto(b"who?", server.local)
         server.says(b"me", b"end")
 
-    server = serve(f"udg://{tmp_path}/socket", on={"READ": echo}, started=started, ends=3)
-    server.executor.execute_request()
-    assert server.peers[0].recv(10) == b"me"
+    server = serve(f"udg://{tmp_path}/socket", read=echo, started=started, ends=3).run()
+    assert server.gave(1) == [b"me"]
     assert server.log.of("READ")[0].frame.remote_address is None
     assert [error.errno for error in server.log.errors] == [errno.EDESTADDRREQ]
 
@@ -360,15 +344,14 @@ def test_a_truncated_datagram(serve: Any, tmp_path: Path) -> None:
         server.says(b"a", bytes(65_537))
         server.says(b"b")
 
-    server = serve(f"udg://{tmp_path}/socket", started=started, ends=2)
-    server.executor.execute_request()
+    server = serve(f"udg://{tmp_path}/socket", started=started, ends=2).run()
     assert server.log.frames == [b"a", b"b"]
     assert [error.errno for error in server.log.errors] == [errno.EMSGSIZE]
 
 
 def test_a_full_peer_keeps_its_answers_and_nobody_elses(serve: Any, tmp_path: Path) -> None:
     """A unix sender whose queue is full: its answers wait in order, others are answered meanwhile."""
-    queue = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    queue = unix_queue()
     number = queue + 20
     others: list[bytes] = []
 
@@ -391,19 +374,17 @@ def test_a_full_peer_keeps_its_answers_and_nobody_elses(serve: Any, tmp_path: Pa
             other.sendto(b"again", server.local)
         else:
             slow.setblocking(False)
-            try:
+            with contextlib.suppress(BlockingIOError):
                 while True:
                     got.append(slow.recv(10))
-            except BlockingIOError:
-                pass
             if len(got) == number:
                 event.cancel_operation()
             else:
                 other.sendto(b"again", server.local)
 
     got: list[bytes] = []
-    server = serve(f"udg://{tmp_path}/socket", on={"READ": read}, started=started)
-    server.executor.execute_request()
+    server = serve(f"udg://{tmp_path}/socket", read=read, started=started)
+    server.run()
     assert others == [b"to the other"]
     assert got == [b"%d" % n for n in range(number)]
     assert server.log.errors == []
@@ -412,16 +393,13 @@ def test_a_full_peer_keeps_its_answers_and_nobody_elses(serve: Any, tmp_path: Pa
 def test_answers_that_are_never_taken_are_dropped_in_the_end(engine: Any, tmp_path: Path) -> None:
     """As a client of the server would end by its io_timeout."""
 
-    def raised(event: Any) -> None:
-        event.cancel_operation()
-
+    on = {
+        "READ": lambda event: event.next_is_write(b"x" for _ in range(100_000)),
+        "EXCEPTION": lambda event: event.cancel_operation(),
+    }
     configuration = Configuration(io_timeout=0.05)
     with RequestExecutor(engine, configuration=configuration) as executor, Peers() as peers:
-        server = Server(
-            executor, peers, f"udg://{tmp_path}/socket", started=lambda server: server.says(b"a"),
-            on={"READ": lambda event: event.next_is_write(b"x" for _ in range(100_000)), "EXCEPTION": raised},
-        )  # fmt: skip
-        executor.execute_request()
+        server = Server(executor, peers, f"udg://{tmp_path}/socket", says=[b"a"], on=on).run()
     (error,) = server.log.errors
     assert type(error) is SendError and error.errno == errno.EAGAIN
 
@@ -440,7 +418,7 @@ def test_udp_receives_nothing_while_its_own_buffer_is_full(
         return real_send(self, datagrams[:1]) if len(calls) % 3 == 0 else 0
 
     def receive_many(self: Any, most: int) -> Any:
-        assert server_operation(server)._answers.kept is False
+        assert server.answers.kept is False
         return real_receive(self, most)
 
     monkeypatch.setattr(ServerDatagram, "send_many", send_many)
@@ -455,9 +433,9 @@ def test_udp_receives_nothing_while_its_own_buffer_is_full(
             if event.frame.data == words[-1]:
                 server.peers[0].sendto(b"end", server.local)
 
-    server = serve(on={"READ": read}, started=lambda server: server.says(*words))
-    server.executor.execute_request()
-    assert [server.peers[0].recv(10) for _ in words] == words
+    server = serve(read=read, says=words)
+    server.run()
+    assert server.gave(100) == words
 
 
 def full_peer(server: Server, number: int) -> socket.socket:
@@ -477,8 +455,8 @@ def full_peer(server: Server, number: int) -> socket.socket:
 @pytest.mark.parametrize("end", ["close", "stop_request"])
 def test_what_was_not_taken_is_dropped_at_the_end(serve: Any, tmp_path: Path, end: str) -> None:
     """And what one sender may have waiting is bounded: an answer beyond is told to be lost."""
-    queue = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
-    server = serve(f"udg://{tmp_path}/socket", on={"READ": echo})
+    queue = unix_queue()
+    server = serve(f"udg://{tmp_path}/socket", read=echo)
     executor = server.executor
     executor.start_request()
     executor.turn(0)
@@ -486,19 +464,20 @@ def test_what_was_not_taken_is_dropped_at_the_end(serve: Any, tmp_path: Path, en
     peer = full_peer(server, queue + 1 + 128 + 2)
     turns_until(executor, lambda: len(server.log.of("READ")) >= queue + 131, 0)
     assert [type(error) for error in server.log.errors] == [SendError] * 2
-    assert server_operation(server)._answers.kept
+    assert server.answers.kept
     if end == "close":
         server.socket.close()
     else:
         executor.stop_request()
     turns_to_the_end(executor, 0)
     assert server.log.names[-2:] == END
-    assert [peer.recv(10) for _ in range(queue + 1)] == [b"%d" % n for n in range(queue + 1)]
+    assert server.gave(queue + 1) == [b"%d" % n for n in range(queue + 1)]
     with pytest.raises(BlockingIOError):
         peer.recv(10)
     assert server.metadata.bytes_sent == sum(len(b"%d" % n) for n in range(queue + 1))
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_answers_nothing_in_the_child(serve: Any) -> None:
     def read(event: Any) -> None:
         if event.frame.data == b"a":
@@ -513,17 +492,15 @@ def test_a_fork_answers_nothing_in_the_child(serve: Any) -> None:
         return None
 
     parent = os.getpid()
-    server = serve(on={"READ": read}, started=lambda server: server.says(b"a", b"fork"))
+    server = serve(read=read, says=[b"a", b"fork"])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
-            server.executor.execute_request()
+        server.run()
     finally:
         if os.getpid() != parent:
             os._exit(7 if isinstance(sys.exception(), EngineError) else 1)
     (peer,) = server.peers
     peer.setblocking(False)
-    assert [peer.recv(100) for _ in range(2)] == [b"a", b"of the parent"]
+    assert server.gave(2) == [b"a", b"of the parent"]
     with pytest.raises(BlockingIOError):
         peer.recv(100)
 
@@ -536,13 +513,8 @@ def test_speeds_and_a_repr(serve: Any) -> None:
         speeds.extend([event.metadata.receive_speed, event.metadata.send_speed])
         echo(event)
 
-    server = serve(on={"READ": read}, started=lambda server: server.says(b"a" * 100), ends=1)
-    server.executor.execute_request()
+    server = serve(read=read, says=[b"a" * 100], ends=1).run()
     assert speeds[0] > 0 and speeds[1] == 0 and server.metadata.receive_speed > 0
-
-
-def server_operation(server: Server) -> Any:
-    return server.executor.socket_bag.get_operation(server.socket)
 
 
 def test_an_endless_answer_starves_nobody(serve: Any) -> None:
@@ -564,11 +536,11 @@ def test_an_endless_answer_starves_nobody(serve: Any) -> None:
             echo(event)
             event.executor.call_soon_threadsafe(event.socket.close)
 
-    server = serve(on={"READ": read}, started=lambda server: server.says(b"all"))
-    server.executor.execute_request()
+    server = serve(read=read, says=[b"all"])
+    server.run()
     assert 1000 <= sent < 3000
     assert server.log.names[-2:] == END
-    assert server.peers[1].recv(10) == b"another"
+    assert server.gave(1, 1) == [b"another"]
 
 
 def test_a_bounded_share_a_turn(serve: Any) -> None:
@@ -580,8 +552,8 @@ def test_a_bounded_share_a_turn(serve: Any) -> None:
             turns.append(0)
             event.executor.call_soon_threadsafe(lambda: turns.append(len(server.log.of("READ"))))
 
-    server = serve(on={"READ": read}, started=lambda server: server.says(*words), ends=200)
-    server.executor.execute_request()
+    server = serve(read=read, says=words, ends=200)
+    server.run()
     assert server.log.frames == words
     assert 1 < turns[1] < 100
 
@@ -681,18 +653,17 @@ def test_adopted(serve: Any, how: str) -> None:
         server = run_echo(serve, f"fd://{bound.detach()}", [b"a", b"b"])
     else:
         server = run_echo(serve, None, [b"a", b"b"], socket=ServerSocket.from_socket(bound))
-    assert [server.peers[0].recv(10) for _ in range(2)] == [b"a", b"b"]
+    assert server.gave(2) == [b"a", b"b"]
 
 
 def test_no_time_out_unless_one_is_given(serve: Any) -> None:
     server = serve(started=lambda server: server.socket.close())
     assert server.metadata.io_timeout is None
-    server.executor.execute_request()
+    server.run()
 
 
 def test_an_io_timeout_counts_since_the_last_datagram(serve: Any) -> None:
-    server = serve(started=lambda server: server.says(b"a"), io_timeout=0.05)
-    server.executor.execute_request()
+    server = serve(says=[b"a"], io_timeout=0.05).run()
     assert server.log.names == [*USUAL, "READ", "TIMEOUT", *END]
     (event,) = server.log.of("TIMEOUT")
     assert (event.when, event.phase) == (TimeoutStage.IO, "listening")
@@ -708,8 +679,7 @@ def test_a_drain_serves_what_lies_there(serve: Any, tmp_path: Path) -> None:
         reports.append(server.executor.drain(30))
 
     reports: list[Any] = []
-    server = serve(UDP, on={"READ": echo}, started=started)
-    server.executor.execute_request()
+    server = serve(UDP, read=echo, started=started).run()
     assert [peer.recv(10) for peer in server.peers] == words
     assert reports[0].finished == reports[0].closed_idle == 0 and reports[0].aborted == []
     assert server.log.names[-2:] == END
@@ -717,7 +687,7 @@ def test_a_drain_serves_what_lies_there(serve: Any, tmp_path: Path) -> None:
 
 def test_a_drain_waits_for_kept_answers(serve: Any, tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    queue = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    queue = unix_queue()
     got: list[bytes] = []
 
     def read(event: Any) -> None:
@@ -730,11 +700,11 @@ def test_a_drain_waits_for_kept_answers(serve: Any, tmp_path: Path) -> None:
 
     def take() -> None:
         assert not path.exists()
-        got.extend(server.peers[0].recv(10) for _ in range(queue))
+        got.extend(server.gave(queue))
 
-    server = serve(f"udg://{path}", on={"READ": read}, started=lambda server: server.says(b"a"))
-    server.executor.execute_request()
-    got.extend(server.peers[0].recv(10) for _ in range(5))
+    server = serve(f"udg://{path}", read=read, says=[b"a"])
+    server.run()
+    got += server.gave(5)
     assert got == [b"%d" % n for n in range(queue + 5)]
 
 
@@ -751,7 +721,7 @@ def test_a_drain_leaves_an_adopted_ones_queue(serve: Any) -> None:
 
     with socket.socket(fileno=os.dup(bound.fileno())) as kept:
         server = serve(None, socket=ServerSocket.from_socket(bound), started=started)
-        server.executor.execute_request()
+        server.run()
         assert kept.recv(100) == b"for the successor"
     assert server.log.names == [*USUAL, *END]
 
@@ -762,7 +732,6 @@ def test_stop_tells_nothing_more(serve: Any) -> None:
         if event.frame.data == b"b":
             event.executor.stop_request()
 
-    server = serve(on={"READ": read}, started=lambda server: server.says(b"a", b"b", b"c"))
-    server.executor.execute_request()
+    server = serve(read=read, says=[b"a", b"b", b"c"]).run()
     assert server.log.names == [*USUAL, "READ", "WRITE", "READ", *END]
-    assert server.peers[0].recv(10) == b"a"
+    assert server.gave(1) == [b"a"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -12,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from support.certificates import Authority
-from support.command import HANGS, ROOT, environment, program
+from support.command import HANGS, ROOT, program
+from support.command import run as run_any
 from support.machine import comes_true
 from support.servers import Exim, Nginx, Redis
 
@@ -20,15 +20,7 @@ from support.servers import Exim, Nginx, Redis
 def run(engine: str, name: str, *arguments: object, given: str = "") -> tuple[int, str, str]:
     """The example's exit status, output and errors."""
     path = ROOT / "docs" / "examples" / f"{name}.py"
-    ran = subprocess.run(
-        [sys.executable, str(path), *map(str, arguments)],
-        input=given,
-        env=environment(EVSOCKETS_ENGINE=engine),
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-        check=False,
-    )
+    ran = run_any(sys.executable, path, *arguments, input=given, EVSOCKETS_ENGINE=engine)
     return ran.returncode, ran.stdout, ran.stderr
 
 

@@ -6,13 +6,12 @@ import contextlib
 import random
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.command import HANGS, Serving, example
+from support.command import Serving, example, run
 from support.servers import need
 
 #: How its program does on one engine tells how it does on any.
@@ -58,7 +57,9 @@ def answering(engine: str, folder: Path, address: str) -> Iterator[Serving]:
 
 def dig(answerer: Serving, *arguments: str, server: str = "127.0.0.1") -> str:
     command = [need("dig"), f"@{server}", "-p", str(answerer.port), *PATIENT, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=True).stdout
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def short(answerer: Serving, *arguments: str) -> list[str]:

@@ -6,14 +6,13 @@ import contextlib
 import hashlib
 import json
 import ssl
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from support.certificates import Authority
-from support.command import HANGS, ROOT, environment
+from support.command import ROOT, run
 from support.greeter import greeter
 
 #: A loopback address that no other test's servers have.
@@ -34,16 +33,12 @@ def test_five_thousand_ports(engine: str, ca: Authority) -> None:
         for port in TLS:
             stack.enter_context(greeter(f"tls://{HOST}:{port}", stream_context=ca.server.settings))
         stack.enter_context(greeter(f"tcp://{HOST}:21000"))
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=HANGS, env=environment(EVSOCKETS_ENGINE=engine)
-        )
+        done = run(*command, EVSOCKETS_ENGINE=engine)
     assert done.returncode == 0, done.stderr[-500:]
     assert done.stderr.endswith("\n5000 of 5000")  # a \r, as text
     report = json.loads(done.stdout)
     found = {address: entry for address, entry in report.items() if "error" not in entry}
-    assert found == {
-        f"tls://{HOST}:{port}": {"tls": "TLSv1.3", "certificate": fingerprint} for port in TLS
-    }
+    assert found == {f"tls://{HOST}:{port}": {"tls": "TLSv1.3", "certificate": fingerprint} for port in TLS}
     assert len(report) == 5000
     assert "refused" in report[f"tls://{HOST}:{FIRST}"]["error"]
     assert "TLS failed" in report[f"tls://{HOST}:21000"]["error"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.clients import Resp
-from support.command import HANGS, Serving, example
+from support.command import HANGS, Serving, example, run
 from support.machine import MIB, comes_true, most_resident
 from support.servers import HUGE_FILE, Nginx, Redis, need
 from support.wire import reset
@@ -63,11 +62,9 @@ def get(proxy: Serving, path: str) -> bytes:
 
 def curl(proxy: Serving, path: str, *options: str) -> list[str]:
     """The status, and how many bytes went up and down."""
-    command = [need("curl"), "-sS", "-o", os.devnull, "-w", "%{http_code} %{size_upload} %{size_download}"]
-    done = subprocess.run(
-        [*command, *options, f"http://127.0.0.1:{proxy.port}{path}"],
-        capture_output=True, text=True, timeout=HANGS, check=True,
-    )  # fmt: skip
+    shows = ["-o", os.devnull, "-w", "%{http_code} %{size_upload} %{size_download}"]
+    done = run(need("curl"), "-sS", *shows, *options, f"http://127.0.0.1:{proxy.port}{path}")
+    assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
 

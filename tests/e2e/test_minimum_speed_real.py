@@ -58,11 +58,11 @@ def too_slow(log: Any, direction: str, *before: str) -> SlowTransferError:
 def test_slow_download(executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str) -> None:
     """A file at 8 KiB a second, headers by their marker first; the live speed is there to be shown."""
     speeds: list[float] = []
-    get = Get("/slow", consume=lambda data: speeds.append(metadata.receive_speed))
+    get = Get("/slow", consume=lambda data: speeds.append(log.metadata.receive_speed))
     port = nginx.http if scheme == "tcp" else nginx.https
     one = ClientSocket()
-    metadata = begin(
-        executor, get, one, address=f"{scheme}://localhost:{port}",
+    log = begin(
+        executor, get, f"{scheme}://localhost:{port}", socket=one,
         stream_context={"ca_file": ca.ca_file} if scheme == "tls" else None, io_timeout=20, **RECEIVE,
     )  # fmt: skip
     began = time.monotonic()

@@ -20,28 +20,26 @@ from evsockets import (
     ReadWriteOperation,
     RequestExecutor,
     StreamContext,
-    TimeoutStage,
     TlsHandshakeError,
     WriteOperation,
 )
 from support.certificates import Authority
 from support.clients import Get, begin
+from support.life import FAILED
 from support.machine import resident
 from support.servers import BIG_FILE, Nginx
-from support.wire import Log
+from support.service import CLIENT
+from support.wire import Log, add, talk
 
 
 def address_of(nginx: Nginx, scheme: str) -> str:
     return f"{scheme}://localhost:{nginx.http if scheme == 'tcp' else nginx.https}"
 
 
-def trusting(ca: Authority) -> StreamContext:
-    return StreamContext(ca_file=ca.ca_file)
-
-
 def target(nginx: Nginx, scheme: str, ca: Authority) -> dict[str, Any]:
     """A client's metadata: where nginx is, and whom to trust there."""
-    return {"address": address_of(nginx, scheme), "stream_context": trusting(ca) if scheme != "tcp" else None}
+    context = StreamContext(ca_file=ca.ca_file) if scheme != "tcp" else None
+    return {"address": address_of(nginx, scheme), "stream_context": context}
 
 
 def forget(event: Event) -> None:
@@ -90,10 +88,12 @@ def test_a_hundred_megabytes(executor: RequestExecutor, nginx: Nginx, ca: Author
         pages.append(resident())
 
     get = Get("/big", consume=consume)
-    metadata = begin(executor, get, **target(nginx, scheme, ca))
+    # No log of its events, which would keep them.
+    metadata = executor.socket_bag.add_socket(
+        ClientSocket(), get.operation, handler=get.handler, **target(nginx, scheme, ca)
+    )
     executor.execute_request()
-    assert get.failure is None
-    assert digest.hexdigest() == nginx.big_digest
+    assert get.failure is None and digest.hexdigest() == nginx.big_digest
     assert metadata.bytes_received > BIG_FILE
     assert max(pages) - pages[0] < BIG_FILE // 4, "the body is kept somewhere"
 
@@ -105,8 +105,7 @@ def test_a_hundred_megabytes_as_one_frame(
     get = Get("/big")
     begin(executor, get, **target(nginx, scheme, ca))
     executor.execute_request()
-    assert get.failure is None
-    assert len(get.body) == BIG_FILE
+    assert get.failure is None and len(get.body) == BIG_FILE
     assert hashlib.sha256(get.body).hexdigest() == nginx.big_digest
 
 
@@ -114,76 +113,56 @@ def test_a_hundred_megabytes_as_one_frame(
 def test_kept_alive_for_the_next_life(
     executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str
 ) -> None:
-    socket = ClientSocket()
-    recorder = Log()
-    executor.with_event_handler(recorder)
-    answers = []
+    socket, log = ClientSocket(), Log()
+    answers = set()
     for _ in range(3):
         get = Get("/who", done=forget)
-        begin(executor, get, socket, **target(nginx, scheme, ca), keep_alive=True)
+        begin(executor, get, socket=socket, log=log, **target(nginx, scheme, ca), keep_alive=True)
         executor.execute_request()
         assert get.failure is None
-        answers.append(get.body)
-    assert len(set(answers)) == 1, "the server saw more than one connection"
+        answers.add(get.body)
+    assert len(answers) == 1, "the server saw more than one connection"
     first_life = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "READ", "FINALIZE"]
-    assert recorder.names == first_life + [name for name in first_life if name != "CONNECTED"] * 2
+    assert log.names == first_life + [name for name in first_life if name != "CONNECTED"] * 2
 
 
 def test_persistent_sockets_share_a_connection(engine: str, nginx: Nginx) -> None:
-    answers = []
+    answers = set()
     for life in range(4):
         with RequestExecutor(engine) as executor:
             # The last one ends it for good, so that nothing stays in the pool.
             get = Get("/who", done=forget if life < 3 else lambda event: event.cancel_operation())
-            begin(executor, get, PersistentClientSocket(key="house"), address=address_of(nginx, "tcp"))
+            begin(executor, get, address_of(nginx, "tcp"), socket=PersistentClientSocket(key="house"))
             executor.execute_request()
             assert get.failure is None
-            answers.append(get.body)
-    assert len(answers) == 4
-    assert len(set(answers)) == 1
+            answers.add(get.body)
+    assert len(answers) == 1
 
 
 def test_idle_connection_times_out(executor: RequestExecutor, nginx: Nginx) -> None:
-    recorder = Log()
-    executor.with_event_handler(recorder)
     get = Get()
-    begin(executor, get, address=address_of(nginx, "tcp"), keep_alive=True, idle_timeout=0.1)
+    log = begin(executor, get, address_of(nginx, "tcp"), keep_alive=True, idle_timeout=0.1)
     executor.execute_request()
     assert get.body == nginx.page
-    (timeout,) = recorder.of(EventType.TIMEOUT)
-    assert (timeout.when, timeout.phase) == (TimeoutStage.IDLE, "idle")
-    assert recorder.names[-3:] == ["TIMEOUT", "DISCONNECTED", "FINALIZE"]
+    assert log.timeouts == [("IDLE", "idle")]
+    assert log.names[-3:] == ["TIMEOUT", "DISCONNECTED", "FINALIZE"]
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 def test_until_the_end_of_the_stream(
     executor: RequestExecutor, nginx: Nginx, ca: Authority, scheme: str
 ) -> None:
-    frames = []
-    recorder = Log()
-    executor.with_event_handler(recorder)
-    executor.socket_bag.add_socket(
-        ClientSocket(),
-        WriteOperation(b"GET / HTTP/1.0\r\n\r\n", then=ReadOperation(EndOfStreamFramePicker())),
-        handler={EventType.READ: lambda event: frames.append(event.frame.data)},
-        **target(nginx, scheme, ca),
-    )
-    executor.execute_request()
-    assert recorder.errors == []
-    (answer,) = frames
-    assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert answer.endswith(nginx.page)
+    asked = WriteOperation(b"GET / HTTP/1.0\r\n\r\n", then=ReadOperation(EndOfStreamFramePicker()))
+    log = talk(executor, operation=asked, **target(nginx, scheme, ca))
+    (answer,) = log.frames
+    assert answer.startswith(b"HTTP/1.1 200 OK") and answer.endswith(nginx.page) and log.errors == []
 
 
 def test_a_stranger_is_not_trusted(executor: RequestExecutor, nginx: Nginx, ca: Authority) -> None:
-    recorder = Log()
-    executor.with_event_handler(recorder)
-    get = Get()
-    begin(executor, get, address=address_of(nginx, "tls"), stream_context={"ca_file": ca.stranger.ca_file})
+    log = begin(executor, Get(), address_of(nginx, "tls"), stream_context={"ca_file": ca.stranger.ca_file})
     executor.execute_request()
-    assert isinstance(get.failure, TlsHandshakeError)
-    assert "certificate" in str(get.failure).lower()
-    assert recorder.names == ["INITIALIZE", "EXCEPTION", "FINALIZE"]
+    assert isinstance(log.error, TlsHandshakeError) and "certificate" in str(log.error).lower()
+    assert log.names == FAILED
 
 
 def test_one_bad_address_leaves_the_others_alone(
@@ -204,17 +183,14 @@ def test_pages_by_their_end_marker(
     executor: RequestExecutor, nginx: Nginx, ca: Authority, read_first: bool | None
 ) -> None:
     """Plain and encrypted in one run: each gets exactly one READ, whose frame ends as the page does."""
-    recorder = Log()
-    executor.with_event_handler(recorder)
-    for scheme in ("tcp", "tls") * 3:
-        request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        read = ReadOperation(MarkerFramePicker(None, b"</HTML>", case_sensitive=False))
-        first: Operation = WriteOperation(request, then=read)
-        if read_first is not None:
-            first = ReadWriteOperation(read_first, [WriteOperation(request), read])
-        executor.socket_bag.add_socket(ClientSocket(), first, **target(nginx, scheme, ca))
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    read = ReadOperation(MarkerFramePicker(None, b"</HTML>", case_sensitive=False))
+    first: Operation = WriteOperation(request, then=read)
+    if read_first is not None:
+        first = ReadWriteOperation(read_first, [WriteOperation(request), read])
+    logs = [add(executor, operation=first, **target(nginx, scheme, ca)) for scheme in ("tcp", "tls") * 3]
     executor.execute_request()
-    life = ["INITIALIZE", "CONNECTED", "WRITE", "READ", "DISCONNECTED", "FINALIZE"]
-    assert [recorder.names_of(one) for one in executor.socket_bag] == [life] * 6
-    frames = [event.frame.data for event in recorder.of(EventType.READ)]
-    assert all(frame.startswith(b"HTTP/1.1 200") and frame.endswith(nginx.page) for frame in frames)
+    for log in logs:
+        assert log.names == CLIENT
+        (frame,) = log.frames
+        assert frame.startswith(b"HTTP/1.1 200") and frame.endswith(nginx.page)

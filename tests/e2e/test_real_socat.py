@@ -9,79 +9,53 @@ from contextlib import AbstractContextManager
 import pytest
 
 from evsockets import (
-    ClientSocket,
     EndOfStreamFramePicker,
-    EventType,
-    FixedLengthFramePicker,
     ReadOperation,
     ReadWriteOperation,
     RequestExecutor,
     ShutdownWriteOperation,
     WriteOperation,
 )
-from support.wire import Log
+from support.conversation import fixed
+from support.wire import Log, Said, add
 
 Echo = Callable[..., AbstractContextManager[str]]
 STREAMS = ["tcp", "tcp6", "unix", "abstract"]
 
 
+@pytest.fixture
+def ask(executor: RequestExecutor, socat_echo: Echo) -> Callable[..., list[list[bytes]]]:
+    """What the clients that do these operations at once get from an echo server of that kind."""
+
+    def ask(kind: str, *operations: Said) -> list[list[bytes]]:
+        with socat_echo(kind) as address:
+            logs: list[Log] = [add(executor, address, each) for each in operations]
+            executor.execute_request()
+        assert [log.errors for log in logs] == [[]] * len(logs)
+        return [log.frames for log in logs]
+
+    return ask
+
+
 @pytest.mark.parametrize("kind", STREAMS)
-def test_stream_echo(executor: RequestExecutor, socat_echo: Echo, kind: str) -> None:
-    recorder = Log()
-    executor.with_event_handler(recorder)
+def test_stream_echo(ask: Callable[..., list[list[bytes]]], kind: str) -> None:
     data = os.urandom(20_000)
-    with socat_echo(kind) as address:
-        for _ in range(5):
-            executor.socket_bag.add_socket(
-                ClientSocket(),
-                WriteOperation(data, then=ReadOperation(FixedLengthFramePicker(len(data)))),
-                address=address,
-            )
-        executor.execute_request()
-    assert recorder.errors == []
-    assert [event.frame.data for event in recorder.of(EventType.READ)] == [data] * 5
+    assert ask(kind, *[WriteOperation(data, then=fixed(len(data)))] * 5) == [[data]] * 5
 
 
 @pytest.mark.parametrize("kind", STREAMS)
-def test_our_end_first(executor: RequestExecutor, socat_echo: Echo, kind: str) -> None:
-    recorder = Log()
-    executor.with_event_handler(recorder)
+def test_our_end_first(ask: Callable[..., list[list[bytes]]], kind: str) -> None:
     end = ShutdownWriteOperation(ReadOperation(EndOfStreamFramePicker()))
-    with socat_echo(kind) as address:
-        executor.socket_bag.add_socket(
-            ClientSocket(), WriteOperation(b"to be returned", then=end), address=address
-        )
-        executor.execute_request()
-    assert recorder.errors == []
-    assert [event.frame.data for event in recorder.of(EventType.READ)] == [b"to be returned"]
+    assert ask(kind, WriteOperation(b"to be returned", then=end)) == [[b"to be returned"]]
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_both_directions_at_once(executor: RequestExecutor, socat_echo: Echo, kind: str) -> None:
-    recorder = Log()
-    executor.with_event_handler(recorder)
+def test_both_directions_at_once(ask: Callable[..., list[list[bytes]]], kind: str) -> None:
+    """More than every buffer on the way: written first and read after, it would stand still."""
     data = os.urandom(8 * 1024 * 1024)
-    # More than every buffer on the way: written first and read after, it would stand still.
-    both = ReadWriteOperation(True, [WriteOperation(data), ReadOperation(FixedLengthFramePicker(len(data)))])
-    with socat_echo(kind) as address:
-        executor.socket_bag.add_socket(ClientSocket(), both, address=address)
-        executor.execute_request()
-    assert recorder.errors == []
-    (read,) = recorder.of(EventType.READ)
-    assert read.frame.data == data
+    assert ask(kind, ReadWriteOperation(True, [WriteOperation(data), fixed(len(data))])) == [[data]]
 
 
-def test_datagram_echo(executor: RequestExecutor, socat_echo: Echo) -> None:
-    recorder = Log()
-    executor.with_event_handler(recorder)
-    with socat_echo("udp") as address:
-        for number in range(10):
-            executor.socket_bag.add_socket(
-                ClientSocket(),
-                WriteOperation(b"%d" % number, then=ReadOperation()),
-                address=address,
-                io_timeout=20,
-            )
-        executor.execute_request()
-    assert recorder.errors == []
-    assert {event.frame.data for event in recorder.of(EventType.READ)} == {b"%d" % n for n in range(10)}
+def test_datagram_echo(ask: Callable[..., list[list[bytes]]]) -> None:
+    words = [b"%d" % number for number in range(10)]
+    assert ask("udp", *[WriteOperation(word, then=ReadOperation()) for word in words]) == [[w] for w in words]

@@ -18,7 +18,6 @@ from evsockets import (
 from support.certificates import Authority
 from support.clients import LINE, begin
 from support.servers import Dovecot
-from support.wire import Log
 
 
 class Imap:
@@ -27,8 +26,7 @@ class Imap:
     def __init__(self) -> None:
         self.said: list[bytes] = []
         self.tls: list[Any] = []
-        self.failure: Exception | None = None
-        self.handler = {EventType.READ: self._on_read, EventType.EXCEPTION: self._on_exception}
+        self.handler = {EventType.READ: self._on_read}
         self.operation = ReadOperation(LINE)
 
     def _on_read(self, event: Any) -> None:
@@ -48,26 +46,16 @@ class Imap:
             case 3:
                 event.next_is_write(b"c LOGOUT\r\n", read)
 
-    def _on_exception(self, event: Any) -> None:
-        self.failure = event.exception
-
 
 @pytest.mark.parametrize("sessions", [1, 20])
 def test_login_after_starttls(
     executor: RequestExecutor, dovecot: Dovecot, ca: Authority, sessions: int
 ) -> None:
-    recorder = Log()
-    executor.with_event_handler(recorder)
     conversations = [Imap() for _ in range(sessions)]
-    for conversation in conversations:
-        begin(
-            executor,
-            conversation,
-            address=f"tcp://127.0.0.1:{dovecot.imap}",
-            stream_context=StreamContext(ca_file=ca.ca_file),
-        )
+    address, context = f"tcp://127.0.0.1:{dovecot.imap}", StreamContext(ca_file=ca.ca_file)
+    logs = [begin(executor, each, address, stream_context=context) for each in conversations]
     executor.execute_request()
-    assert recorder.errors == []
+    assert [log.errors for log in logs] == [[]] * sessions
     for conversation in conversations:
         greeting, go_on, login, logout = conversation.said
         assert greeting.startswith(b"* OK")
@@ -79,16 +67,10 @@ def test_login_after_starttls(
 
 
 def test_starttls_with_a_stranger_fails(executor: RequestExecutor, dovecot: Dovecot, ca: Authority) -> None:
-    recorder = Log()
-    executor.with_event_handler(recorder)
     conversation = Imap()
-    begin(
-        executor,
-        conversation,
-        address=f"tcp://127.0.0.1:{dovecot.imap}",
-        stream_context=StreamContext(ca_file=ca.stranger.ca_file),
-    )
+    context = StreamContext(ca_file=ca.stranger.ca_file)
+    log = begin(executor, conversation, f"tcp://127.0.0.1:{dovecot.imap}", stream_context=context)
     executor.execute_request()
-    assert isinstance(conversation.failure, TlsHandshakeError)
+    assert isinstance(log.error, TlsHandshakeError)
     assert len(conversation.said) == 2
-    assert recorder.names[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]
+    assert log.names[-3:] == ["EXCEPTION", "DISCONNECTED", "FINALIZE"]

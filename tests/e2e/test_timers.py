@@ -22,6 +22,7 @@ from evsockets import (
     Timer,
 )
 from evsockets.testing.engines import alarm
+from support.machine import refused_in_a_thread
 from support.runs import WAYS, run
 from support.service import Service, count_polls, needs_descriptor
 from support.wire import Log, add, pair, turns_to_the_end, turns_until
@@ -290,22 +291,11 @@ def test_setting_and_cancelling_between_turns_wakes_the_engine(executor: Request
 
 @pytest.mark.parametrize("what", ["call_later", "cancel"])
 def test_another_thread_is_told_what_to_call(executor: RequestExecutor, what: str) -> None:
-    errors: list[Any] = []
     timer = executor.call_later(60, bug)
     act: Any = timer.cancel if what == "cancel" else lambda: executor.call_later(0, bug)
-
-    def elsewhere() -> None:
-        try:
-            act()
-        except RuntimeError as error:
-            errors.append(str(error))
-        executor.call_soon_threadsafe(executor.stop_request)
-
-    thread = threading.Thread(target=elsewhere)
-    executor.call_later(0, thread.start)
+    errors: list[str] = []
+    executor.call_later(0, lambda: (errors.extend(refused_in_a_thread(act)), executor.stop_request()))
     executor.execute_request()
-    thread.join()
-    assert len(errors) == 1
     assert "call_soon_threadsafe" in errors[0]
 
 

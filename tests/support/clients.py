@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from evsockets import (
-    ClientSocket,
     EventType,
     FixedLengthFramePicker,
     MarkerFramePicker,
@@ -16,16 +15,15 @@ from evsockets import (
     RespFramePicker,
     WriteOperation,
 )
+from support.wire import Log, add
 
 LINE = MarkerFramePicker(None, b"\r\n")
 HEADERS = MarkerFramePicker(None, b"\r\n\r\n")
 
 
-def begin(executor: RequestExecutor, conversation: Any, socket: Any = None, **metadata: Any) -> Any:
-    """Add a client that has the conversation, a `Get` or the like; its metadata."""
-    return executor.socket_bag.add_socket(
-        socket or ClientSocket(), conversation.operation, handler=conversation.handler, **metadata
-    )
+def begin(executor: RequestExecutor, conversation: Any, address: str, **metadata: Any) -> Log:
+    """Add a client that has the conversation, a `Get` or the like."""
+    return add(executor, address, conversation.operation, on=conversation.handler, **metadata)
 
 
 class Get:

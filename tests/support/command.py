@@ -36,11 +36,21 @@ def environment(**more: str) -> dict[str, str]:
     return {**values, "PYTHONPATH": path, "PYTHONWARNINGS": "error", "COLUMNS": "160", **more}
 
 
-def run(*command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run any program to its end; `more` goes into its environment."""
+def clean_environment() -> dict[str, str]:
+    """The environment without what concerns Python, this project or a compiler."""
+    ours = ("PYTHON", "EVSOCKETS", "CFLAGS")
+    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+
+
+def run(
+    *command: object, cwd: Path | None = None, clean: bool = False, input: str | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run any program to its end, in the folder `cwd`; `more` goes into its environment, which is ours, or
+    `clean`: without what concerns Python, this project or a compiler."""
     return subprocess.run(
-        command, env=environment(**more), capture_output=True, text=True, timeout=HANGS, check=False
-    )
+        [str(part) for part in command], env=clean_environment() | more if clean else environment(**more),
+        cwd=cwd, input=input, capture_output=True, text=True, timeout=2 * HANGS, check=False,
+    )  # fmt: skip
 
 
 def run_command(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -13,23 +13,21 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from evsockets import (
     ClientSocket,
-    ConversationOperation,
     EventType,
     FixedLengthFramePicker,
     MarkerFramePicker,
-    Operation,
     ReadOperation,
     RequestExecutor,
 )
 from evsockets.testing.scripted import ManualClock
 from support.life import END, USUAL
 from support.memory import MemoryEngine, MemorySocket
-from support.wire import PATIENCE, pair, reset, tcp_pair
+from support.wire import PATIENCE, Said, operation_of, pair, reset, tcp_pair
 
 LINE = MarkerFramePicker(None, b"\n")
 READ_LINE = ReadOperation(LINE)
@@ -41,14 +39,6 @@ BIG = bytes(range(256)) * 8_000
 def fixed(size: int) -> ReadOperation:
     """Read so many bytes."""
     return ReadOperation(FixedLengthFramePicker(size))
-
-
-#: An operation, or the coroutine function of a conversation.
-Said = Operation | Callable[..., Coroutine[Any, Any, Any]]
-
-
-def operation_of(said: Said) -> Operation:
-    return said if isinstance(said, Operation) else ConversationOperation(said)
 
 
 # ---- what a peer does ------------------------------------------------------------------------------

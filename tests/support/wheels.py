@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import venv
 from pathlib import Path
 
-
-def clean_environment() -> dict[str, str]:
-    """The environment without what concerns Python, this project or a compiler."""
-    ours = ("PYTHON", "EVSOCKETS", "CFLAGS")
-    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+from support.command import run
 
 
 def make_environment(folder: Path, *install: object) -> Path:
@@ -20,13 +14,6 @@ def make_environment(folder: Path, *install: object) -> Path:
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     command = [sys.executable, "-m", "pip", "-q", "--python", python, "install", *install]
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=250,
-    )
+    done = run(*command, cwd=folder, clean=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return python

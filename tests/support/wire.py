@@ -7,10 +7,10 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from evsockets import ClientSocket, EventType, Operation, RequestExecutor
+from evsockets import ClientSocket, ConversationOperation, EventType, Operation, RequestExecutor
 from support.machine import until
 
 #: Seconds after which a peer gives up, so that a broken test ends.
@@ -197,10 +197,18 @@ class Log:
         return [(event.when.name, event.phase) for event in self.of("TIMEOUT")]
 
 
+#: An operation, or the coroutine function of a conversation.
+Said = Operation | Callable[..., Coroutine[Any, Any, Any]]
+
+
+def operation_of(said: Said) -> Operation:
+    return said if isinstance(said, Operation) else ConversationOperation(said)
+
+
 def add(
     executor: RequestExecutor,
     address: str | None,
-    operation: Operation,
+    operation: Said,
     *,
     socket: Any = None,
     on: Any = None,
@@ -214,12 +222,15 @@ def add(
         metadata["address"] = address
     metadata = {"io_timeout": PATIENCE, "connection_timeout": PATIENCE, **metadata}
     log.metadata = executor.socket_bag.add_socket(
-        ClientSocket() if socket is None else socket, operation, handler=log.handler(on, oob), **metadata
+        ClientSocket() if socket is None else socket,
+        operation_of(operation),
+        handler=log.handler(on, oob),
+        **metadata,
     )
     return log
 
 
-def talk(executor: RequestExecutor, address: str | None, operation: Operation, **more: Any) -> Log:
+def talk(executor: RequestExecutor, address: str | None, operation: Said, **more: Any) -> Log:
     """`add` one socket and run to the end."""
     log = add(executor, address, operation, **more)
     executor.execute_request()

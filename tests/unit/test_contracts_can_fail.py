@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
+import re
 import sys
 from pathlib import Path
+
+from support.command import run
 
 BROKEN = """
 from evsockets import Frame, FramePicker
@@ -84,17 +86,19 @@ class TestNoTime(EngineContract):
 CHOSEN = "whole_stream or trailing or test_01_level_triggered_for or test_08 or garbage or linear"
 
 
-def test_broken_ones_fail_and_say_why(tmp_path: Path) -> None:
-    (tmp_path / "test_broken.py").write_text(BROKEN)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", CHOSEN, "test_broken.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
+def failing(folder: Path, tests: str, chosen: str) -> tuple[str, set[str]]:
+    """What pytest says of these tests, which fail, and which they are."""
+    (folder / "test_broken.py").write_text(tests)
+    done = run(
+        sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", chosen, "test_broken.py", cwd=folder
     )
     assert done.returncode == 1, done.stdout + done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return done.stdout, {line.partition("::")[2] for line in lines}
+
+
+def test_broken_ones_fail_and_say_why(tmp_path: Path) -> None:
+    said, failed = failing(tmp_path, BROKEN, CHOSEN)
     for words in (
         "a frame carries inbox.remote_address",
         "assert None == ('192.0.2.1', 7)",  # the values, as in a test of one's own
@@ -104,20 +108,11 @@ def test_broken_ones_fail_and_say_why(tmp_path: Path) -> None:
         "not an Engine",
         "8 times the frame took",
     ):
-        assert words in done.stdout
-    failed = {
-        line.split("::")[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))
-    }
-    assert failed == {
-        "TestCareless",
-        "TestRereading",
-        "TestSpelling",
-        "TestNothingToProve",
-        "TestNoPicker",
-        "TestNoEngine",
-        "TestTheClassItself",
-        "TestNoTime",
-    }
+        assert words in said
+    assert {one.partition("::")[0] for one in failed} == {
+        "TestCareless", "TestRereading", "TestSpelling", "TestNothingToProve", "TestNoPicker", "TestNoEngine",
+        "TestTheClassItself", "TestNoTime",
+    }  # fmt: skip
 
 
 BROKEN_ENGINES = """
@@ -189,25 +184,8 @@ class TestDeaf(EngineContract):
 
 def test_each_late_promise_has_an_engine_that_breaks_it(tmp_path: Path) -> None:
     """And keeps the others: no promise's test fails for another one's sake."""
-    (tmp_path / "test_broken.py").write_text(BROKEN_ENGINES)
     chosen = "test_16 and False-1-28 or test_17 or test_18"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", chosen, "test_broken.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    failed = {
-        tuple(part[:7] if part[:5] == "test_" else part for part in line.split("::")[1:3])
-        for line in done.stdout.splitlines()
-        if line.startswith(("FAILED", "ERROR"))
-    }
-    assert failed == {
-        ("TestSilent", "test_16"),
-        ("TestLate", "test_16"),
-        ("TestKeeping", "test_17"),
-        ("TestDeaf", "test_18"),
-    }
+    _, failed = failing(tmp_path, BROKEN_ENGINES, chosen)
+    assert {re.match(r"\w+::test_\d\d", one)[0] for one in failed} == {  # type: ignore[index]
+        "TestSilent::test_16", "TestLate::test_16", "TestKeeping::test_17", "TestDeaf::test_18",
+    }  # fmt: skip

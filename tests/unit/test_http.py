@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +12,7 @@ from evsockets.frames import FramePicker, Inbox
 from evsockets.http import Headers, HttpError, Request, RequestPicker, Response, ResponsePicker
 from evsockets.http.bodies import ChunkedPicker
 from evsockets.testing.pickers import LargeStream, PickerContract, PickerExample
+from support.command import run_python
 from support.linear import grows_linearly
 from support.pickers import Batched
 
@@ -243,7 +242,7 @@ def test_headers_of_other_types() -> None:
 
 def test_without_the_library_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['httptools'] = None; import evsockets.http"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    answer = run_python(code)
     assert answer.returncode == 1 and "pip install 'evsockets[http]'" in answer.stderr
 
 
