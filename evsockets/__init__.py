@@ -11,9 +11,9 @@ from .channel import Channel
 from .configuration import WAIT_FOREVER, Configuration, StreamContext
 from .context import ExecutionContext
 from .conversation import Conversation
-from .core.drain import DrainReport
 from .core.operation import Operation
 from .core.timer import Timer
+from .drain import DrainReport
 from .engines.base import READ, WRITE, Engine
 from .engines.discovery import available_engines, create_engine
 from .errors import (

@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVarTuple
 
-from . import forks, hosting
+from . import drain, forks, hosting
 from .configuration import Configuration
 from .core import run, timer, unheard
-from .core.drain import DrainReport
 from .core.loop import Loop
 from .core.timer import Timer
+from .drain import DrainReport
 from .engines.base import Engine
 from .engines.discovery import check_contract, create_engine
 from .handlers import EventMultiHandler
@@ -198,7 +198,7 @@ class RequestExecutor:
         RuntimeError if not executing.
         """
         check_timeout("timeout", timeout)
-        return run.drain(self._loop, timeout)
+        return drain.request(self._loop, timeout)
 
     def close(self) -> None:
         """Close every socket, and the engine if this executor made it. RuntimeError inside a run."""

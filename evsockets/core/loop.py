@@ -28,12 +28,12 @@ from .channel import Channel
 from .clock import clock_of
 from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED, Deadlines, TurnTime
 from .dispatch import Dispatch, ResolvableHandler
-from .drain import Drain
 from .failure import handler_error
 from .operation import Maker
 from .states import Phase
 
 if TYPE_CHECKING:
+    from ..drain import Drain
     from ..executor import RequestExecutor
 
 # Read by these names they cost compiled code no look-up.

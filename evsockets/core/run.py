@@ -19,7 +19,6 @@ from ..context import ExecutionContext
 from ..validation import check_flag
 from . import closing, forked, interest, posted, timeouts
 from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED
-from .drain import Drain, DrainReport
 from .out_of_band import dispatch_out_of_band
 from .raised import attempt, empty_frames, noted
 from .states import Phase
@@ -245,22 +244,6 @@ def stop(loop: Loop) -> None:
         raise RuntimeError("the executor is not executing")
     loop.stopping = loop.interrupt = True
     loop.waker.wake()
-
-
-def drain(loop: Loop, timeout: float | None) -> DrainReport:
-    """End the run in an orderly way; see `RequestExecutor.drain`."""
-    if not loop.executing:
-        raise RuntimeError("the executor is not executing")
-    begun = Drain(loop, timeout)
-    if loop.draining is None:  # nothing can come between this and the next line, no signal either
-        loop.draining = begun
-        loop.call_soon_threadsafe(begun.begin)
-    else:
-        begun = loop.draining
-    if not (loop.in_turn or loop.turns_taken_by_us) and loop.thread_id == loop.ident():
-        while loop.executing and part(loop, take_turn, None):
-            pass
-    return begun.report
 
 
 def close(loop: Loop) -> None:

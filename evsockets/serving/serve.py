@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 from .._generic import overload
 from ..configuration import Configuration, stream_context_of
 from ..core.dispatch import check_handler, handlers_of
-from ..core.drain import DrainReport
+from ..drain import DrainReport
 from ..engines.base import Engine
 from ..metadata import check_settings
 from ..settings import WRITABLE, no_argument

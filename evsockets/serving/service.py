@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ..configuration import Configuration
 from ..core import closing
 from ..core.dispatch import ResolvableHandler, resolve
-from ..core.drain import Drain, DrainReport
 from ..core.failure import handler_error
 from ..core.raised import raise_kept
+from ..drain import Drain, DrainReport
 from ..engines.base import Engine
 from ..errors import NetworkSocketError
 from ..event_types import EventType

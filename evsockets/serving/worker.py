@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._unpatched import original
-from ..core.drain import DrainReport
+from ..drain import DrainReport
 from ..executor import RequestExecutor
 from ..pickles import sendable
 

@@ -16,8 +16,8 @@ from types import FrameType
 from typing import Any
 
 from ..conversation import Conversation
-from ..core.drain import Drain, DrainReport
 from ..core.raised import raise_kept
+from ..drain import Drain, DrainReport
 from ..engines.base import Engine
 from ..errors import DisconnectedError, WorkerLostError
 from ..executor import RequestExecutor

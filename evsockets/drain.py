@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import closing, timer
-from .activities import IDLE, has_unread
-from .deadlines import AT_ONCE, INFINITY
-from .states import Phase
+from .core import closing, run, timer
+from .core.activities import IDLE, has_unread
+from .core.deadlines import AT_ONCE, INFINITY
+from .core.states import Phase
 
 if TYPE_CHECKING:
-    from ..sockets import Socket
-    from .channel import Channel
-    from .loop import Loop
+    from .core.channel import Channel
+    from .core.loop import Loop
+    from .sockets import Socket
 
 
 # Seconds that a server's client has for its first byte: it may have been sent before the client could know.
@@ -180,3 +180,19 @@ class Drain:
                     self.report.aborted.append((channel.socket, f"still waiting to start {when}"))
             elif not channel.socket.is_server:
                 self.report.aborted.append((channel.socket, f"still {channel.doing()} {when}"))
+
+
+def request(loop: Loop, timeout: float | None) -> DrainReport:
+    """End the run in an orderly way; see `RequestExecutor.drain`."""
+    if not loop.executing:
+        raise RuntimeError("the executor is not executing")
+    begun = Drain(loop, timeout)
+    if loop.draining is None:  # nothing can come between this and the next line, no signal either
+        loop.draining = begun
+        loop.call_soon_threadsafe(begun.begin)
+    else:
+        begun = loop.draining
+    if not (loop.in_turn or loop.turns_taken_by_us) and loop.thread_id == loop.ident():
+        while loop.executing and run.part(loop, run.take_turn, None):
+            pass
+    return begun.report
