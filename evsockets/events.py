@@ -252,6 +252,3 @@ class SocketExceptionEvent(Event):
 
 recycled(ReadEvent)
 recycled(WriteEvent)
-
-CALLBACKS = {f"on_{type.name.lower()}": type for type in EventType}
-"""The keywords that take a callable for one event type (`typing.EventCallbacks`), and that type."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .core.dispatch import Callback, ResolvableHandler, check_handler, normalise, resolve
+from .callbacks import Callback, ResolvableHandler, check_handler, normalise, resolve
 from .event_types import EventType
 from .events import DataAlertEvent, Event, ReadEvent
 from .frames.empty import EmptyFramePicker

@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"transports"},
     {"inherited", "settings", "core.deadlines", "core.failure", "core.token"},
     {"core.operation"},
-    {"events", "limits", "metadata", "sockets", "waker"},
+    {"callbacks", "events", "limits", "metadata", "sockets", "waker"},
     {"channel"},
     {"core"},  # one room, mutual inside; what others stand on has rows of its own
     {"operations"},
@@ -53,6 +53,7 @@ FOR_TYPES = {
     ("core.failure", "core.channel"),
     ("core.operation", "core.channel"),
     ("core.operation", "metadata"),
+    ("callbacks", "core.dispatch"),
     ("core.loop", "drain"),
     ("core.loop", "executor"),
     ("events", "channel"),

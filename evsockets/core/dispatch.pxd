@@ -4,9 +4,12 @@ cdef dict _CALLBACKS
 cdef object _METHODS, _ONLY_ITSELF
 
 
+cdef class Several:
+    cdef public list callbacks
+
+
 cdef class Dispatch:
     cdef public object given, on, _loop, _own, _snapshot
-    cdef public dict _combined
     cdef public object accept, connected, data_alert, disconnected, exception, finalize
     cdef public object initialize, initialize_again, oob, read, timeout, write
     cdef object __weakref__

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import forks
 from .._unpatched import original
+from ..callbacks import ResolvableHandler
 from ..configuration import Configuration
 from ..context import ExecutionContext
 from ..engines.asking import failure
@@ -27,7 +28,7 @@ from .admission import Admission
 from .channel import Channel
 from .clock import clock_of
 from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED, Deadlines, TurnTime
-from .dispatch import Dispatch, ResolvableHandler
+from .dispatch import Dispatch
 from .failure import handler_error
 from .operation import Maker
 from .states import Phase

@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from .._generic import overload
+from ..callbacks import handlers_of
 from ..configuration import Configuration, stream_context_of
-from ..core.dispatch import check_handler, handlers_of
 from ..drain import DrainReport
 from ..engines.base import Engine
 from ..metadata import check_settings
@@ -94,9 +94,8 @@ def serve(
         raise TypeError(f"ready must be a callable taking the executor and the local address, got {ready!r}")
     if configuration is None:
         configuration = Configuration(isolate_handler_errors=True)
-    check_handler(handler)
     keywords: Any = metadata
-    handlers = tuple(handlers_of(keywords, handler))
+    handlers = handlers_of(keywords, handler)
     for name in keywords:
         if name not in WRITABLE:
             raise no_argument("serve", name, (*_ARGUMENTS, *WRITABLE[1:]))

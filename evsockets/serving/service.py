@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ..callbacks import ResolvableHandler, resolve
 from ..configuration import Configuration
 from ..core import closing
-from ..core.dispatch import ResolvableHandler, resolve
 from ..core.failure import handler_error
 from ..core.raised import raise_kept
 from ..drain import Drain, DrainReport

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..core.dispatch import check_handler, handlers_of
+from ..callbacks import handlers_of
 from ..executor import RequestExecutor
 from ..validation import check_int, check_seconds
 from .attempts import TargetOperation
@@ -71,8 +71,7 @@ def plan(
     backoff = check_seconds("backoff", backoff)
     if retry_if is not None and not callable(retry_if):
         raise TypeError(f"retry_if must be a callable taking an Outcome, got {retry_if!r}")
-    check_handler(handler)
-    handlers = tuple(handlers_of(metadata, handler))
+    handlers = handlers_of(metadata, handler)
     return Plan(
         function=function, args=args, limit=limit, retries=retries, backoff=backoff, retry_if=retry_if,
         engine=engine, configuration=configuration, handlers=handlers,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import errors
-from ..core.dispatch import Callback, ResolvableHandler
+from ..callbacks import Callback, ResolvableHandler
 from ..core.states import Phase, seconds_spent
 from ..errors import DisconnectedError, SocketTimeoutError
 from ..event_types import EventType, TimeoutStage

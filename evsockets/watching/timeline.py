@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..callbacks import Callback, ResolvableHandler
 from ..core.deadlines import INFINITY
-from ..core.dispatch import Callback, ResolvableHandler
 from ..core.operation import UNTOLD
 from ..core.states import Phase
 from ..errors import DisconnectedError, SocketTimeoutError

@@ -22,7 +22,7 @@ from evsockets import (
 )
 from evsockets import typing as names
 from evsockets.core.operation import Stepper
-from evsockets.events import CALLBACKS
+from evsockets.event_types import CALLBACKS
 from evsockets.settings import WRITABLE
 
 GENERIC: list[Any] = [FramePicker, BatchFramePicker, FrameBatch, ReadOperation, DatagramOperation, ReadEvent]

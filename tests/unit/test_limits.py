@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evsockets import ClientSocket, EventType, ReadOperation, RequestExecutor
+from evsockets.callbacks import resolve
 from evsockets.context import ExecutionContext
-from evsockets.core.dispatch import resolve
 from evsockets.limits import (
     ConstantLimitationSolver,
     LimitationDecision,
