@@ -2,33 +2,33 @@
 
 Whatever handlers raise on the way to FINALIZE, all of it happens.
 
-A signal handler may raise anywhere in here, and what it breaks off is taken up again by `finish`. So every
-step can be done twice, and an event is marked as told in the very line that tells it: nothing comes between.
+A signal handler may raise anywhere in here, and what it breaks off is taken up again, by `finish` at the
+latest. So every step can be done twice, and an event is marked as told in the very line that tells it:
+nothing comes between.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import DisconnectedError, FrameError, NetworkSocketError, SocketTimeoutError
+from ..errors import DisconnectedError, NetworkSocketError, SocketTimeoutError
 from ..event_types import EventType
 from ..events import Event, SocketExceptionEvent
-from ..frames.base import Frame, PartialFrame
 from ..frames.inbox import Inbox
 from . import interest, out_of_band, outbox, snapshot, timeouts, unheard
 from .activities import IDLE, SENDING, Linger
 from .deadlines import INFINITY
 from .dispatch import DEAF
-from .failure import handler_error, place, socket_error
+from .failure import isolated, place, socket_error
 from .operation import UNTOLD, Operation, Stepper
-from .raised import Unraisable, attempt, drop_frames, later
+from .raised import Unraisable, drop_frames, later
 from .states import Phase
 
 if TYPE_CHECKING:
     from .channel import Channel
 
 # Read by these names they cost compiled code no look-up.
-_WAITING, _, _CONNECTED, _CLOSING, _COMPLETE = Phase
+_WAITING, _OPENING, _CONNECTED, _CLOSING, _COMPLETE = Phase
 _DEAF, _IDLE, _NEVER, _UNTOLD = DEAF, IDLE, INFINITY, UNTOLD
 
 
@@ -63,22 +63,57 @@ def nothing_next(channel: Channel) -> None:
 def fail(channel: Channel, error: NetworkSocketError) -> None:
     """EXCEPTION, then the end."""
     if not channel.complete:
-        bug = _close_conversation(channel)
-        tell: Any = tell_exception
-        if isinstance(error, SocketTimeoutError) and error._is_told_as_timeout:
-            tell = timeouts.uncaught
-        end(channel, orderly=False, first=attempt(None, tell, channel, error), bug=bug)
+        _end(channel, False, False, error)
 
 
-def _close_conversation(channel: Channel) -> BaseException | None:
-    """Have the coroutine run to its end; what it raises counts as raised in a DISCONNECTED handler."""
-    bug: BaseException | None = None
+def end(channel: Channel, orderly: bool = True, kept: bool = False) -> None:
+    """Close; DISCONNECTED if it was connected; FINALIZE. `kept`: forgotten, so that the connection stays open
+    and there is no DISCONNECTED."""
+    if not channel.complete:
+        _end(channel, orderly, kept, None)
+
+
+def finish(channel: Channel) -> None:
+    """The run is broken off: go on to the end of this life, however far it has come."""
+    if channel.phase is _WAITING:
+        abort_unstarted(channel)
+    else:
+        _end(channel, False, False, None)
+
+
+def _end(channel: Channel, orderly: bool, kept: bool, error: NetworkSocketError | None) -> None:
+    """All that is left of this life. What is raised on the way is raised at the end, the first of it."""
+    first: BaseException | None = None
+    bug: BaseException | None = None  # of the conversation; counts as raised in a DISCONNECTED handler
+    over = False
     while channel.task is not None:
         try:
             channel.task.end()
-        except BaseException as error:
-            bug = later(bug, channel, error)
-    return bug
+        except BaseException as raised:
+            bug = later(bug, channel, raised)
+    while not over:
+        try:
+            if error is not None:
+                told, error = error, None
+                _tell_failure(channel, told)
+            if not channel.complete:
+                _disconnect(channel, orderly, kept)
+            if bug is not None:
+                counted, bug = bug, None
+                tell_raised(channel, counted)
+            _finalize(channel)
+            over = True
+        except BaseException as raised:
+            first = later(first, channel, raised)
+    if first is not None:
+        raise first
+
+
+def _tell_failure(channel: Channel, error: NetworkSocketError) -> None:
+    if isinstance(error, SocketTimeoutError) and error._is_told_as_timeout:
+        timeouts.uncaught(channel, error)
+    else:
+        tell_exception(channel, error)
 
 
 def tell_exception(channel: Channel, error: NetworkSocketError) -> None:
@@ -86,14 +121,10 @@ def tell_exception(channel: Channel, error: NetworkSocketError) -> None:
     place(channel, error)
     unheard.exception(channel, error)
     handler = channel.dispatch.exception
-    if handler is None:
-        drop_frames(error)
-        return
-    if isinstance(error, FrameError) and error.picker is None:
-        complete(channel, error)
-    channel.mark_active()
     try:
-        handler(SocketExceptionEvent(channel, error))
+        if handler is not None:
+            channel.mark_active()
+            handler(SocketExceptionEvent(channel, error))
     except Exception as bug:
         if not channel.loop.configuration.isolate_handler_errors:
             raise
@@ -102,81 +133,22 @@ def tell_exception(channel: Channel, error: NetworkSocketError) -> None:
         drop_frames(error)
 
 
-def complete(channel: Channel, error: FrameError) -> None:
-    """A picker of a user's own need not say who it is and what there was."""
-    reads = getattr(channel.operation, "_reads", None)  # of both directions
-    error.picker = getattr(reads[0] if reads else channel.operation, "picker", None)
-    if error.partial is None:
-        inbox = channel.inbox
-        error.partial = PartialFrame(Frame(inbox.peek(len(inbox)), inbox.remote_address))
+def tell_raised(channel: Channel, error: BaseException) -> None:
+    """EXCEPTION alone of what user code has raised, unless that ends the run: then it is raised."""
+    tell_exception(channel, isolated(channel, error))
 
 
-def end(
-    channel: Channel, orderly: bool = True, kept: bool = False, first: BaseException | None = None,
-    bug: BaseException | None = None,
-) -> None:  # fmt: skip
-    """Close; DISCONNECTED if it was connected; FINALIZE. `kept`: forgotten, so that the connection stays open
-    and there is no DISCONNECTED. Then `first`, what was raised before, is raised if it is anything. `bug`
-    counts as raised in a DISCONNECTED handler."""
+def _disconnect(channel: Channel, orderly: bool, kept: bool) -> None:
+    """Close; DISCONNECTED, or what happened instead."""
     phase = channel.phase
-    if channel.complete:
-        return
-    if channel.task is not None:
-        bug = _close_conversation(channel)
-    trouble: OSError | None = None
     if phase is _CONNECTED:  # before that it is the library's own, and can be abandoned twice
-        try:
-            _abandon(channel)
-        except BaseException as error:
-            first = later(first, channel, error)
-    # What a signal handler's exception broke off is done again. The engine's failures are given up on.
-    while channel.stepper is not None or channel.transport is not None:
-        try:
-            trouble = close_transport(channel, orderly, kept)
-        except BaseException as error:
-            first = later(first, channel, error)
+        stepper, operation = channel.stepper, channel.operation
+        channel.stepper = channel.operation = channel.after = None
+        abandon(channel, stepper, operation)
+    trouble = close_transport(channel, orderly, kept)
     channel.operation = None
-    outbox.drop(channel)
-    channel.loop.deadlines.disarm(channel)  # last: a handler of the way here may have set a time-out
-    if phase is not _CONNECTED:
+    if phase is _OPENING:
         channel.socket._drop()  # ended before what it held was taken up
-    while channel.phase is phase:
-        try:
-            _tell_end(channel, trouble, kept)
-        except BaseException as error:
-            first = later(first, channel, error)
-    if bug is not None:
-        first = attempt(first, _count_as_told, channel, bug)
-    _finalize(channel, first)
-
-
-def finish(channel: Channel) -> None:
-    """The run is broken off: go on to the end of this life, however far it has come."""
-    if channel.phase is _WAITING:
-        abort_unstarted(channel)
-    elif not channel.complete:
-        end(channel, orderly=False)
-    else:
-        _finalize(channel)
-
-
-def _abandon(channel: Channel) -> None:
-    """The end has come before the stepper and the operation it held up were done."""
-    stepper, operation = channel.stepper, channel.operation
-    channel.stepper = channel.operation = channel.after = None
-    abandon(channel, stepper, operation)
-
-
-def abandon(channel: Channel, stepper: Stepper | None, operation: Operation | None) -> None:
-    """Neither `stepper` nor `operation`, which it may have held up, is gone on with."""
-    if stepper is not None:
-        stepper._abandon(channel)
-    if operation is not None and operation is not stepper and channel.started:
-        operation._abandon(channel)  # it waited for its bytes to leave
-
-
-def _tell_end(channel: Channel, trouble: OSError | None, kept: bool) -> None:
-    """DISCONNECTED, or what happened instead."""
     handler = channel.dispatch.disconnected
     if trouble is not None or handler is None or channel.connected_at == _NEVER or kept:
         channel.move(_CLOSING)
@@ -190,51 +162,39 @@ def _tell_end(channel: Channel, trouble: OSError | None, kept: bool) -> None:
     try:
         for callback in channel.dispatch.each(handler):
             channel.phase = _CLOSING; callback(event)  # fmt: skip # noqa: E702
-    except BaseException as error:
-        _count_as_told(channel, error)
+    except BaseException as raised:
+        tell_raised(channel, raised)
 
 
-def _count_as_told(channel: Channel, error: BaseException) -> None:
-    """What a handler of DISCONNECTED has raised, or what counts as that."""
-    if isinstance(error, NetworkSocketError):
-        tell_exception(channel, error)
-    elif isinstance(error, Exception) and channel.loop.configuration.isolate_handler_errors:
-        tell_exception(channel, handler_error(channel, error))
-    else:
-        raise error
+def abandon(channel: Channel, stepper: Stepper | None, operation: Operation | None) -> None:
+    """Neither `stepper` nor `operation`, which it may have held up, is gone on with."""
+    if stepper is not None:
+        stepper._abandon(channel)
+    if operation is not None and operation is not stepper and channel.started:
+        operation._abandon(channel)  # it waited for its bytes to leave
 
 
-def _finalize(channel: Channel, first: BaseException | None = None) -> None:
+def _finalize(channel: Channel) -> None:
     if channel.phase is not _COMPLETE:
         channel.move(_COMPLETE)
         channel.loop.admission.ended(channel)
         channel.mark_active()  # whether anybody listens or not: a delayed operation may wait for this
-    while channel.dispatch is not _DEAF:
-        try:
-            _tell_finalize(channel)
-        except BaseException as error:
-            first = later(first, channel, error)
-    if channel.inbox._chunk:
-        channel.inbox = Inbox()
-    _release(channel)
-    if first is not None:
-        raise first
-
-
-def _tell_finalize(channel: Channel) -> None:
     dispatch = channel.dispatch  # it stays alive while its handlers are told
     handler = dispatch.finalize
     if handler is None:
         channel.dispatch = _DEAF
-        return
-    event = Event(EventType.FINALIZE, channel)
-    try:
-        for callback in dispatch.each(handler):
-            channel.dispatch = DEAF; callback(event)  # fmt: skip # noqa: E702
-    except Exception as bug:
-        if not channel.loop.configuration.isolate_handler_errors:
-            raise
-        Unraisable(bug)
+    else:
+        event = Event(EventType.FINALIZE, channel)
+        try:
+            for callback in dispatch.each(handler):
+                channel.dispatch = DEAF; callback(event)  # fmt: skip # noqa: E702
+        except Exception as bug:
+            if not channel.loop.configuration.isolate_handler_errors:
+                raise
+            Unraisable(bug)
+    if channel.inbox._chunk:
+        channel.inbox = Inbox()
+    _release(channel)
 
 
 def _release(channel: Channel) -> None:
@@ -257,6 +217,7 @@ def close_transport(channel: Channel, orderly: bool, kept: bool = False) -> OSEr
         stepper._abandon(channel)
         channel.stepper = None
     outbox.drop(channel)
+    channel.loop.deadlines.disarm(channel)  # a handler may have set a time-out meanwhile
     transport = channel.transport
     if transport is None:
         return None
@@ -293,8 +254,8 @@ def abort_unstarted(channel: Channel) -> None:
 
 def discarded(channel: Channel) -> None:
     """Removed from the bag without having run: a server's client is closed."""
-    if channel.phase is _WAITING and channel.socket._leaves_by_itself:
-        channel.socket._drop()
-    if channel.socket._channel is channel and not channel.complete:
+    if channel.phase is _WAITING:
+        if channel.socket._leaves_by_itself:
+            channel.socket._drop()
         channel.socket._channel = None
         _release(channel)

@@ -8,7 +8,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ..engines.base import WRITE
-from ..errors import EngineError, FrameError, MailboxClosedError, NetworkSocketError
+from ..errors import EngineError, MailboxClosedError, NetworkSocketError
 from ..inherited import refusal
 from . import closing, posted, scopes
 from .activities import YIELDED
@@ -225,8 +225,6 @@ class Running(Task):
         posted.break_off(channel)
         if isinstance(error, NetworkSocketError):
             place(channel, error)
-            if isinstance(error, FrameError) and error.picker is None:
-                closing.complete(channel, error)
         if channel.transport.failure is not None:
             channel.transport.met = True
         self.error = error

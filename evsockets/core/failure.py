@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import DisconnectedError, HandlerError, NetworkSocketError
+from ..errors import DisconnectedError, EngineError, FrameError, HandlerError, NetworkSocketError
+from ..frames.base import Frame, PartialFrame
 from ..transports.base import is_tls_error
 
 if TYPE_CHECKING:
@@ -71,6 +72,22 @@ def place(channel: Channel, error: NetworkSocketError) -> None:
         error.address = channel.metadata.address
         if error._unplaced:
             error.args = (f"{error.address}: {error} while {channel.phase_name()}",)
+    if isinstance(error, FrameError) and error.picker is None:  # of a picker of a user's own
+        reads = getattr(channel.operation, "_reads", None)  # of both directions
+        error.picker = getattr(reads[0] if reads else channel.operation, "picker", None)
+        if error.partial is None:
+            inbox = channel.inbox
+            error.partial = PartialFrame(Frame(inbox.peek(len(inbox)), inbox.remote_address))
+
+
+def isolated(channel: Channel, error: BaseException) -> NetworkSocketError:
+    """What user code has raised as an error of this socket alone. What ends the run is raised."""
+    if isinstance(error, NetworkSocketError):
+        return error
+    if isinstance(error, Exception) and type(error) is not EngineError:
+        if channel.loop.configuration.isolate_handler_errors:
+            return handler_error(channel, error)
+    raise error
 
 
 def handler_error(channel: Channel, bug: Exception) -> HandlerError:

@@ -15,7 +15,6 @@ from ..configuration import Configuration
 from ..context import ExecutionContext
 from ..engines.asking import failure
 from ..engines.base import Engine, WatchError
-from ..errors import EngineError, NetworkSocketError
 from ..inherited import refusal
 from ..limits import LimitationSolver, NoLimitationSolver
 from ..metadata import SocketMetadata
@@ -29,7 +28,7 @@ from .channel import Channel
 from .clock import clock_of
 from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED, Deadlines, TurnTime
 from .dispatch import Dispatch
-from .failure import handler_error
+from .failure import isolated
 from .operation import Maker
 from .states import Phase
 
@@ -225,12 +224,7 @@ class Loop:
         if task is not None and channel.connected and task.catches(error):
             del error  # a coroutine may keep it, and with its traceback this frame
             return self.call_for(channel, channel.start_next, task)
-        if isinstance(error, Exception) and type(error) is not EngineError:
-            if isinstance(error, NetworkSocketError):
-                return closing.fail(channel, error)
-            if self.configuration.isolate_handler_errors:
-                return closing.fail(channel, handler_error(channel, error))
-        raise error
+        closing.fail(channel, isolated(channel, error))
 
     def call_callbacks(self) -> None:
         for _ in range(len(self.callbacks)):

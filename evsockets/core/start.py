@@ -105,6 +105,5 @@ def _take_named(channel: Channel) -> None:
 def restart(channel: Channel) -> None:
     """Close this attempt and begin again at INITIALIZE."""
     closing.close_transport(channel, orderly=False)
-    channel.loop.deadlines.disarm(channel)
     channel.local = None
     open(channel, again=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..core import closing, speed
-from ..core.failure import handler_error, socket_error
+from ..core.failure import socket_error
 from ..core.operation import UNTOLD
-from ..errors import EngineError, NetworkSocketError, SendError
+from ..errors import SendError
 from ..transports.packet_info import Datagram
 from .write import as_bytes
 
@@ -143,17 +143,6 @@ class Answers:
         closing.tell_exception(channel, socket_error(SendError, channel, text, errno=errno.EAGAIN))
 
 
-def is_told(channel: Channel, error: Exception) -> bool:
-    """Whether what was raised about one datagram has been told; if not, it ends the run."""
-    if isinstance(error, NetworkSocketError):
-        closing.tell_exception(channel, error)
-        return True
-    if not channel.loop.configuration.isolate_handler_errors or type(error) is EngineError:
-        return False
-    closing.tell_exception(channel, handler_error(channel, error))
-    return True
-
-
 def is_unix(channel: Channel) -> bool:
     """Whether it serves unix datagrams."""
     return bool(channel.transport.sock.family == _socket.AF_UNIX)
@@ -168,8 +157,7 @@ def _pull(channel: Channel, queue: _Queue) -> None:
         queue.popleft()
     except BaseException as error:
         queue.popleft()
-        if not isinstance(error, Exception) or not is_told(channel, error):
-            raise
+        closing.tell_raised(channel, error)
     else:
         queue.appendleft(source.answered(item))
     finally:

@@ -19,7 +19,7 @@ from ..frames.base import Frame, FramePicker, FrameT_co
 from ..frames.raw import RAW
 from ..transports.packet_info import Datagram
 from .accept import Accept
-from .datagram_answers import Answers, is_told, is_unix
+from .datagram_answers import Answers, is_unix
 from .read import frame_of_datagram
 from .write import WriteOperation
 
@@ -115,8 +115,7 @@ class ServeDatagrams(Accept):
                 try:
                     self._serve(ch, one)
                 except Exception as error:
-                    if not is_told(ch, error):
-                        raise
+                    closing.tell_raised(ch, error)
                 finally:
                     ch.next = _UNTOLD
                 if ch.inbox._chunk:  # of a broken one, which has been told

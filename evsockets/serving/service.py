@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ..callbacks import ResolvableHandler, resolve
 from ..configuration import Configuration
 from ..core import closing
-from ..core.failure import handler_error
 from ..core.raised import raise_kept
 from ..drain import Drain, DrainReport
 from ..engines.base import Engine
-from ..errors import NetworkSocketError
 from ..event_types import EventType
 from ..events import AcceptEvent, Event, SocketExceptionEvent
 from ..executor import RequestExecutor
@@ -141,13 +139,8 @@ class _Serving:
         try:
             for callback in resolve(self._handler, EventType.ACCEPT):
                 callback(event)
-        except NetworkSocketError as error:
-            closing.tell_exception(channel, error)
-            return
-        except Exception as bug:
-            if not channel.loop.configuration.isolate_handler_errors:
-                raise
-            closing.tell_exception(channel, handler_error(channel, bug))
+        except Exception as error:
+            closing.tell_raised(channel, error)
             return
         closed = isinstance(client, AcceptedSocket) and client._adopted is None
         if client._channel is None and not closed:
