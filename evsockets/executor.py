@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVarTuple
 
-from . import drain, forks, hosting
+from . import drain, hosting, inherited
 from .configuration import Configuration
 from .core import run, timer, unheard
 from .core.loop import Loop
@@ -77,7 +77,7 @@ class RequestExecutor:
                 engine.close()
             raise
         self._bag = SocketBag(self._loop)
-        forks.register(self._loop)  # now that it is whole: another thread may fork at any time
+        inherited.register(self._loop)  # now that it is whole: another thread may fork at any time
 
     # ---- configuration -------------------------------------------------------------------------------
 

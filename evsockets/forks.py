@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import os
-import weakref
-from typing import Protocol
 
-from .weak import living, remember
-
-
-class ForkAware(Protocol):
-    """An object with a method to be called in the child of a fork."""
-
-    def forked(self) -> None:
-        """Called in the child of a fork, before `os.fork` returns there."""
-
+from .errors import EngineError
 
 _forks = [0]
-_members: set[weakref.ref[ForkAware]] = set()
 
 
 def count() -> int:
@@ -25,20 +14,15 @@ def count() -> int:
     return _forks[0]
 
 
-def register(member: ForkAware) -> None:
-    """Call `member.forked()` in the child of every later fork, as long as `member` exists."""
-    remember(_members, member)
-
-
-def members() -> list[ForkAware]:
-    """The registered objects that still exist."""
-    return living(_members)
+def refusal() -> EngineError:
+    """The error of whatever a child cannot do with its parent's executor."""
+    return EngineError(
+        "this executor was made before a fork and belongs to the parent process: make a new one here"
+    )
 
 
 def _forked() -> None:
     _forks[0] += 1
-    for member in members():
-        member.forked()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,24 +1,26 @@
-"""The engine and transports in the child of a fork, which replace those of its parent.
+"""The executors in the child of a fork: they leave what is their parent's alone, and a run there ends.
 
-The descriptors are copies of the same open files: a change of the epoll, a byte, a close_notify or a shutdown
-in the child would damage the parent's connections. Closing a copy is the only call without effect on the
-parent, so the replacements can only be closed.
+Engine and transports are replaced, because the descriptors are copies of the same open files: a change of the
+epoll, a byte, a close_notify or a shutdown in the child would damage the parent's connections. Closing a copy
+is the only call without effect on the parent, so the replacements can only be closed.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
 
+from .core.dispatch import DEAF
 from .engines.base import Engine
-from .errors import EngineError
+from .forks import refusal
 from .transports.base import Transport
+from .weak import living, remember
 
+if TYPE_CHECKING:
+    from .core.loop import Loop
 
-def refusal() -> EngineError:
-    """The error of any call but `close` in the child."""
-    return EngineError(
-        "this executor was made before a fork and belongs to the parent process: make a new one here"
-    )
+_loops: set[weakref.ref[Loop]] = set()
 
 
 class InheritedEngine(Engine):
@@ -46,3 +48,47 @@ class InheritedTransport(Transport):
 
     def __getattr__(self, name: str) -> Any:
         raise refusal()
+
+
+def register(loop: Loop) -> None:
+    """Have `loop` leave its parent's alone in the child of every later fork."""
+    remember(_loops, loop)
+
+
+def registered() -> list[Loop]:
+    """The registered loops that still exist."""
+    return living(_loops)
+
+
+def leave(loop: Loop) -> None:
+    """In the child of a fork: leave nothing that could touch what belongs to the parent. A run that is
+    under way ends, as a stopped one does, when the handler that forked returns: by EngineError."""
+    if isinstance(loop.engine, InheritedEngine):
+        return  # it has been so since an earlier fork
+    loop.engine = InheritedEngine(loop.engine)
+    loop.waker.forked(loop.engine)
+    for dispatch in living(loop.handlers._users):
+        dispatch.silence()
+    for channel in loop.channels():
+        channel.dispatch = DEAF
+        if channel.task is not None:
+            channel.task.forked()
+        if channel.transport is not None:
+            channel.set_transport(InheritedTransport(channel.transport.sock))
+    for socket in loop.kept_sockets.values():
+        if socket._connection is not None:
+            socket._connection.transport = InheritedTransport(socket._connection.transport.sock)
+    loop.callbacks.clear()
+    if loop.executing:
+        loop.callbacks.append((loop.check_fork, ()))  # instead of what was posted
+        loop.stopping = loop.interrupt = True
+        loop.executing = loop.thread_id == loop.ident()  # else nobody is here to go on
+
+
+def _forked() -> None:
+    for loop in registered():
+        leave(loop)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

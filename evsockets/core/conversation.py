@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engines.base import WRITE
 from ..errors import EngineError, MailboxClosedError, NetworkSocketError
-from ..inherited import refusal
+from ..forks import refusal
 from . import closing, posted, scopes
 from .activities import YIELDED
 from .driver import DRIVER

@@ -84,7 +84,7 @@ class Dispatch:
         return callback.callbacks if isinstance(callback, Several) else (callback,)
 
     def silence(self) -> None:
-        """Have no handler told any more of the event that is being told: see `forked.leave`."""
+        """Have no handler told any more of the event that is being told: see `inherited.leave`."""
         for _type, name in _NAMES:
             called = getattr(self, name)
             if isinstance(called, Several):

@@ -15,14 +15,13 @@ from ..configuration import Configuration
 from ..context import ExecutionContext
 from ..engines.asking import failure
 from ..engines.base import Engine, WatchError
-from ..inherited import refusal
 from ..limits import LimitationSolver, NoLimitationSolver
 from ..metadata import SocketMetadata
 from ..settings import Changed, Settings, with_given
 from ..sockets import Socket
 from ..validation import check_called
 from ..waker import Waker
-from . import closing, forked, timeouts
+from . import closing, timeouts
 from .admission import Admission
 from .channel import Channel
 from .clock import clock_of
@@ -119,10 +118,6 @@ class Loop:
         self.turn_time.when = self.now
         self.thread_id: int | None = None  # last: only now is everything done
 
-    def forked(self) -> None:
-        """In the child of a fork."""
-        forked.leave(self)
-
     # ---- checks --------------------------------------------------------------------------------------
 
     @property
@@ -133,7 +128,7 @@ class Loop:
     def check_fork(self) -> None:
         """EngineError in the child of a fork."""
         if self.is_inherited:
-            raise refusal()
+            raise forks.refusal()
 
     def check_open(self) -> None:
         """RuntimeError where it cannot be used, EngineError in the child of a fork."""

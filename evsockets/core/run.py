@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import ExecutionContext
 from ..validation import check_flag
-from . import closing, forked, interest, posted, timeouts
+from . import closing, interest, posted, timeouts
 from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED
 from .out_of_band import dispatch_out_of_band
 from .raised import attempt, empty_frames, noted
@@ -221,7 +221,7 @@ def abort(loop: Loop, error: BaseException) -> None:
 def _wind_up(loop: Loop, error: BaseException) -> None:
     loop.waker.ignore_signals()
     if loop.is_inherited:
-        forked.disown(loop)
+        _disown(loop)
     if loop.thread_id is None:
         return
     loop.in_turn = loop.stopping = loop.interrupt = True
@@ -238,6 +238,16 @@ def _wind_up(loop: Loop, error: BaseException) -> None:
     loop.reset()
 
 
+def _disown(loop: Loop) -> None:
+    """In the child of a fork the run is over: close the copies."""
+    for channel in loop.channels():
+        if channel.transport is not None:
+            channel.transport.abort()
+        channel.socket._drop()
+        channel.phase = Phase.COMPLETE
+    loop.reset()
+
+
 def stop(loop: Loop) -> None:
     """End the run; from anywhere."""
     if not loop.executing:
@@ -249,7 +259,7 @@ def stop(loop: Loop) -> None:
 def close(loop: Loop) -> None:
     """Close every socket and the waker. Inside a run: RuntimeError."""
     if loop.is_inherited:
-        forked.disown(loop)
+        _disown(loop)
     elif loop.executing:
         loop.check_thread()
         raise RuntimeError("the executor is executing: stop_request() first, and close it after the run")

@@ -6,11 +6,11 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from .. import forks
+from .. import inherited
 from ..core.loop import Loop
 from .explain import explain
 
@@ -56,15 +56,10 @@ class _Dump:
         self._former = former
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        _print("".join(_told(loop, frame) + "\n" for loop in _loops()) or "no executor in this process\n")
+        loops = [loop for loop in inherited.registered() if not loop.closed]
+        _print("".join(_told(loop, frame) + "\n" for loop in loops) or "no executor in this process\n")
         if self._former is not None:
             self._former(signum, frame)
-
-
-def _loops() -> Iterator[Loop]:
-    for member in forks.members():
-        if isinstance(member, Loop) and not member.closed:
-            yield member
 
 
 def _told(loop: Loop, frame: FrameType | None) -> str:
