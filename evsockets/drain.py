@@ -81,6 +81,7 @@ class Drain:
         loop.now = loop.turn_time.when = loop.clock()
         if self._timeout is not None:
             self.deadline = loop.now + self._timeout
+            timer.call_later(loop, self._timeout, self._expire, (), False)
         self._give_time_for_first_bytes()
         admission.set_aside(self.keeps_out)
         for channel in loop.running():
@@ -156,10 +157,9 @@ class Drain:
         if client_ended is not None:
             client_ended(listener)
 
-    def expire(self) -> None:
+    def _expire(self) -> None:
         """The deadline: abort the rest."""
         loop = self._loop
-        self.deadline = INFINITY
         self.cut_short(f"after {self._timeout:g} s")
         for channel in loop.running():
             loop.call_for(channel, closing.end, channel)

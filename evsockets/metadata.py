@@ -187,7 +187,7 @@ class SocketMetadata:
     @property
     def remote_address(self) -> SocketAddress:
         """The peer's address in the form of the module `socket`; None without one."""
-        return self._channel.remote_address()
+        return self._channel.remote
 
     @property
     def local_address(self) -> SocketAddress:

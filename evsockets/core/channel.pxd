@@ -55,5 +55,4 @@ cdef class Channel(Token):
     cpdef cancel(self)
     cpdef mark_active(self)
     cpdef move(self, phase)
-    cpdef remote_address(self)
     cpdef local_address(self)

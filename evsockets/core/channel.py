@@ -88,7 +88,7 @@ class Channel(Token):
         self.flushed: TurnTime | None = None  # the last byte of the outbox
         self.speeds: tuple[Speed, ...] = ()  # one for each direction that is measured
         self.tls: Any = None
-        self.remote: SocketAddress = None
+        self.remote: SocketAddress = socket._peer()
         self.local: SocketAddress = None
         self.opened_for: Address | None = None  # and `opened_with`: if the connection may serve another life
         self.opened_with: Settings | None = None
@@ -151,7 +151,7 @@ class Channel(Token):
 
     def emit(self, event: Event) -> None:
         """Tell the handlers listening to `event.type`."""
-        handler = self.dispatch.handler_of(event.type)
+        handler = getattr(self.dispatch, event.type.name.lower())
         if handler is not None:
             telling.tell(self, handler, event)
         if self.task is not None and type(event) is ReadEvent:
@@ -400,14 +400,6 @@ class Channel(Token):
     def doing(self) -> str:
         """The same in the words of an error, which name a proxy and what is asked of it."""
         return (self.stepper is not None and self.stepper._doing) or self.phase_name()
-
-    def remote_address(self) -> SocketAddress:
-        """The peer's, as `socket` gives it."""
-        if self.remote is None and self.phase in (_WAITING, _OPENING):
-            self.remote = self.socket._peer()
-        if self.remote is None and self.connected and not self.socket.is_server:
-            self.remote = address_of(self.transport, "getpeername")
-        return self.remote
 
     def local_address(self) -> SocketAddress:
         """Ours, as `socket` gives it; remembered once asked for."""

@@ -95,10 +95,6 @@ class Dispatch:
         common = None if self._loop is None else self._loop.handlers
         return any(hears(handler, type, executor) for handler in (*self._own, common))
 
-    def handler_of(self, type: EventType) -> Callback | None:
-        """Who listens to events of `type`."""
-        return getattr(self, type.name.lower())  # type: ignore[no-any-return]
-
     def rebuild(self) -> None:
         """Resolve anew, after a handler changed. Who listens to out-of-band data from now on gets it."""
         without_oob = self.oob is None

@@ -166,11 +166,7 @@ class Loop:
         if not (admission.running or self.has_work()):
             return _AT_ONCE
         when = self.deadlines.next()
-        if admission.waiting:
-            when = min(when, admission.due())
-        if self.draining is not None:
-            when = min(when, self.draining.deadline)
-        return when
+        return min(when, admission.due()) if admission.waiting else when
 
     def patience(self, *, exact: bool = False) -> float | None:
         """Seconds until then, None: only when the engine says so. `exact`: of a deadline that holds."""

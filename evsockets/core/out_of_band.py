@@ -37,10 +37,11 @@ def want(channel: Channel, wanted: bool = True) -> None:
             channel.transport.sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, wanted)
 
 
-def dispatch_out_of_band(loop: Loop, batch: list[tuple[Any, int]]) -> None:
-    """Fire OOB for those in `batch` that have an urgent byte: it comes before the regular operation."""
+def dispatch_out_of_band(loop: Loop, tokens: list[Any]) -> None:
+    """Fire OOB for those about to take a step that have an urgent byte: it comes before the regular
+    operation."""
     listening: dict[int, Channel] = {
-        token.plain.fileno(): token for token, _mask in batch
+        token.plain.fileno(): token for token in tokens
         if token.channel is token and token.plain is not None and token.dispatch.oob is not None
         and token.phase is Phase.CONNECTED
     }  # fmt: skip
@@ -92,7 +93,7 @@ def _take(channel: Channel) -> None:
         return
     channel.bytes_received += 1
     channel.io_start = channel.loop.turn_time
-    event = events.OutOfBandEvent(channel, Frame(byte, channel.remote_address()), channel.operation)
+    event = events.OutOfBandEvent(channel, Frame(byte, channel.remote), channel.operation)
     named, stepper = telling.tell_beside(channel, handler, event), channel.stepper
     if stepper is None or channel.cancelled or channel.loop.stopping:
         return

@@ -131,8 +131,8 @@ def _turn(loop: Loop, timeout: float | None) -> None:
     loop.turn_time.when = now
     if when <= now and loop.deadlines.lift(now):
         batch = timeouts.all_ready(loop, batch)
-    if loop.oob_poller_type and batch:
-        dispatch_out_of_band(loop, batch)
+    if loop.oob_poller_type and (batch or ready):
+        dispatch_out_of_band(loop, [token for token, _mask in batch] + ready)
     # With gevent another greenlet may have asked for it while the engine was asked.
     if loop.interrupt and loop.end_cancelled():
         return
@@ -151,10 +151,6 @@ def _turn(loop: Loop, timeout: float | None) -> None:
             loop.handle_error(token.channel, error)
         if loop.interrupt and loop.end_cancelled():
             return
-    if ready and loop.oob_poller_type:  # the bytes before the urgent one may just have been read
-        dispatch_out_of_band(loop, [(channel, 0) for channel in ready])
-        if loop.interrupt and loop.end_cancelled():
-            return
     for channel in ready:
         channel.queued = False
         if channel.stepper is not None:
@@ -166,8 +162,6 @@ def _turn(loop: Loop, timeout: float | None) -> None:
         if loop.interrupt and loop.end_cancelled():
             return
     loop.update_time()
-    if loop.draining is not None and loop.draining.deadline <= now:
-        loop.draining.expire()
     if loop.deadlines.next() <= now:
         timeouts.expire(loop, now)
         if loop.stopping:

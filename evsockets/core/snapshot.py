@@ -57,10 +57,6 @@ class Snapshot:
         """The speed at the end, bytes/s."""
         return speed.live(self, direction, self.over_at)
 
-    def remote_address(self) -> SocketAddress:
-        """The peer's, as `socket` gives it."""
-        return self.remote
-
     def local_address(self) -> SocketAddress:
         """Ours, as `socket` gives it."""
         return self.local
@@ -93,7 +89,7 @@ def of(channel: Channel) -> Any:
     if channel.socket._leaves_by_itself:
         client: Any = channel.socket
         left.listens_at = client._listener.metadata._parsed
-    left.remote = channel.socket._peer() if channel.remote is None else channel.remote
+    left.remote = channel.remote
     left.speeds = channel.speeds
     left.steps = channel.steps
     left.tls = channel.tls

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..address import address_of
 from ..event_types import EventType
 from ..events import IoEvent
 from . import closing, interest, io_clock, out_of_band, speed, timeouts
@@ -66,7 +67,9 @@ def opened(channel: Channel, reused: bool = False) -> None:
         return
     channel.move(_CONNECTED)
     channel.stepper = None
-    channel.inbox.remote_address = channel.remote_address()
+    if channel.remote is None and not channel.socket.is_server:
+        channel.remote = address_of(channel.transport, "getpeername")
+    channel.inbox.remote_address = channel.remote
     channel.io_start = None
     io_clock.limit_io(channel)
     if channel.metadata._settings.minima:

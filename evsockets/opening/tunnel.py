@@ -104,7 +104,7 @@ class Tunnel(Stepper):
                 why,
                 "connecting",
                 cause=error,
-                attempts=[(channel.remote_address(), error.with_traceback(None))],
+                attempts=[(channel.remote, error.with_traceback(None))],
             ) from error
 
     def _go_on(self, channel: Channel) -> bool:

@@ -117,7 +117,7 @@ class TlsHandshakeOperation(Operation):
                 _reason(error),
                 "handshaking",
                 cause=error,
-                attempts=[(channel.remote_address(), error)],
+                attempts=[(channel.remote, error)],
             ) from error
         channel.tls = transport.info()
         return self.next_operation
