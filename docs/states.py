@@ -1,11 +1,11 @@
-"""Writes the tables of a socket's phases and states at rest into design.md: `python docs/states.py`."""
+"""Draws the legal moves between a socket's phases in design.md: `python docs/states.py`."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from evsockets.core.states import AT_REST, MOVES
+from evsockets.core.states import MOVES
 
 PAGE = Path(__file__).with_name("design.md")
 
@@ -18,18 +18,11 @@ def drawn_moves() -> str:
     return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
-def drawn_states() -> str:
-    """The legal states at rest, one a row."""
-    head = "| phase | does | operation | outbox | |\n|---|---|---|---|---|\n"
-    return head + "".join(f"| {' | '.join(state)} | {what} |\n" for state, what in AT_REST.items())
-
-
 def filled(page: str) -> str:
-    """`page` with both tables in their places."""
-    for name, drawn in (("phases", drawn_moves()), ("states", drawn_states())):
-        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        page, count = place.subn(lambda match, drawn=drawn: match[1] + drawn + match[2], page)
-        assert count == 1, name
+    """`page` with the moves in their place."""
+    place = re.compile(r"(<!-- phases -->\n).*?(<!-- end -->)", re.DOTALL)
+    page, count = place.subn(lambda match: match[1] + drawn_moves() + match[2], page)
+    assert count == 1
     return page
 
 

@@ -1,8 +1,8 @@
 """One socket: what it does now, and every move from one operation to the next.
 
-What it does is its `stepper`; `AT_REST` in states.py tells which goes with what. `next` is what the handlers
-of the event being told have named, `after` what was set from outside; both come when the current operation
-is done, and `_chosen` alone knows in which order.
+What it does is its `stepper`; a table in docs/design.md has all states in which it may wait. `next` is what
+the handlers of the event being told have named, `after` what was set from outside; both come when the current
+operation is done, and `_chosen` alone knows in which order.
 """
 
 from __future__ import annotations

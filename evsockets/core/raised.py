@@ -12,15 +12,6 @@ _PACKAGE = __name__.partition(".")[0] + "."
 _LATER = "later, "
 
 
-def attempt(first: BaseException | None, call: Any, channel: Any, *args: Any) -> BaseException | None:
-    """Call; the first exception stays the one that counts, later ones become notes on it."""
-    try:
-        call(channel, *args)
-    except BaseException as error:
-        return later(first, channel, error)
-    return first
-
-
 def raise_kept(owner: Any) -> None:
     """Raise the exception that `owner` keeps as its `_failure`, if any; without the cycle that the traceback
     of a kept one would make."""

@@ -20,7 +20,7 @@ from ..validation import check_flag
 from . import closing, interest, posted, timeouts
 from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED
 from .out_of_band import dispatch_out_of_band
-from .raised import attempt, empty_frames, noted
+from .raised import empty_frames, later, noted
 from .states import Phase
 
 if TYPE_CHECKING:
@@ -193,7 +193,10 @@ def _end_all(loop: Loop) -> None:
         loop.draining.cut_short("when the run was stopped")
     first: BaseException | None = None
     for channel in loop.running():
-        first = attempt(first, closing.end, channel)
+        try:
+            closing.end(channel)
+        except BaseException as error:
+            first = later(first, channel, error)
     loop.to_end.clear()
     if first is not None:
         raise first
@@ -208,8 +211,8 @@ def abort(loop: Loop, error: BaseException) -> None:
             _wind_up(loop, error)
             empty_frames(error)
             over = True
-        except BaseException as later:
-            noted(error, later, "while ending the run")
+        except BaseException as raised:
+            noted(error, raised, "while ending the run")
 
 
 def _wind_up(loop: Loop, error: BaseException) -> None:
@@ -223,12 +226,15 @@ def _wind_up(loop: Loop, error: BaseException) -> None:
         loop.draining.cut_short(f"when the run ended by {error!r}")
     while channels := loop.channels():
         for channel in channels:
-            attempt(error, closing.finish, channel)
+            try:
+                closing.finish(channel)
+            except BaseException as raised:
+                later(error, channel, raised)
     if loop.executing:
         try:
             loop.executing = False; loop.solver.finalize(loop.executor, loop.context)  # fmt: skip # noqa: E702
-        except BaseException as later:
-            noted(error, later, "in the limitation solver")
+        except BaseException as raised:
+            noted(error, raised, "in the limitation solver")
     loop.reset()
 
 
