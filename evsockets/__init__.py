@@ -10,7 +10,9 @@ from .address import get_transports
 from .channel import Channel
 from .configuration import WAIT_FOREVER, Configuration, StreamContext
 from .context import ExecutionContext
-from .conversation import Conversation
+from .conversations.conversation import Conversation
+from .conversations.mailbox import Mailbox
+from .conversations.operation import ConversationOperation
 from .core.operation import Operation
 from .core.timer import Timer
 from .drain import DrainReport
@@ -83,9 +85,7 @@ from .handlers import (
     TlsDataFlushEventHandler,
 )
 from .limits import ConstantLimitationSolver, LimitationDecision, LimitationSolver, NoLimitationSolver
-from .mailbox import Mailbox
 from .metadata import SocketMetadata
-from .operations.conversation import ConversationOperation
 from .operations.datagrams import DatagramOperation
 from .operations.delay import DelayedOperation
 from .operations.duplex import ReadWriteOperation

@@ -88,11 +88,11 @@ class Socket:
         """The URL of a server's client, made when it is first asked for, since most never are."""
         return None
 
-    def _returned(self, running: object) -> None:
-        """The conversation `running` has returned."""
+    def _returned(self, task: object) -> None:
+        """The conversation `task` has returned."""
 
-    def _raised(self, running: object, error: BaseException) -> None:
-        """The conversation `running` has raised `error`, which is handled when this returns."""
+    def _raised(self, task: object, error: BaseException) -> None:
+        """The conversation `task` has raised `error`, which is handled when this returns."""
 
     def _over(self) -> None:
         """Its life is over, and every handler has been told."""

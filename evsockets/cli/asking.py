@@ -101,5 +101,5 @@ def _arrived(talk: Conversation, error: BaseException) -> bytes:
     """The bytes of a frame that did not become whole: they show what the peer speaks."""
     if isinstance(error, FrameError) and error.partial is not None:
         return error.partial.data
-    channel = talk._running.channel
+    channel = talk._task.channel
     return b"" if channel is None else channel.inbox.peek(len(channel.inbox))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..address import parse_address
-from ..conversation import Conversation
+from ..conversations.conversation import Conversation
 from ..errors import DisconnectedError, NetworkSocketError, SendError, SocketTimeoutError
 from ..event_types import TimeoutStage
 from ..frames.limit import checked_length

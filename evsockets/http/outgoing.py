@@ -9,7 +9,7 @@ from ..operations.write import as_bytes, check_data
 from .headers import names
 
 if TYPE_CHECKING:
-    from ..conversation import Conversation
+    from ..conversations.conversation import Conversation
     from ..typing import Buffer
 
 Body: TypeAlias = "Buffer | Iterable[Buffer] | AsyncIterable[Buffer]"

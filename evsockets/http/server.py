@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from ..conversation import Conversation
+from ..conversations.conversation import Conversation
 from ..errors import DisconnectedError, NetworkSocketError, SocketTimeoutError
 from ..frames.base import EmptyFrame, Frame, FramePicker
 from ..frames.inbox import Inbox

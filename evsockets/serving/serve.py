@@ -20,7 +20,7 @@ from ..validation import check_timeout
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from ..conversation import Conversation
+    from ..conversations.conversation import Conversation
     from ..typing import EachKeywords, Handler, ServeKeywords
     from .service import Ready
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..callbacks import ResolvableHandler, resolve
 from ..configuration import Configuration
+from ..conversations.operation import ConversationOperation
 from ..core import closing
 from ..core.raised import raise_kept
 from ..drain import Drain, DrainReport
@@ -20,7 +21,6 @@ from ..events import AcceptEvent, Event, SocketExceptionEvent
 from ..executor import RequestExecutor
 from ..handlers import EventMultiHandler
 from ..limits import ConstantLimitationSolver
-from ..operations.conversation import ConversationOperation
 from ..operations.read import ReadOperation
 from ..sockets import AcceptedSocket, ServerSocket
 

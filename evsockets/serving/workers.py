@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
-from ..conversation import Conversation
+from ..conversations.conversation import Conversation
+from ..conversations.operation import ConversationOperation
 from ..core.raised import raise_kept
 from ..drain import Drain, DrainReport
 from ..engines.base import Engine
 from ..errors import DisconnectedError, WorkerLostError
 from ..executor import RequestExecutor
 from ..frames import LengthPrefixedFramePicker
-from ..operations.conversation import ConversationOperation
 from ..pickles import pickled
 from ..sockets import ClientSocket
 from ..validation import check_int

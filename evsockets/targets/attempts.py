@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..conversations.operation import ConversationOperation, checked
 from ..core.deadlines import INFINITY
 from ..core.raised import drop_frames
 from ..core.states import seconds_spent
@@ -18,13 +19,12 @@ from ..errors import (
 )
 from ..event_types import EventType
 from ..events import Event, SocketExceptionEvent, TimeoutEvent
-from ..operations.conversation import ConversationOperation, checked
 from ..sockets import ClientSocket
 from ..transports.base import is_tls_error
 from .outcomes import Outcome, Target, Times
 
 if TYPE_CHECKING:
-    from ..conversation import Conversation
+    from ..conversations.conversation import Conversation
     from ..core.channel import Channel
     from ..metadata import SocketMetadata
     from ..typing import HandlerMapping
@@ -56,7 +56,7 @@ class TargetOperation(ConversationOperation):
     def _coroutine(self, talk: Conversation) -> Coroutine[Any, Any, Any]:
         socket = talk.socket
         assert isinstance(socket, TargetSocket)
-        socket._running = talk._running
+        socket._task = talk._task
         args = self.args if socket._target.args is None else socket._target.args
         return checked(self._function, self._function(talk, *args))
 
@@ -67,7 +67,7 @@ class TargetSocket(ClientSocket):
     # One object for each target that is talked to, so it is slots only.
     __slots__ = (
         "_attempt", "_attempted_at", "_error", "_gathering", "_has_returned", "_late", "_metadata",
-        "_running", "_target",
+        "_target", "_task",
     )  # fmt: skip
 
     def __init__(self, gathering: Heard, target: Target, attempt: int) -> None:
@@ -77,7 +77,7 @@ class TargetSocket(ClientSocket):
         self._attempt = attempt
         self._attempted_at: float | None = None  # the last INITIALIZE
         self._has_returned = False
-        self._running: Any = None  # the target's own conversation: a handler may put another one in its place
+        self._task: Any = None  # the target's own conversation: a handler may put another one in its place
         self._error: Exception | None = None
         self._late: TimeoutEvent | None = None  # the last time-out told
         self._metadata: SocketMetadata | None = None  # until the end of its life is taken in
@@ -86,16 +86,16 @@ class TargetSocket(ClientSocket):
         if self._gathering is not None:
             self._gathering.ended(self)
 
-    def _returned(self, running: object) -> None:
-        if running is not self._running:
+    def _returned(self, task: object) -> None:
+        if task is not self._task:
             return
         self._has_returned = True
         assert self._channel is not None
         if self._channel.metadata.keep_alive:  # set since: its outcome comes with the end
             self._channel.metadata.keep_alive = False
 
-    def _raised(self, running: object, error: BaseException) -> None:
-        if running is not self._running:
+    def _raised(self, task: object, error: BaseException) -> None:
+        if task is not self._task:
             return
         assert self._channel is not None
         if not isinstance(error, Exception) or self._channel.loop.is_inherited:
@@ -145,7 +145,7 @@ class TargetSocket(ClientSocket):
 
     def _let_go(self) -> None:
         """It has told; what it refers to refers back to it."""
-        self._gathering = self._error = self._late = self._running = None
+        self._gathering = self._error = self._late = self._task = None
 
 
 def may_try_again(outcome: Outcome[Any], metadata: SocketMetadata) -> bool:

@@ -14,7 +14,7 @@ from .outcomes import Outcome, Target
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from ..conversation import Conversation
+    from ..conversations.conversation import Conversation
     from ..typing import EachKeywords, FanOutKeywords, Handler
 
 R = TypeVar("R", default=Any)

@@ -11,9 +11,9 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
+from ..conversations.operation import checked
 from ..engines.base import Engine
 from ..errors import ConversationEndedError, EvSocketsError
-from ..operations.conversation import checked
 from ..pickles import pickled, sendable
 from .outcomes import Outcome, Target
 from .plans import Plan

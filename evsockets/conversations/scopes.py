@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..core import timeouts
+from ..core.activities import YIELDED
+from ..core.deadlines import INFINITY
 from ..engines.base import READ
 from ..errors import SocketTimeoutError
 from ..event_types import TimeoutStage
 from ..transports import broken
-from . import timeouts
-from .activities import YIELDED
-from .deadlines import INFINITY
 
 if TYPE_CHECKING:
+    from ..core.channel import Channel
     from ..typing import TimeoutPhase
-    from .channel import Channel
-    from .conversation import Running
+    from .task import ConversationTask
 
 
 class Expired(BaseException):
@@ -27,18 +27,18 @@ class Expired(BaseException):
         self.scope = scope
 
 
-def passed(running: Running) -> Scope | None:
+def passed(task: ConversationTask) -> Scope | None:
     """The outermost scope of which an await was broken off: every later one inside is, too."""
-    return next((scope for scope in running.scopes if scope.expired), None)
+    return next((scope for scope in task.scopes if scope.expired), None)
 
 
-def expire(running: Running, channel: Channel, now: float) -> None:
+def expire(task: ConversationTask, channel: Channel, now: float) -> None:
     """A scope has passed: break off what is awaited, if what has arrived does not make it whole."""
     stepper, loop = channel.stepper, channel.loop
-    scope = next((one for one in running.scopes if one.when <= now), None)
-    if scope is None or channel.cancelled or loop.stopping or running.superseded:
+    scope = next((one for one in task.scopes if one.when <= now), None)
+    if scope is None or channel.cancelled or loop.stopping or task.superseded:
         return
-    operation: Any = running.awaited if channel.operation is running else channel.operation
+    operation: Any = task.awaited if channel.operation is task else channel.operation
     if getattr(operation, "woken", False):
         return  # what it waited for has come
     reads = operation is not None and operation.interest & READ
@@ -62,10 +62,10 @@ def expire(running: Running, channel: Channel, now: float) -> None:
 class Scope:
     """One `with talk.timeout(seconds)` block. `expired`: whether its time has passed during an await."""
 
-    __slots__ = ("expired", "limit", "phase", "running", "seconds", "when")
+    __slots__ = ("expired", "limit", "phase", "seconds", "task", "when")
 
-    def __init__(self, running: Running, seconds: float | None) -> None:
-        self.running = running
+    def __init__(self, task: ConversationTask, seconds: float | None) -> None:
+        self.task = task
         self.seconds = seconds
         self.when = INFINITY
         self.expired = False
@@ -73,16 +73,16 @@ class Scope:
         self.limit = -1  # of received bytes: what had arrived when it passed
 
     def __enter__(self) -> Scope:
-        running = self.running
-        if self.when != INFINITY or self in running.scopes:
+        task = self.task
+        if self.when != INFINITY or self in task.scopes:
             raise RuntimeError("a timeout() block is entered once: make another one")
-        if not getattr(running.coroutine, "cr_running", True):
+        if not getattr(task.coroutine, "cr_running", True):
             raise RuntimeError("timeout() bounds the awaits of its own conversation: take that one's")
-        channel = running.channel
+        channel = task.channel
         if self.seconds is not None and channel is not None:
             self.when = channel.loop.clock() + self.seconds
             channel.loop.deadlines.arm(channel, self.when)
-        running.scopes = (*running.scopes, self)
+        task.scopes = (*task.scopes, self)
         return self
 
     if not TYPE_CHECKING:  # for checkers it has none
@@ -94,9 +94,9 @@ class Scope:
             """Never called; `async with` wants both."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        running = self.running
-        running.scopes = tuple([scope for scope in running.scopes if scope is not self])
-        caught = error is None and self.expired and running.channel is not None  # in the block itself
+        task = self.task
+        task.scopes = tuple([scope for scope in task.scopes if scope is not self])
+        caught = error is None and self.expired and task.channel is not None  # in the block itself
         if caught or (isinstance(error, Expired) and error.scope is self):
             raise self.error() from None
 
@@ -104,4 +104,4 @@ class Scope:
         """What the `with` raises."""
         assert self.phase is not None
         why = f"not done within {self.seconds:g} s"
-        return timeouts.late(self.running.channel, TimeoutStage.SCOPE, why, self.phase)
+        return timeouts.late(self.task.channel, TimeoutStage.SCOPE, why, self.phase)

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from itertools import chain, compress, repeat
 from typing import TYPE_CHECKING, Any
 
-from ._generic import Generic, TypeVar
-from .core.waiting import Wait
-from .errors import MailboxClosedError, MailboxFullError
-from .validation import check_int
+from .._generic import Generic, TypeVar
+from ..errors import MailboxClosedError, MailboxFullError
+from ..validation import check_int
+from .waiting import Wait
 
 if TYPE_CHECKING:
-    from .core.channel import Channel
-    from .core.conversation import Running
-    from .core.loop import Loop
+    from ..core.channel import Channel
+    from ..core.loop import Loop
+    from .task import ConversationTask
 
 T = TypeVar("T", default=Any)
 
@@ -26,11 +26,11 @@ class Place(Wait):
     """A conversation's place in a line: what its socket does until it is called. `item`: what it would put.
     `at_once`: it is the first and need not wait, when it begins."""
 
-    __slots__ = ("at_once", "item", "refused", "running")
+    __slots__ = ("at_once", "item", "refused", "task")
 
-    def __init__(self, running: Running, item: Any = None) -> None:
+    def __init__(self, task: ConversationTask, item: Any = None) -> None:
         super().__init__("waiting")
-        self.running = running
+        self.task = task
         self.item = item
         self.at_once = False
         self.refused = False
@@ -38,7 +38,7 @@ class Place(Wait):
     def call(self) -> None:
         """Its conversation goes on, in a turn of its own."""
         self.woken = True
-        channel = self.running.channel
+        channel = self.task.channel
         if channel is not None:
             self.wake(channel)
 
@@ -123,10 +123,10 @@ class Mailbox(Generic[T]):
 
     # ---- what conversations use ----------------------------------------------------------------------
 
-    def _come(self, running: Running) -> Place:
+    def _come(self, task: ConversationTask) -> Place:
         """A taker comes: the place it has to wait in."""
-        self._belong(running.channel.loop)
-        place = Place(running)
+        self._belong(task.channel.loop)
+        place = Place(task)
         place.at_once = not (self._waiting or self._called)
         self._waiting[place] = None
         self._call()
@@ -150,13 +150,13 @@ class Mailbox(Generic[T]):
             items.popleft()
         return item
 
-    def _come_to_put(self, running: Running, item: T) -> Place | None:
+    def _come_to_put(self, task: ConversationTask, item: T) -> Place | None:
         """An item is put; None, or the place in which its putter has to wait for room."""
         if self._add(item):
             self._call()
             return None
-        self._belong(running.channel.loop)
-        place = Place(running, item)
+        self._belong(task.channel.loop)
+        place = Place(task, item)
         self._putting[place] = None
         return place
 
@@ -232,3 +232,10 @@ def _popped(slots: deque[int]) -> Iterator[int]:
 def _check_thread(loop: Loop | None, cure: str) -> None:
     if loop is not None and loop.executing and loop.thread_id != loop.ident():
         raise RuntimeError(f"the executor runs in another thread: {cure} does this there")
+
+
+def checked_mailbox(mailbox: Mailbox[T]) -> Mailbox[T]:
+    """Return `mailbox`. TypeError unless it is a Mailbox."""
+    if not isinstance(mailbox, Mailbox):
+        raise TypeError(f"items are taken from a Mailbox and put into one, got {mailbox!r}")
+    return mailbox

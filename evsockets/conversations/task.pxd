@@ -1,6 +1,6 @@
 cimport cython
 
-from evsockets.core._driver cimport Driver
+from evsockets.conversations._driver cimport Driver
 from evsockets.core.channel cimport Channel
 from evsockets.core.outbox cimport Outbox
 from evsockets.core.task cimport Task
@@ -8,7 +8,7 @@ from evsockets.core.task cimport Task
 cdef Driver _driver
 
 
-cdef class Running(Task):
+cdef class ConversationTask(Task):
     cdef public Channel channel
     cdef public object context, coroutine, drainable, error, fault, name, refusal, scopes, turn, wanted
     cdef public bint ended

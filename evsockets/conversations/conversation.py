@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._generic import overload
-from .awaiting import Items, checked_mailbox
-from .core import fast_path, posted
-from .core.awaits import Await, Frames
-from .core.conversation import Running
-from .core.exchange import Exchange
-from .core.operation import Operation
-from .core.scopes import Scope
-from .core.waiting import Flushed, Wait
-from .frames.base import Frame, FramePicker, FrameT_co
-from .mailbox import Mailbox
-from .operations.handshake import TlsHandshakeOperation
-from .operations.null import NullOperation
-from .operations.read import ReadOperation
-from .operations.shutdown import ShutdownWriteOperation
-from .validation import check_number, check_timeout
+from .._generic import overload
+from ..core import posted
+from ..core.operation import Operation
+from ..errors import MailboxClosedError
+from ..frames.base import Frame, FramePicker, FrameT_co
+from ..operations.handshake import TlsHandshakeOperation
+from ..operations.null import NullOperation
+from ..operations.read import ReadOperation
+from ..operations.shutdown import ShutdownWriteOperation
+from ..validation import check_number, check_timeout
+from . import fast_path
+from .awaits import Await, Frames
+from .exchange import Exchange
+from .mailbox import Mailbox, checked_mailbox
+from .scopes import Scope
+from .task import ConversationTask
+from .waiting import Flushed, Wait
 
 if TYPE_CHECKING:
     import ssl
 
-    from .context import ExecutionContext
-    from .core.channel import Channel
-    from .executor import RequestExecutor
-    from .metadata import SocketMetadata
-    from .sockets import Socket
+    from ..context import ExecutionContext
+    from ..core.channel import Channel
+    from ..executor import RequestExecutor
+    from ..metadata import SocketMetadata
+    from ..sockets import Socket
 
 
 T = TypeVar("T")
@@ -47,8 +48,8 @@ class Conversation(Exchange):
 
     __slots__ = ("__weakref__", "_metadata", "_socket")
 
-    def __init__(self, channel: Channel, running: Running) -> None:
-        super().__init__(channel, running)
+    def __init__(self, channel: Channel, task: ConversationTask) -> None:
+        super().__init__(channel, task)
         self._socket = channel.socket
         self._metadata = channel.metadata
 
@@ -67,7 +68,7 @@ class Conversation(Exchange):
             raise TypeError(f"do() takes an operation, such as ReadOperation(), got {operation!r}")
         if hasattr(operation, "function"):
             raise TypeError(f"do() cannot run {operation!r}: await its function with this conversation")
-        return Await(self._running, operation, gives=True)
+        return Await(self._task, operation, gives=True)
 
     def start_tls(
         self,
@@ -80,17 +81,17 @@ class Conversation(Exchange):
         handshake = TlsHandshakeOperation(
             context=context, server_hostname=server_hostname, allow_leftover=allow_leftover
         )
-        return Await(self._running, handshake)
+        return Await(self._task, handshake)
 
     def shutdown_write(self) -> Coroutine[object, None, None]:
         """End the sending direction (half-close); receiving goes on."""
-        return Await(self._running, ShutdownWriteOperation())
+        return Await(self._task, ShutdownWriteOperation())
 
     def sleep(self, seconds: float) -> Coroutine[object, None, None]:
         """Wait `seconds`. DisconnectedError if the connection ends meanwhile.
 
         TypeError unless a number, ValueError for a negative one or NaN."""
-        return Await(self._running, Wait("sleeping", check_number("seconds", seconds)))
+        return Await(self._task, Wait("sleeping", check_number("seconds", seconds)))
 
     async def flushed(self) -> None:
         """Wait until no bytes are unsent, or this conversation ends. Any conversation of the executor may
@@ -99,12 +100,12 @@ class Conversation(Exchange):
         while self.unsent:
             if self._loop.closing is not None:
                 await Await(self._loop.closing, _NOTHING)
-            await Flushed(self._running)
+            await Flushed(self._task)
 
     def frames(self, picker: FramePicker[FrameT_co] | None = None) -> AsyncIterator[FrameT_co]:
         """`async for frame in talk.frames(picker)`: each frame, until the stream ends cleanly, or during a
         drain no byte of the next one has arrived."""
-        return Frames(self._running, ReadOperation(picker))
+        return Frames(self._task, ReadOperation(picker))
 
     async def take(self, mailbox: Mailbox[T]) -> T:
         """Return the next item of `mailbox`; waits until there is one, behind conversations that wait longer.
@@ -112,13 +113,13 @@ class Conversation(Exchange):
         MailboxClosedError if it is closed and empty: if that is not caught, the conversation ends as if it
         returned None. DisconnectedError if the connection ends meanwhile. RuntimeError if the mailbox belongs
         to another executor."""
-        running = self._running
-        if running.refusal is not None:
-            await Await(running, _NOTHING)
-        place = checked_mailbox(mailbox)._come(running)
+        task = self._task
+        if task.refusal is not None:
+            await Await(task, _NOTHING)
+        place = checked_mailbox(mailbox)._come(task)
         try:
-            if not (place.woken and place.at_once and fast_path.may(running)):
-                await Await(running, place)
+            if not (place.woken and place.at_once and fast_path.may(task)):
+                await Await(task, place)
             return mailbox._take()
         finally:
             mailbox._leave(place)
@@ -127,12 +128,12 @@ class Conversation(Exchange):
         """Put `item` into `mailbox`; waits while that is full. Raises as `take` does, MailboxClosedError if
         the mailbox is or becomes closed; not caught, that fails the conversation as any other error."""
         checked_mailbox(mailbox)
-        if not fast_path.may(self._running):
-            await Await(self._running, _NOTHING)
-        place = mailbox._come_to_put(self._running, item)
+        if not fast_path.may(self._task):
+            await Await(self._task, _NOTHING)
+        place = mailbox._come_to_put(self._task, item)
         if place is not None:
             try:
-                await Await(self._running, place)
+                await Await(self._task, place)
             finally:
                 mailbox._leave(place)
             if place.refused:
@@ -146,12 +147,12 @@ class Conversation(Exchange):
     def _suspend(self) -> Coroutine[object, None, None]:
         """Wait until `_wake` is called: what mailboxes and the like are made of. Meanwhile the connection is
         watched (DisconnectedError); whatever ends the wait earlier is raised here."""
-        return Await(self._running, Wait("waiting"))
+        return Await(self._task, Wait("waiting"))
 
     def _wake(self) -> bool:
         """Have a `_suspend` return, in a turn of its own; whether there is one."""
-        channel = self._running.channel
-        waits = self._running.awaited
+        channel = self._task.channel
+        waits = self._task.awaited
         if channel is None or type(waits) is not Wait or waits.woken or channel.operation is not waits:
             return False
         waits.wake(channel)
@@ -162,19 +163,19 @@ class Conversation(Exchange):
     def timeout(self, seconds: float | None) -> Scope:
         """`with talk.timeout(seconds) as scope:` limits the awaits inside; None: no limit, 0: only what needs
         no waiting. After that time the `with` raises SocketTimeoutError, and `scope.expired` is True."""
-        return Scope(self._running, check_timeout("seconds", seconds))
+        return Scope(self._task, check_timeout("seconds", seconds))
 
     def cancel(self) -> None:
         """End the socket, as `event.cancel_operation()` does, at the next await or when the handler running
         now has returned."""
         self._loop.check_thread()
-        if self._running.channel is not None:
-            self._running.channel.cancel()
+        if self._task.channel is not None:
+            self._task.channel.cancel()
 
     @property
     def unsent(self) -> int:
         """The number of bytes written or posted that the kernel has not accepted yet."""
-        channel = self._running.channel
+        channel = self._task.channel
         return 0 if channel is None else posted.unsent(channel)
 
     @property
@@ -205,8 +206,8 @@ class Conversation(Exchange):
     @property
     def ended(self) -> bool:
         """Whether the peer has ended its side of the stream."""
-        channel = self._running.channel
-        return self._running.ended if channel is None else channel.ended
+        channel = self._task.channel
+        return self._task.ended if channel is None else channel.ended
 
     @property
     def draining(self) -> bool:
@@ -214,4 +215,20 @@ class Conversation(Exchange):
         return self._loop.draining is not None
 
     def __repr__(self) -> str:
-        return f"<Conversation {self._running.name} on {self._socket!r}>"
+        return f"<Conversation {self._task.name} on {self._socket!r}>"
+
+
+class Items(AsyncIterator[T]):
+    """See `Conversation.items`."""
+
+    __slots__ = ("_mailbox", "_talk")
+
+    def __init__(self, talk: Conversation, mailbox: Mailbox[T]) -> None:
+        self._talk = talk
+        self._mailbox = mailbox
+
+    async def __anext__(self) -> T:
+        try:
+            return await self._talk.take(self._mailbox)
+        except MailboxClosedError:
+            raise StopAsyncIteration from None

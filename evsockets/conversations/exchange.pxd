@@ -1,14 +1,14 @@
 cimport cython
 
 from evsockets.core cimport posted
-from evsockets.core.awaits cimport AwaitRead, AwaitWrite
+from evsockets.conversations.awaits cimport AwaitRead, AwaitWrite
 from evsockets.core.channel cimport Channel
-from evsockets.core.conversation cimport Running
+from evsockets.conversations.task cimport ConversationTask
 from evsockets.core.loop cimport Loop
 
 
 cdef class Exchange:
-    cdef public Running _running
+    cdef public ConversationTask _task
     cdef public Loop _loop
     cdef public object _picker, _reading
 
@@ -16,5 +16,5 @@ cdef class Exchange:
     cpdef object read(self, picker=*)
     @cython.locals(awaited=AwaitWrite)
     cpdef object write(self, data)
-    @cython.locals(channel=Channel, running=Running)
+    @cython.locals(channel=Channel, task=ConversationTask)
     cpdef object post(self, data)

@@ -6,27 +6,27 @@ from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..core.failure import socket_error
+from ..core.operation import Operation
 from ..engines.base import READ
 from ..errors import DisconnectedError
-from .failure import socket_error
-from .operation import Operation
 
 if TYPE_CHECKING:
+    from ..core.channel import Channel
     from ..typing import TimeoutPhase
-    from .channel import Channel
-    from .conversation import Running
+    from .task import ConversationTask
 
 # What is received meanwhile, at most.
 _KEPT = 64 * 1024
 
 
 class Flushed:
-    """Yielded by an await, of any conversation of the executor: until the outbox of `running` is empty."""
+    """Yielded by an await, of any conversation of the executor: until the outbox of `task` is empty."""
 
-    __slots__ = ("running",)
+    __slots__ = ("task",)
 
-    def __init__(self, running: Running) -> None:
-        self.running = running
+    def __init__(self, task: ConversationTask) -> None:
+        self.task = task
 
     def __await__(self) -> Generator[Flushed, None, None]:
         yield self
@@ -34,7 +34,7 @@ class Flushed:
     def wait(self, channel: Channel) -> Wait:
         """What the socket of the conversation that awaits does meanwhile."""
         waits = Wait("waiting")
-        box = self.running.channel.outbox
+        box = self.task.channel.outbox
         if box is None:
             waits.woken = True
         else:

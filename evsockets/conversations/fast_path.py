@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..core import outbox
+from ..core.failure import place
+from ..core.operation import Operation
 from ..engines.base import WRITE
 from ..errors import NetworkSocketError
 from ..transports.stream import NO_SIGNAL, SEND_SIZE
-from . import outbox, scopes
-from .conversation import STEPS
-from .failure import place
-from .operation import Operation
+from . import scopes
+from .task import STEPS
 
 if TYPE_CHECKING:
-    from .channel import Channel
-    from .conversation import Running
+    from ..core.channel import Channel
+    from .task import ConversationTask
 
 
 class Left(Operation):
@@ -42,42 +43,42 @@ LEFT = Left()
 _LEFT, _QUIET, _MOST, _STEPS = LEFT, NO_SIGNAL, SEND_SIZE, STEPS
 
 
-def may(running: Running) -> bool:
+def may(task: ConversationTask) -> bool:
     """Whether the conversation may go on at once: its own coroutine asks, nothing is to end it, and its share
     of the turn is not used up. It counts as a step."""
-    channel = running.channel
+    channel = task.channel
     if channel is None:
         return False
     loop = channel.loop
     if (
         loop.current is not channel
         or loop.interrupt
-        or running.refusal is not None
+        or task.refusal is not None
         or channel.after is not None
-        or running.superseded
-        or (running.scopes and scopes.passed(running) is not None)
+        or task.superseded
+        or (task.scopes and scopes.passed(task) is not None)
     ):
         return False
-    if running.turn is not loop.turn_time:
-        running.turn = loop.turn_time
-        running.steps = 0
-    elif running.steps >= _STEPS:
+    if task.turn is not loop.turn_time:
+        task.turn = loop.turn_time
+        task.steps = 0
+    elif task.steps >= _STEPS:
         return False
-    running.steps += 1
+    task.steps += 1
     if loop.delayed:
         channel.mark_active()
     return True
 
 
-def read(running: Running, operation: Any) -> Any:
+def read(task: ConversationTask, operation: Any) -> Any:
     """The frame that `operation` reads, if it lies in the inbox and no handler hears of it; else None."""
-    channel = running.channel
+    channel = task.channel
     if (
         channel is None
         or not channel.inbox._chunk
         or channel.dispatch.read is not None
         or (channel.plain is None and channel.transport.datagram)
-        or not may(running)
+        or not may(task)
     ):
         return None
     reads: Operation = operation
@@ -88,23 +89,23 @@ def read(running: Running, operation: Any) -> Any:
         raise
 
 
-def write(running: Running, data: bytes) -> int:
+def write(task: ConversationTask, data: bytes) -> int:
     """Write `data`, if no handler hears of it; -1: that is still to be done. 1: the kernel has taken all of
     it, 0: it leaves at the end of the received chunk."""
-    channel = running.channel
+    channel = task.channel
     if (
         channel is None
         or channel.dispatch.write is not None
         or channel.speeds
         or not 0 < len(data) <= _MOST
         or (channel.plain is None and channel.transport.datagram)
-        or not may(running)
+        or not may(task)
     ):
         return -1
     box = channel.outbox
     if box is not None and (box.rest is not None or box.source is not None or box.posted):
         return -1
-    running.awaited = _LEFT
+    task.awaited = _LEFT
     plain = channel.plain
     if box is None and plain is not None and not channel.inbox._chunk:
         # What outbox.put() does with nearly every message, without the calls.

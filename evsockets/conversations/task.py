@@ -7,20 +7,21 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from ..core import closing, posted
+from ..core.activities import YIELDED
+from ..core.failure import place
+from ..core.operation import UNTOLD, Operation
+from ..core.task import Task
 from ..engines.base import WRITE
 from ..errors import EngineError, MailboxClosedError, NetworkSocketError
 from ..forks import refusal
-from . import closing, posted, scopes
-from .activities import YIELDED
+from . import scopes
 from .driver import DRIVER
-from .failure import place
-from .operation import UNTOLD, Operation
 from .scopes import Expired, Scope
-from .task import Task
 from .waiting import Flushed
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from ..core.channel import Channel
 
 
 class Drained(Exception):
@@ -38,7 +39,7 @@ _driver = DRIVER
 _CLOSINGS = 100
 
 
-class Running(Task):
+class ConversationTask(Task):
     """A conversation that is on: as an operation it has its coroutine go on, until that awaits something."""
 
     __slots__ = (
@@ -140,8 +141,8 @@ class Running(Task):
                 channel.wait(YIELDED, wanted)
                 return YIELDED
             return wanted
-        if type(asked) is Flushed and asked.running.channel is not None:
-            if asked.running.channel.loop is channel.loop:
+        if type(asked) is Flushed and asked.task.channel is not None:
+            if asked.task.channel.loop is channel.loop:
                 self.awaited = asked.wait(channel)
                 return self.awaited
         self.error = RuntimeError(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DisconnectedError
 from . import fast_path
-from .conversation import Drained
 from .driver import DRIVER
 from .fast_path import LEFT
+from .task import Drained
 
 if TYPE_CHECKING:
-    from .conversation import Running
-    from .operation import Operation
+    from ..core.operation import Operation
+    from .task import ConversationTask
 
 _driver = DRIVER
 _NEW, _WAITS, _DONE = 0, 1, 2
@@ -26,38 +26,38 @@ _LEFT = LEFT
 class Await:
     """Has `operation` done; `gives` the last frame that was read then, or None."""
 
-    __slots__ = ("gives", "operation", "running", "state")
+    __slots__ = ("gives", "operation", "state", "task")
 
-    def __init__(self, running: Running, operation: Operation, gives: bool = False) -> None:
-        self.running = running
+    def __init__(self, task: ConversationTask, operation: Operation, gives: bool = False) -> None:
+        self.task = task
         self.operation: Any = operation
         self.gives = gives
         self.state = _NEW
-        running.unawaited += 1
+        task.unawaited += 1
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self  # type: ignore[return-value]  # an iterator will do
 
-    def __next__(self) -> Running:
-        running = self.running
+    def __next__(self) -> ConversationTask:
+        task = self.task
         if self.state == _NEW:
             self.state = _DONE
-            running.unawaited -= 1
-            if not self._begin(running):
+            task.unawaited -= 1
+            if not self._begin(task):
                 self.state = _WAITS
-                return running
+                return task
         elif self.state == _DONE:
             raise RuntimeError(f"{self!r} was awaited before: call the method once for each await")
-        elif running.wanted is not None:
-            return running
+        elif task.wanted is not None:
+            return task
         self.state = _DONE
         if self.gives:
-            _driver.give(running.frame)
+            _driver.give(task.frame)
         raise StopIteration
 
-    def _begin(self, running: Running) -> bool:
+    def _begin(self, task: ConversationTask) -> bool:
         """Do it at once, or ask for it: whether it is done."""
-        running.ask(self.operation)
+        task.ask(self.operation)
         return False
 
     def send(self, value: Any) -> Any:
@@ -76,7 +76,7 @@ class Await:
     def close(self) -> None:
         """It is awaited no more."""
         if self.state == _NEW:
-            self.running.unawaited -= 1
+            self.task.unawaited -= 1
         self.state = _DONE
 
     def __repr__(self) -> str:
@@ -88,12 +88,12 @@ class AwaitRead(Await):
 
     __slots__ = ()
 
-    def _begin(self, running: Running) -> bool:
-        frame = fast_path.read(running, self.operation)
+    def _begin(self, task: ConversationTask) -> bool:
+        frame = fast_path.read(task, self.operation)
         if frame is None:
-            running.ask(self.operation)
+            task.ask(self.operation)
             return False
-        running.frame = frame
+        task.frame = frame
         return True
 
 
@@ -102,13 +102,13 @@ class AwaitWrite(Await):
 
     __slots__ = ()
 
-    def _begin(self, running: Running) -> bool:
+    def _begin(self, task: ConversationTask) -> bool:
         data = self.operation
-        done = fast_path.write(running, data) if type(data) is bytes else -1
+        done = fast_path.write(task, data) if type(data) is bytes else -1
         if done > 0:
             return True
-        channel = running.channel  # None when the conversation is over, which is told
-        running.ask(_LEFT if done == 0 else channel and channel.loop.maker.write(data, None))
+        channel = task.channel  # None when the conversation is over, which is told
+        task.ask(_LEFT if done == 0 else channel and channel.loop.maker.write(data, None))
         return False
 
     def __repr__(self) -> str:
@@ -120,11 +120,11 @@ class AwaitNext(AwaitRead):
 
     __slots__ = ()
 
-    def _begin(self, running: Running) -> bool:
-        if running.refusal is None and running.channel.loop.draining is not None and running.is_drained():
+    def _begin(self, task: ConversationTask) -> bool:
+        if task.refusal is None and task.channel.loop.draining is not None and task.is_drained():
             raise StopAsyncIteration
-        running.drainable = self.operation
-        return AwaitRead._begin(self, running)
+        task.drainable = self.operation
+        return AwaitRead._begin(self, task)
 
     def throw(self, kind: Any, value: Any = None, trace: Any = None) -> Any:
         """An end in order ends the `async for`."""
@@ -141,10 +141,10 @@ class AwaitNext(AwaitRead):
 class Frames:
     """See `Conversation.frames`."""
 
-    __slots__ = ("operation", "running")
+    __slots__ = ("operation", "task")
 
-    def __init__(self, running: Running, operation: Operation) -> None:
-        self.running = running
+    def __init__(self, task: ConversationTask, operation: Operation) -> None:
+        self.task = task
         self.operation = operation
 
     def __aiter__(self) -> Frames:
@@ -152,9 +152,9 @@ class Frames:
 
     def __anext__(self) -> AwaitNext:
         following = AwaitNext.__new__(AwaitNext)
-        following.running = self.running
+        following.task = self.task
         following.operation = self.operation
         following.gives = True
         following.state = _NEW
-        following.running.unawaited += 1
+        following.task.unawaited += 1
         return following

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from ..core import posted
 from ..errors import EngineError
 from ..frames.base import FramePicker, FrameT_co
-from . import posted
 from .awaits import AwaitRead, AwaitWrite
 
 if TYPE_CHECKING:
+    from ..core.channel import Channel
+    from ..core.operation import Operation
     from ..typing import Buffer, Data
-    from .channel import Channel
-    from .conversation import Running
-    from .operation import Operation
+    from .task import ConversationTask
 
 
 class Exchange:
     """What reads, writes and posts; the base of `Conversation`."""
 
-    __slots__ = ("_loop", "_picker", "_reading", "_running")
+    __slots__ = ("_loop", "_picker", "_reading", "_task")
 
-    def __init__(self, channel: Channel, running: Running) -> None:
-        self._running = running
+    def __init__(self, channel: Channel, task: ConversationTask) -> None:
+        self._task = task
         self._loop = channel.loop
         self._picker: Any = None
         self._reading: Operation | None = None  # the last read, with that picker
@@ -37,22 +37,22 @@ class Exchange:
             self._reading = self._loop.maker.read(picker)
             self._picker = picker
         awaited: Any = AwaitRead.__new__(AwaitRead)
-        awaited.running = self._running
+        awaited.task = self._task
         awaited.operation = self._reading
         awaited.gives = True
         awaited.state = 0
-        awaited.running.unawaited += 1
+        awaited.task.unawaited += 1
         return awaited  # type: ignore[no-any-return]
 
     def write(self, data: Data) -> Coroutine[object, None, None]:
         """Send `data` (bytes-like or an iterable of bytes-like); returns when the kernel has accepted the
         last byte."""
         awaited: Any = AwaitWrite.__new__(AwaitWrite)
-        awaited.running = self._running
+        awaited.task = self._task
         awaited.operation = data
         awaited.gives = False
         awaited.state = 0
-        awaited.running.unawaited += 1
+        awaited.task.unawaited += 1
         return awaited  # type: ignore[no-any-return]
 
     def post(self, data: Buffer) -> int:
@@ -66,15 +66,15 @@ class Exchange:
                 data = bytes(memoryview(data).cast("B"))
             except TypeError:
                 raise TypeError(f"post() takes bytes, got {type(data).__name__}") from None
-        running = self._running
-        channel = running.channel
-        if running.refusal is not None:
-            error = running.refusal()
+        task = self._task
+        channel = task.channel
+        if task.refusal is not None:
+            error = task.refusal()
             if isinstance(error, EngineError):
                 raise error
             return 0
         plain = channel.plain is not None
-        if running.is_shut or channel.cancelled or (not plain and channel.transport.failure is not None):
+        if task.is_shut or channel.cancelled or (not plain and channel.transport.failure is not None):
             return 0
         if data or (not plain and channel.transport.datagram):
             posted.post(channel, data)

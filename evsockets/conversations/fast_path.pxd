@@ -3,7 +3,7 @@ cimport cython
 from evsockets._native cimport Descriptor
 from evsockets.core cimport outbox
 from evsockets.core.channel cimport Channel
-from evsockets.core.conversation cimport Running
+from evsockets.conversations.task cimport ConversationTask
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation
 from evsockets.core.outbox cimport Outbox
@@ -15,10 +15,10 @@ cdef long _STEPS
 
 
 @cython.locals(channel=Channel, loop=Loop)
-cpdef bint may(Running running) except -1
+cpdef bint may(ConversationTask task) except -1
 
 @cython.locals(channel=Channel, reads=Operation)
-cpdef read(Running running, operation)
+cpdef read(ConversationTask task, operation)
 
 @cython.locals(channel=Channel, plain=Descriptor, sent=Py_ssize_t, box=Outbox)
-cpdef int write(Running running, bytes data) except -2
+cpdef int write(ConversationTask task, bytes data) except -2

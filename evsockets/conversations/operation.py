@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-from ..conversation import Conversation
-from ..core.conversation import Running
 from ..core.operation import Operation
 from ..validation import ASYNC_GENERATOR, is_function_of
+from .conversation import Conversation
+from .task import ConversationTask
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
@@ -58,15 +58,15 @@ class ConversationOperation(Operation):
         if channel.task is not None:
             raise TypeError(f"{self!r} cannot start inside a conversation: await its function")
         context = contextvars.copy_context()
-        running = Running(channel, self._name)
-        talk = Conversation(channel, running)
+        task = ConversationTask(channel, self._name)
+        talk = Conversation(channel, task)
         try:
             coroutine = context.run(self._coroutine, talk)
         except BaseException as error:
-            channel.socket._raised(running, error)
+            channel.socket._raised(task, error)
             raise
-        running.begin(coroutine, context)
-        first: Operation | None = running.start(channel)
+        task.begin(coroutine, context)
+        first: Operation | None = task.start(channel)
         return first
 
     def _coroutine(self, talk: Conversation) -> Coroutine[Any, Any, Any]:

@@ -1,0 +1,1 @@
+"""Conversations: a coroutine that awaits a socket's operations, one after the other."""
