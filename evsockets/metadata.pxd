@@ -3,6 +3,9 @@ cimport cython
 from evsockets.settings cimport Settings
 
 
+cdef object _client_address
+
+
 cdef class SocketMetadata:
     cdef public object _address, _channel, _parsed, _result, user_context
     cdef public bint _keep_alive
@@ -10,3 +13,4 @@ cdef class SocketMetadata:
 
     @cython.locals(settings=Settings, given=dict)
     cpdef _apply(self, dict values)
+    cpdef _parse(self, address)

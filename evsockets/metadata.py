@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from .address import Address
+from .address import Address, client_address, parse_address
 from .configuration import StreamContext
 from .settings import CHECKS, WRITABLE, Settings, unknown
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         def __get__(self, metadata: SocketMetadata, owner: type[SocketMetadata]) -> float | None: ...
 
         def __set__(self, metadata: SocketMetadata, value: float | None) -> None: ...
+
+_client_address = client_address  # read by this name it costs compiled code no look-up
 
 
 def _setting(name: str, kind: str) -> Seconds:
@@ -64,7 +66,7 @@ class SocketMetadata:
         given: dict[str, Any] | None = None
         for name, value in values.items():
             if name == "address":
-                address, parsed = value, self._channel.parsed(value)
+                address, parsed = value, self._parse(value)
             elif name != "user_context" and name != "keep_alive":
                 given = {} if given is None else given
                 given[name] = value
@@ -78,6 +80,18 @@ class SocketMetadata:
         if settings is not self._settings:
             self._settings = settings
             self._channel.settings_changed()
+
+    def _parse(self, address: str | None) -> Address | None:
+        """`address` taken apart; raises where the socket cannot begin with it."""
+        channel, parsed = self._channel, None
+        server = channel.kind.is_server
+        if address is not None:
+            simple = type(address) is str and not server
+            parsed = _client_address(address) if simple else parse_address(address, server=server)
+        if channel.operation is not None:
+            check_adopted(parsed, channel.socket._adopted)
+            channel.operation._check_place(channel, parsed)
+        return parsed
 
     def _timestamp(self, when: float) -> float:
         """The Unix timestamp of a time on the executor's clock."""

@@ -14,7 +14,7 @@ from evsockets.metadata cimport SocketMetadata
 from evsockets.sockets cimport Socket
 
 cdef object _CLOSING, _COMPLETE, _CONNECTED, _OPENING, _WAITING
-cdef object _DONE, _PLAIN_STREAM, _SENDING, _UNTOLD, _YIELDED, _client_address
+cdef object _DONE, _PLAIN_STREAM, _SENDING, _UNTOLD, _YIELDED
 cdef dict _MOVES
 cdef int _STARTS, _WRITE
 cdef Py_ssize_t _LARGE, _MOST
@@ -50,8 +50,6 @@ cdef class Channel(Token):
     cpdef arm_and_watch(self)
     cpdef set_transport(self, transport)
     cpdef step_next_turn(self)
-    @cython.locals(socket=Socket, operation=Operation)
-    cpdef parsed(self, address)
     cpdef cancel(self)
     cpdef mark_active(self)
     cpdef move(self, phase)

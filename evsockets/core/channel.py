@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..address import Address, address_of, client_address, parse_address
+from ..address import Address, address_of
 from ..engines.base import READ, WRITE
 from ..errors import ReceiveError, SendError
 from ..events import Event, ReadEvent
 from ..frames.inbox import Inbox
-from ..metadata import SocketMetadata, check_adopted
+from ..metadata import SocketMetadata
 from ..transports.base import is_tls_error
 from ..transports.broken import BrokenTransport
 from ..transports.plain import MOST_RECEIVED, plain
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # Read by these names they cost compiled code no look-up.
 _WAITING, _OPENING, _CONNECTED, _CLOSING, _COMPLETE = Phase
 _DONE, _UNTOLD, _WRITE, _MOVES, _PLAIN_STREAM = DONE, UNTOLD, WRITE, MOVES, StreamTransport
-_SENDING, _YIELDED, _client_address = SENDING, YIELDED, client_address
+_SENDING, _YIELDED = SENDING, YIELDED
 # How many operations may start one after the other in a turn, for fairness among sockets.
 _STARTS = 64
 # A received chunk larger than this is not kept alive for the few bytes that are left of it.
@@ -356,18 +356,6 @@ class Channel(Token):
     def kind(self) -> type[Socket]:
         """Its socket's class."""
         return type(self.socket)
-
-    def parsed(self, address: str | None) -> Address | None:
-        """`address` taken apart; raises where this socket cannot begin with it."""
-        socket, parsed = self.socket, None
-        if address is not None:
-            simple = type(address) is str and not socket.is_server
-            parsed = _client_address(address) if simple else parse_address(address, server=socket.is_server)
-        if socket._adopted is not None:
-            check_adopted(parsed, socket._adopted)
-        if self.operation is not None:
-            self.operation._check_place(self, parsed)
-        return parsed
 
     def peer_url(self) -> str | None:
         """The URL of a server's client, now that somebody asks for it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..address import parse_address
 from ..sockets import url_of_client
 from . import speed
 
@@ -37,10 +36,6 @@ class Snapshot:
 
     connected = False
     operation = transport = None
-
-    def parsed(self, address: str | None) -> Address | None:
-        """`address` taken apart."""
-        return None if address is None else parse_address(address, server=self.kind.is_server)
 
     @property
     def address(self) -> str | None:
