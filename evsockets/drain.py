@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .core import closing, run, timer
 from .core.activities import IDLE, has_unread
+from .core.admission import tell_listener
 from .core.deadlines import AT_ONCE, INFINITY
 from .core.states import Phase
 
@@ -152,10 +153,7 @@ class Drain:
         """A socket's life is over."""
         if channel is not self._counted and not channel.socket.is_server and not self._over:
             self.report.finished += 1
-        listener = getattr(channel.socket, "_listener", None)
-        client_ended = None if listener is None else getattr(listener.operation, "client_ended", None)
-        if client_ended is not None:
-            client_ended(listener)
+        tell_listener(channel, "client_ended")
 
     def _expire(self) -> None:
         """The deadline: abort the rest."""

@@ -11,7 +11,7 @@ cdef double _NEVER, _AT_ONCE
 cdef class Admission:
     cdef public Loop _loop
     cdef public object waiting
-    cdef public dict _refused
+    cdef public set _refused
     cdef public long _waiting_listeners, running, clients
     cdef public bint ask
     cdef public double _ask_at

@@ -36,7 +36,7 @@ class Admission:
         self.clients = 0  # how many of these are no listening sockets
         self.ask = True  # something has changed since the solver was asked
         self._ask_at = 0.0  # when to ask it again though nothing has
-        self._refused: dict[Channel, Any] = {}  # accepted clients refused, and who is paused for them
+        self._refused: set[Channel] = set()  # by the solver
 
     def enqueue(self, channel: Channel) -> None:
         """It waits, unless a drain leaves it to another run: there all that are in the bag are enqueued."""
@@ -90,7 +90,9 @@ class Admission:
                 if decision is _OK:
                     self._start(skipped.pop())
                     continue
-                self._pause_listener(channel)
+                if channel not in self._refused:
+                    self._refused.add(channel)
+                    tell_listener(channel, "client_refused")
                 full = decision is _FULL
         finally:
             for channel in reversed(skipped):
@@ -117,8 +119,9 @@ class Admission:
             self._waiting_listeners -= 1
         else:
             self.clients += 1
-            if self._refused:
-                self._unpause_listener(channel)
+            if self._refused and channel in self._refused:
+                self._refused.remove(channel)
+                tell_listener(channel, "client_admitted")
         loop.current = channel
         try:
             start.open(channel)
@@ -136,17 +139,10 @@ class Admission:
         if self._loop.draining is not None:
             self._loop.draining.ended(channel)
 
-    def _pause_listener(self, channel: Channel) -> None:
-        """Where the solver refuses a client that was accepted, its listener accepts no more for now."""
-        listener: Any = getattr(channel.socket, "_listener", None)
-        pause = None if listener is None else getattr(listener.operation, "pause", None)
-        if pause is not None:
-            self._refused[channel] = listener.operation
-            pause(listener)
 
-    def _unpause_listener(self, channel: Channel) -> None:
-        accept = self._refused.pop(channel, None)
-        if accept is not None and accept not in self._refused.values():
-            listener = getattr(channel.socket, "_listener", None)
-            if listener is not None and listener.operation is accept:
-                accept.pause(listener, False)
+def tell_listener(channel: Channel, what: str) -> None:
+    """Call the method `what` of the operation that has accepted this client, if one has and it cares."""
+    listener: Any = getattr(channel.socket, "_listener", None)
+    call = None if listener is None else getattr(listener.operation, what, None)
+    if call is not None:
+        call(listener)

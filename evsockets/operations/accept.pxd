@@ -8,7 +8,7 @@ from evsockets.transports.packet_info cimport Datagram
 
 
 cdef class Accept(Operation):
-    cdef public object _adopted, _failures, _left, _paused, _resume_at, interest
+    cdef public object _adopted, _failures, _left, _refused, _resume_at, interest
 
     @cython.locals(ch=Channel)
     cpdef object step(self, channel, mask)

@@ -36,7 +36,7 @@ class Accept(Operation):
     The queue of an adopted one is left to whoever else holds the socket.
     """
 
-    __slots__ = ("_adopted", "_failures", "_left", "_paused", "_resume_at", "interest")
+    __slots__ = ("_adopted", "_failures", "_left", "_refused", "_resume_at", "interest")
 
     _phase = "listening"
     _replaceable = False
@@ -47,7 +47,7 @@ class Accept(Operation):
         self.interest = READ
         self._failures = 0  # to accept, one after the other
         self._resume_at: float | None = None
-        self._paused = False
+        self._refused = 0  # clients
         self._left: int | None = None  # draining: how many may still come
 
     def last(self, channel: Channel) -> Any:
@@ -62,14 +62,18 @@ class Accept(Operation):
         self._resume_at = None
         return self.step(channel, READ)
 
-    def pause(self, channel: Channel, paused: bool = True) -> None:
+    def client_refused(self, channel: Channel, more: int = 1) -> None:
         """The limitation solver refused a client: accept no more until it is let in; a drain accepts all."""
-        self._paused = paused
+        self._refused += more
         if self._left is None:
             self._set(channel)
 
+    def client_admitted(self, channel: Channel) -> None:
+        """It is let in."""
+        self.client_refused(channel, -1)
+
     def _set(self, channel: Channel) -> None:
-        self.interest = 0 if self._resume_at is not None or (self._paused and self._left is None) else READ
+        self.interest = 0 if self._resume_at is not None or (self._refused and self._left is None) else READ
         interest.update(channel)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
