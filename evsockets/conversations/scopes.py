@@ -32,10 +32,10 @@ def passed(task: ConversationTask) -> Scope | None:
     return next((scope for scope in task.scopes if scope.expired), None)
 
 
-def expire(task: ConversationTask, channel: Channel, now: float) -> None:
+def expire(task: ConversationTask, channel: Channel) -> None:
     """A scope has passed: break off what is awaited, if what has arrived does not make it whole."""
     stepper, loop = channel.stepper, channel.loop
-    scope = next((one for one in task.scopes if one.when <= now), None)
+    scope = next((one for one in task.scopes if one.when <= loop.now), None)
     if scope is None or channel.cancelled or loop.stopping or task.superseded:
         return
     operation: Any = task.awaited if channel.operation is task else channel.operation

@@ -26,7 +26,7 @@ cdef class ConversationTask(Task):
     cpdef tell(self, handler, event, bint beside=*)
     cpdef bint catches(self, error) except -1
     cpdef bint is_sending(self) except -1
-    cpdef _due(self, channel)
+    cpdef double _due(self, channel) except? -1
     cpdef drain(self, channel)
     cpdef forked(self)
     cpdef end(self)

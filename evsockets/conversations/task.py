@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import closing, posted
 from ..core.activities import YIELDED
+from ..core.deadlines import INFINITY
 from ..core.failure import place
 from ..core.operation import UNTOLD, Operation
 from ..core.task import Task
@@ -234,11 +235,11 @@ class ConversationTask(Task):
     def is_sending(self) -> bool:
         return self.awaited is not None and self.awaited.interest == WRITE
 
-    def _due(self, channel: Channel) -> float | None:
-        return min([scope.when for scope in self.scopes]) if self.scopes else None
+    def _due(self, channel: Channel) -> float:
+        return min([scope.when for scope in self.scopes]) if self.scopes else INFINITY
 
-    def _expire(self, channel: Channel, now: float) -> None:
-        scopes.expire(self, channel, now)
+    def _expire(self, channel: Channel) -> None:
+        scopes.expire(self, channel)
 
     def forked(self) -> None:
         self.refusal = refusal

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..core.deadlines import INFINITY
 from ..core.failure import socket_error
 from ..core.operation import Operation
 from ..engines.base import READ
@@ -54,7 +55,7 @@ class Wait(Operation):
     def __init__(self, phase: TimeoutPhase, seconds: float | None = None) -> None:
         self._phase = phase
         self.seconds = seconds
-        self.until: float | None = None  # on the executor's clock
+        self.until = INFINITY  # on the executor's clock
         self.woken = False
         self.interest = 0
 
@@ -82,7 +83,7 @@ class Wait(Operation):
         self.interest = 0 if deaf else READ
 
     def step(self, channel: Channel, mask: int) -> Any:
-        if self.woken:
+        if self.woken or self.until <= channel.loop.now:
             return None
         self._listen(channel)  # the connection may have been lost in sending
         if mask & READ and self.interest:
@@ -106,11 +107,8 @@ class Wait(Operation):
         finally:
             transport.most = usual
 
-    def _due(self, channel: Channel) -> float | None:
+    def _due(self, channel: Channel) -> float:
         return self.until
-
-    def _expire(self, channel: Channel, now: float) -> Any:
-        return None if self.until is not None and self.until <= now else self
 
     def __repr__(self) -> str:
         return f"<{self._phase}>"

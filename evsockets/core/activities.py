@@ -110,24 +110,22 @@ class Linger(Stepper):
         self._pause = 0.005
         self._next = channel.loop.now
         self._until = self._next + _LINGER
-        return self._expire(channel, self._next)
+        return self.step(channel, 0)
 
-    def _expire(self, channel: Channel, now: float) -> Any:
-        if now >= self._until or not channel.transport.is_unacknowledged():
+    def step(self, channel: Channel, mask: int) -> Any:
+        now = channel.loop.now
+        try:
+            data = channel.transport.recv() if mask else None  # the tickets, which are no data
+        except OSError:
+            return None
+        if data == b"" or now >= self._until or not channel.transport.is_unacknowledged():
             return None
         if now >= self._next:
             self._next = now + self._pause
             self._pause = min(2 * self._pause, 0.05)
         return self
 
-    def step(self, channel: Channel, mask: int) -> Any:
-        try:
-            data = channel.transport.recv()  # the tickets, which are no data
-        except OSError:
-            return None
-        return None if data == b"" else self._expire(channel, channel.loop.now)
-
-    def _due(self, channel: Channel) -> float | None:
+    def _due(self, channel: Channel) -> float:
         return self._next
 
 

@@ -46,7 +46,6 @@ cdef class Channel(Token):
     cpdef start_next(self, following)
     cpdef wait(self, activity, operation, bint started=*)
     cpdef go_on(self, following)
-    @cython.locals(loop=Loop)
     cpdef arm_and_watch(self)
     cpdef set_transport(self, transport)
     cpdef step_next_turn(self)

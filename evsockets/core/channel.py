@@ -252,11 +252,11 @@ class Channel(Token):
 
     def arm_and_watch(self) -> None:
         """The stepper waits: arm what it can be late for, and tell the engine what it waits for."""
-        loop = self.loop
         stepper: Any = self.stepper
         if self.speeds:
-            loop.speeds_to_restart.append(self)  # for their exact times, when the handlers have run
-        elif not stepper._timed or loop.now + self.io_limit < self._armed:
+            speed.switch(self)
+            timeouts.arm(self)
+        elif not stepper._timed or self.loop.now + self.io_limit < self._armed:
             timeouts.arm(self)
         if self.indirect or self.watched != stepper.interest:
             interest.update(self)
@@ -327,10 +327,8 @@ class Channel(Token):
             timeouts.arm(self)
             self.loop.wake_if_hosted()
 
-    def _deadline(self, now: float, early: bool) -> float:
-        # Early, because mostly everything is acknowledged, and then there is no need to look later.
-        io_clock.look(self, now, early)
-        return timeouts.earliest(self)[0]
+    def _deadline(self, now: float) -> float:
+        return timeouts.earliest(self, now)[0]
 
     def _late(self, arrived: Iterable[tuple[Any, int]], now: float) -> None:
         self.loop.current = self

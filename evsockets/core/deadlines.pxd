@@ -20,14 +20,13 @@ cdef class Deadlines:
     cdef bint _whole
 
     cpdef arm(self, Timed one, double when)
-    @cython.locals(heap=list, last=Timed, place=Py_ssize_t)
     cpdef disarm(self, Timed one)
-    @cython.locals(heap=list, other=Timed, place=Py_ssize_t, above=Py_ssize_t)
-    cdef _rise(self, Timed one)
+    @cython.locals(heap=list, moved=Timed, place=Py_ssize_t)
+    cpdef put(self, Timed one, double when)
     @cython.locals(
-        heap=list, other=Timed, beside=Timed, place=Py_ssize_t, below=Py_ssize_t, size=Py_ssize_t
+        heap=list, other=Timed, place=Py_ssize_t, above=Py_ssize_t, below=Py_ssize_t, size=Py_ssize_t
     )
-    cdef _sink(self, Timed one)
+    cdef _sift(self, Timed one)
     @cython.locals(one=Timed)
     cdef _mend(self)
     @cython.locals(one=Timed)
@@ -35,7 +34,7 @@ cdef class Deadlines:
     @cython.locals(heap=list, first=Timed)
     cpdef double next(self) except? -1
     @cython.locals(first=Timed, when=double)
-    cpdef bint lift(self, double now, bint early=*) except -1
+    cpdef bint lift(self, double now) except -1
 
 
 cdef bint _is_before(Timed one, Timed other) except -1

@@ -38,7 +38,7 @@ recycled(TurnTime)
 
 class Timed:
     """What can be late. `_armed` is the time it is armed for (INFINITY: it is not in the heap);
-    `_deadline(now, early)` is when it is late, as things stand, and `_late(arrived, now)` is called then."""
+    `_deadline(now)` is when it is late as things stand at `now`, and `_late(arrived, now)` acts then."""
 
     # In the heap: where it is, and which arming it was, which keeps in order what is due at once.
     __slots__ = ("_armed", "_arming", "_place")
@@ -66,33 +66,33 @@ class Deadlines:
 
     def arm(self, one: Timed, when: float) -> None:
         """Have `one` surface at `when`, or earlier if it is armed for earlier already."""
-        if not when < one._armed:
+        if when < one._armed:
+            self.put(one, when)
+
+    def disarm(self, one: Timed) -> None:
+        """Forget it."""
+        self.put(one, _NEVER)
+
+    def put(self, one: Timed, when: float) -> None:
+        """Have `one` surface at `when`; INFINITY: never."""
+        if when == one._armed:
             return
         if not self._whole:
             self._mend()
         self._whole = False
         self._armings += 1
-        one._arming = self._armings
-        if one._armed == _NEVER:
-            one._armed, one._place = when, len(self._heap); self._heap.append(one)  # fmt: skip # noqa: E702
+        heap, moved = self._heap, one
+        if when == _NEVER:
+            moved, place = heap[-1], one._place
+            heap[place], moved._place, one._armed = moved, place, when; del heap[-1]  # fmt: skip # noqa: E702
+        elif one._armed == _NEVER:
+            one._armed, one._place = when, len(heap); heap.append(one)  # fmt: skip # noqa: E702
         else:
             one._armed = when
-        self._rise(one)
-        self._whole = True
-
-    def disarm(self, one: Timed) -> None:
-        """Forget it."""
-        if one._armed == _NEVER:
-            return
-        if not self._whole:
-            self._mend()
-        self._whole = False
-        heap, place = self._heap, one._place
-        last = heap[-1]
-        heap[place], last._place, one._armed = last, place, _NEVER; del heap[-1]  # fmt: skip # noqa: E702
-        if last is not one:
-            self._rise(last)
-            self._sink(last)
+        if moved is one:
+            one._arming = self._armings
+        if moved._armed != _NEVER:
+            self._sift(moved)
         self._whole = True
 
     def _mend(self) -> None:
@@ -102,28 +102,22 @@ class Deadlines:
             one._place = place
         self._whole = True
 
-    def _rise(self, one: Timed) -> None:
-        """Change places with those above that are due later."""
-        heap, place = self._heap, one._place
+    def _sift(self, one: Timed) -> None:
+        """Change places with those above that are due later, and with those below that are due earlier."""
+        heap, place, size = self._heap, one._place, len(self._heap)
         while place > 0:
             above = (place - 1) >> 1
             other = heap[above]
             if not _is_before(one, other):
-                return
+                break
             heap[above], heap[place], one._place, other._place = one, other, above, place
             place = above
-
-    def _sink(self, one: Timed) -> None:
-        """Change places with those below that are due earlier."""
-        heap, place = self._heap, one._place
-        size = len(heap)
         below = 2 * place + 1
         while below < size:
             other = heap[below]
-            if below + 1 < size:
-                beside = heap[below + 1]
-                if _is_before(beside, other):
-                    below, other = below + 1, beside
+            if below + 1 < size and _is_before(heap[below + 1], other):
+                below += 1
+                other = heap[below]
             if not _is_before(other, one):
                 return
             heap[below], heap[place], one._place, other._place = one, other, below, place
@@ -147,15 +141,14 @@ class Deadlines:
         first = heap[0]
         return first._armed
 
-    def lift(self, now: float, early: bool = False) -> bool:
-        """Have the first one due by `now` (or, `early`, the first of all) be one whose time still holds.
-        Whether there is one."""
-        while (first := self.first()) is not None and (early or first._armed <= now):
-            when = first._deadline(now, early)
+    def lift(self, now: float) -> bool:
+        """Whether one is late at `now`; whose time has moved on goes back, until the first one's holds."""
+        while self.next() <= now:
+            first: Any = self._heap[0]
+            when = first._deadline(now)
             if when <= first._armed:
                 return True
-            self.disarm(first)
-            self.arm(first, when)
+            self.put(first, when)
         return False
 
     def first(self) -> Any:

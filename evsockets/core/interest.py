@@ -12,8 +12,8 @@ from .activities import YIELDED
 if TYPE_CHECKING:
     from .channel import Channel
 
-# Seconds until a datagram server's answer that the kernel did not take is sent again.
-_ANSWER_AGAIN = 0.005
+# Seconds until a datagram that a full queue did not take is sent again: nothing tells that it has room.
+SEND_AGAIN = 0.005
 # What `watched` is when the engine has failed once to forget the descriptor.
 _AGAIN = -2
 
@@ -67,9 +67,8 @@ def update(channel: Channel) -> None:
     if not indirect or channel.plain is not None:
         return
     if transport.shared and channel.outbox is not None:
-        # The server's descriptor is not watched for one answer, and where its peer's queue is full
-        # writability would prove nothing: try again a little later.
-        transport.retry_at = channel.loop.now + _ANSWER_AGAIN
+        # The server's descriptor is not watched for one answer: try again a little later.
+        channel.outbox.retry_at = channel.loop.now + SEND_AGAIN
         timeouts.arm(channel)
     elif (transport.pending and stepper.interest & READ) or (transport.shared and interest):
         channel.step_next_turn()

@@ -5,6 +5,7 @@ from evsockets.core.deadlines cimport TurnTime
 from evsockets.settings cimport Settings
 
 cdef object _CONNECTED
+cdef double _NEVER
 
 
 cdef class Look(TurnTime):
@@ -14,7 +15,7 @@ cdef class Look(TurnTime):
 
 @cython.locals(settings=Settings, looks=bint)
 cpdef limit_io(Channel channel)
-cpdef bint is_timed(Channel channel) except -1
 cpdef double look_due(Channel channel) except? -1
-cpdef look(Channel channel, double now, bint early=*)
+@cython.locals(when=double, at=double)
+cpdef look(Channel channel)
 cpdef excuse(Channel channel, double began)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .deadlines import INFINITY, TurnTime
 from .states import Phase
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .channel import Channel
 
 # Read by these names they cost compiled code no look-up.
-_CONNECTED = Phase.CONNECTED
+_CONNECTED, _NEVER = Phase.CONNECTED, INFINITY
 
 
 class Look(TurnTime):
@@ -32,43 +32,32 @@ def limit_io(channel: Channel) -> None:
     settings = channel.metadata._settings
     looks = channel.phase is _CONNECTED and channel.transport.acknowledges
     limit = settings.look_interval if looks else settings.io_timeout
-    channel.io_limit = INFINITY if limit is None else limit
-
-
-def is_timed(channel: Channel) -> bool:
-    """Whether the I/O clock runs: the stepper moves bytes, or posted ones wait for the kernel."""
-    stepper, box = channel.stepper, channel.outbox
-    return stepper is not None and (stepper._timed or (box is not None and bool(box.posted)))
+    channel.io_limit = _NEVER if limit is None else limit
 
 
 def look_due(channel: Channel) -> float:
-    """When the acknowledgements are to be looked at next while the I/O clock runs; infinity: never."""
-    interval, start = channel.metadata._settings.look_interval, channel.io_start
-    if interval is None or start is None:
-        return INFINITY
+    """When to look at the acknowledgements while the I/O clock runs; INFINITY: not before it moves."""
+    start: Any = channel.io_start
     if type(start) is Look:
-        return start.at + interval if start.unacknowledged else INFINITY
-    looks = channel.phase is _CONNECTED and channel.transport.acknowledges
-    return start.when + interval if looks else INFINITY
+        return start.at + channel.io_limit if start.unacknowledged else _NEVER
+    return start.when + channel.io_limit if channel.transport.acknowledges else _NEVER
 
 
-def look(channel: Channel, now: float, early: bool = False) -> None:
-    """If that is due (or `early`), see whether the peer's kernel has acknowledged bytes: progress, even while
-    our kernel's buffer takes no more. When it was is not known; not after `now`."""
-    start, due = channel.io_start, look_due(channel)
-    if start is None or due == INFINITY or (due > now and not early) or not is_timed(channel):
-        return
-    when = start.when
-    unacknowledged = channel.transport.unacknowledged()
-    if type(start) is not Look or unacknowledged < start.unacknowledged:
-        if channel.loop.clock is time.monotonic:
+def look(channel: Channel) -> None:
+    """See whether the peer's kernel has acknowledged bytes: progress, even while our kernel's buffer takes no
+    more."""
+    start: Any = channel.io_start
+    when, at, left = start.when, channel.loop.clock(), channel.transport.unacknowledged()
+    if type(start) is not Look or left < start.unacknowledged:
+        ago = 0.0  # when it was is not known; not after the look
+        if channel.loop.clock is time.monotonic:  # the kernel's own
             ago = channel.transport.since_acknowledged()
-        else:  # which is not the kernel's
-            ago = 0.0 if type(start) is Look or unacknowledged else INFINITY
-        when = max(when, now - ago)
-    if not unacknowledged:
+        elif type(start) is not Look and not left:
+            ago = _NEVER
+        when = max(when, at - ago)
+    if not left:
         channel.indirect = True  # it surfaces no more, until its next step has it armed again
-    channel.io_start = Look(when, now, unacknowledged)
+    channel.io_start = Look(when, at, left)
 
 
 def excuse(channel: Channel, began: float) -> None:

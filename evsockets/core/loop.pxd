@@ -19,7 +19,7 @@ cdef class Loop:
     cdef public Changed _last_settings
     cdef public dict dispatches, members, kept_sockets, delayed
     cdef public set active_sockets
-    cdef public list posters, ready, speeds_to_restart, to_end, to_flush
+    cdef public list posters, ready, to_end, to_flush
     cdef public bint closed, turns_taken_by_us, executing, in_turn, stopping, interrupt
     cdef public double now, wall_offset
     cdef public Deadlines deadlines

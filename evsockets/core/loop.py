@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import weakref
 from collections import deque
@@ -21,7 +22,7 @@ from ..settings import Changed, Settings, with_given
 from ..sockets import Socket
 from ..validation import check_called
 from ..waker import Waker
-from . import closing, timeouts
+from . import closing
 from .admission import Admission
 from .channel import Channel
 from .clock import clock_of
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 # Read by these names they cost compiled code no look-up.
 _NEVER, _AT_ONCE = INFINITY, AT_ONCE
+_LAST = math.nextafter(INFINITY, 0)  # of all times
 
 
 class Loop:
@@ -103,11 +105,10 @@ class Loop:
         self.draining = None
         self.ready: list[Channel] = []  # to be stepped in the next turn, whatever the engine says
         self.posters: list[Channel] = []  # for whom something was posted in this turn
-        self.speeds_to_restart: list[Channel] = []  # whose operation, and so the direction measured, changed
         self.to_end: list[Channel] = []  # cancelled: to be ended when the handler has returned
         # Much was scheduled to be written: by what it is to be sent likewise.
         self.to_flush: list[tuple[Channel, Callable[[Channel], None]]] = []
-        self.delayed: dict[Channel, float | None] = {}
+        self.delayed: dict[Channel, float] = {}  # and when to ask again
         # Who had an event since the delayed were asked; None stands for callbacks.
         self.active_sockets: set[Channel | None] = set()
         # The last ones made are kept, for sockets that come and go one after the other.
@@ -171,7 +172,7 @@ class Loop:
     def patience(self, *, exact: bool = False) -> float | None:
         """Seconds until then, None: only when the engine says so. `exact`: of a deadline that holds."""
         if exact and self.executing and self.due() != _AT_ONCE:
-            self.deadlines.lift(self.clock(), early=True)
+            self.deadlines.lift(_LAST)
         when = self.due() if self.executing else _NEVER
         return None if when == _NEVER else max(0.0, when - self.clock())
 
@@ -182,13 +183,6 @@ class Loop:
         turn_time = TurnTime.__new__(TurnTime)
         turn_time.when = now
         self.turn_time = turn_time
-        if self.speeds_to_restart:
-            channels, self.speeds_to_restart = self.speeds_to_restart, []
-            for channel in channels:
-                if not channel.complete:
-                    for speed in channel.speeds:
-                        speed.restart(channel, now)
-                    timeouts.arm(channel)
 
     def poll_failed(self, error: Exception) -> list[tuple[Any, int]]:
         """The engine's failure ends the run; what the system refuses to watch ends only whom it concerns."""

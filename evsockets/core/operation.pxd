@@ -7,7 +7,7 @@ cdef class Stepper:
     cpdef _abandon(self, channel)
     cpdef _check_place(self, channel, address)
     cpdef _added(self, metadata)
-    cpdef _due(self, channel)
+    cpdef double _due(self, channel) except? -1
 
 
 cdef class Operation(Stepper):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..engines.base import READ
 from ..errors import NetworkSocketError, ReceiveError, SendError
+from .deadlines import INFINITY
 from .failure import io_error
 
 if TYPE_CHECKING:
@@ -71,13 +72,13 @@ class Stepper:
         more than the system allows."""
         return io_error(channel, error, SendError if self._phase == "writing" else ReceiveError, self._phase)
 
-    def _due(self, channel: Channel) -> float | None:
-        """When `_expire` is to be called, on the executor's clock; None: never."""
-        return None
+    def _due(self, channel: Channel) -> float:
+        """When to take a step whatever the engine says, on the executor's clock; INFINITY: never."""
+        return INFINITY
 
-    def _expire(self, channel: Channel, now: float) -> Any:
-        """Called when `_due` has passed; returns as `step` does."""
-        return self
+    def _expire(self, channel: Channel) -> None:
+        """That has passed."""
+        channel.go_on(self.step(channel, self.interest))
 
     def __getstate__(self) -> Any:
         return object.__getstate__(self)  # what Cython gives leaves out the slots of subclasses

@@ -13,6 +13,7 @@ cdef Py_ssize_t _COALESCED, _SEND_SIZE
 cdef class Outbox:
     cdef public object corked, rest, source, posted, waiters
     cdef public long holds, posted_size
+    cdef public double retry_at
 
 
 @cython.locals(outbox=Outbox)

@@ -10,6 +10,7 @@ from ..errors import NetworkSocketError, ReceiveError, SendError, TlsHandshakeEr
 from ..transports.broken import BrokenTransport
 from ..transports.stream import NO_SIGNAL, SEND_SIZE
 from . import posted, speed
+from .deadlines import INFINITY
 from .failure import io_error
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class Outbox:
     end. `rest`: what the kernel did not take (b"": TLS has it, and the kernel has yet to). `source`: the
     iterable being written. `posted`: what leaves after all that, beside whatever the socket does; but the
     first `holds` of them have to leave before anything goes on. `waiters` are woken when it is dropped.
+    `retry_at`: when to send again what nothing tells the room for.
     """
 
-    __slots__ = ("corked", "holds", "posted", "posted_size", "rest", "source", "waiters")
+    __slots__ = ("corked", "holds", "posted", "posted_size", "rest", "retry_at", "source", "waiters")
 
     corked: bytearray | None
     rest: Any
@@ -45,6 +47,7 @@ class Outbox:
     posted: deque[Any] | None
     posted_size: int
     holds: int
+    retry_at: float
     waiters: list[Callable[[], object]] | None
 
 
@@ -55,6 +58,7 @@ def of(channel: Channel) -> Outbox:
         outbox = channel.outbox = Outbox.__new__(Outbox)  # compiled, cheaper than a call
         outbox.corked = outbox.rest = outbox.source = outbox.posted = outbox.waiters = None
         outbox.posted_size = outbox.holds = 0
+        outbox.retry_at = INFINITY
     return outbox
 
 

@@ -2,12 +2,13 @@ cimport cython
 
 from evsockets.core.admission cimport Admission
 from evsockets.core.channel cimport Channel
+from evsockets.core.deadlines cimport Deadlines
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Stepper
 from evsockets.core.token cimport Token
 
 
-cdef double _NEVER, _AT_ONCE, _LONGEST_WAIT
+cdef double _NEVER, _AT_ONCE, _LONGEST_WAIT, _FRESH
 cdef list _NOBODY
 
 
@@ -19,3 +20,6 @@ cpdef bint take_turn(Loop loop, timeout) except -1
     batch=list, ready=list
 )
 cdef _turn(Loop loop, timeout)
+cdef _all_ready(Loop loop, batch)
+@cython.locals(deadlines=Deadlines)
+cdef _expire(Loop loop, double now)

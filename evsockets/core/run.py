@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import ExecutionContext
 from ..validation import check_flag
-from . import closing, interest, posted, timeouts
+from . import closing, interest, posted
 from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED
 from .out_of_band import dispatch_out_of_band
 from .raised import empty_frames, later, noted
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 _LONGEST_WAIT = 86_400.0
+# Seconds for which what the engine told is taken for what is so.
+_FRESH = 0.001
 # Read by these names they cost compiled code no look-up.
 _NEVER, _AT_ONCE, _NOBODY = INFINITY, AT_ONCE, list[Any]()
 
@@ -130,7 +132,7 @@ def _turn(loop: Loop, timeout: float | None) -> None:
     loop.now = now
     loop.turn_time.when = now
     if when <= now and loop.deadlines.lift(now):
-        batch = timeouts.all_ready(loop, batch)
+        batch = _all_ready(loop, batch)
     if loop.oob_poller_type and (batch or ready):
         dispatch_out_of_band(loop, [token for token, _mask in batch] + ready)
     # With gevent another greenlet may have asked for it while the engine was asked.
@@ -163,7 +165,7 @@ def _turn(loop: Loop, timeout: float | None) -> None:
             return
     loop.update_time()
     if loop.deadlines.next() <= now:
-        timeouts.expire(loop, now)
+        _expire(loop, now)
         if loop.stopping:
             return
     if loop.active_sockets:
@@ -171,6 +173,43 @@ def _turn(loop: Loop, timeout: float | None) -> None:
         loop.update_time()
     if loop.posters:
         posted.flush_all(loop)
+
+
+def _all_ready(loop: Loop, batch: list[tuple[Any, int]]) -> list[tuple[Any, int]]:
+    """`batch` and whoever did not fit into it: after a long stall many are ready, and an engine tells a
+    bounded number at a time. What has arrived is looked at before a time-out is declared."""
+    known = {id(token) for token, _ in batch}
+    try:
+        while more := [pair for pair in loop.engine.poll(0.0) if id(pair[0]) not in known]:
+            batch = [*batch, *more]
+            known.update(id(token) for token, _ in more)
+    except Exception as error:
+        loop.poll_failed(error)
+    return batch
+
+
+def _expire(loop: Loop, now: float) -> None:
+    """Act on what was late at `now`, when the engine was asked.
+
+    Where handlers have taken time since, the engine is asked again before, and after a slow TIMEOUT
+    handler or timer the rest waits for the next turn: what has arrived meanwhile is looked at first.
+    """
+    deadlines = loop.deadlines
+    arrived: dict[Any, list[tuple[Any, int]]] = {}
+    loop.current = None
+    if loop.clock() - now > _FRESH and deadlines.lift(now):
+        for token, mask in _all_ready(loop, []):
+            arrived.setdefault(token.channel, []).append((token, mask))
+    asked = loop.clock()
+    # With gevent another greenlet may have asked for it while the engine was asked.
+    while not (loop.interrupt and loop.end_cancelled()):
+        first = deadlines.first()
+        if first is None or first._armed > now:
+            break
+        first._late(arrived.pop(first, ()), now)
+        if loop.clock() - asked > _FRESH:
+            break
+    loop.update_time()
 
 
 def _ask_delayed(loop: Loop) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..engines.base import READ, WRITE
 from ..errors import SlowTransferError
 from ..settings import LOOKS
-from .deadlines import INFINITY
+from .deadlines import INFINITY, TurnTime
 from .failure import socket_error
 
 if TYPE_CHECKING:
@@ -26,24 +26,36 @@ _SLACK = 1e-6
 class Meter:
     """How many bytes moved in the last `window` seconds of pending time.
 
-    Time counts only while it runs (`since` is not None), and so do bytes. `total` is always the socket's
-    running byte count and `now` a monotonic clock in seconds, which may not go back.
+    Time counts only while it runs, and so do bytes. `total` is always the socket's running byte count and
+    `now` a monotonic clock in seconds, which may not go back.
     """
 
-    __slots__ = ("_elapsed", "_marks", "_total", "since", "window")
+    __slots__ = ("_elapsed", "_marks", "_since", "_total", "_until", "window")
 
     def __init__(self, window: float) -> None:
         self.window = window
-        self.since: float | None = None
-        self._elapsed = 0.0  # pending time before `since`
+        self._since: TurnTime | None = None  # when it began to run
+        self._until: TurnTime | None = None  # when it stopped; None: it runs
+        self._elapsed = 0.0  # pending time before `_since`
         self._total = 0
         # (pending time, counted bytes by then); the first is the last one known from before the window.
-        self._marks: deque[tuple[float, int]] = deque([(0.0, 0)])
+        self._marks: deque[tuple[float, int]] = deque([(-_SLACK, 0)])
 
-    def run(self, pending: bool, now: float) -> None:
-        """From now on an operation waits for this direction, or none does."""
-        self._elapsed = self._time(now)
-        self.since = now if pending else None
+    @property
+    def runs(self) -> bool:
+        """Whether an operation waits for this direction."""
+        return self._since is not None and self._until is None
+
+    def run(self, pending: bool, when: TurnTime) -> None:
+        """From `when` on an operation waits for this direction, or none does."""
+        if pending == self.runs:
+            return
+        if not pending:
+            self._until = when
+            return
+        if self._until is not when:  # else it goes on in the phase of the turn in which it stopped
+            self._elapsed, self._since = self._time(0.0), when
+        self._until = None
 
     def sample(self, total: int, now: float) -> None:
         """Bytes may have moved."""
@@ -51,7 +63,7 @@ class Meter:
         if moved <= 0:
             return
         self._total = total
-        if self.since is None:
+        if not self.runs:
             return
         time = self._time(now)
         mark = time, self._marks[-1][1] + moved
@@ -69,22 +81,23 @@ class Meter:
 
     def too_slow(self, minimum: float, now: float) -> bool:
         """Whether fewer than `minimum` (bytes/s) x window bytes moved in a whole window."""
-        time = self._time(now)
-        return time >= self.window - _SLACK and minimum * self.window - self._moved(time) > _SLACK
+        return self.due(minimum) <= now + _SLACK / 2
 
     def due(self, minimum: float) -> float:
-        """When `too_slow` could first be true if no more bytes move; infinity if never, or while paused."""
+        """When it is too slow if no more bytes move; infinity if never, or while it does not run."""
         enough = minimum * self.window - _SLACK
-        if self.since is None or enough <= 0:
+        if self._since is None or not self.runs or enough <= 0:
             return INFINITY
         moved = self._marks[-1][1]
-        # Too few once the bytes up to this mark have left the window.
+        # Too few once the bytes up to this mark have left the window, to which the mark's instant belongs.
         last = next(time for time, before in self._marks if moved - before < enough)
-        # A mark's instant belongs to the window; before the first one nothing has moved.
-        return self.since - self._elapsed + self.window + (last + _SLACK if last else 0.0)
+        return self._since.when + (last + _SLACK + self.window - self._elapsed)
 
     def _time(self, now: float) -> float:
-        return self._elapsed if self.since is None else self._elapsed + now - self.since
+        if self._since is None:
+            return self._elapsed
+        until = now if self._until is None else self._until.when
+        return self._elapsed + max(0.0, until - self._since.when)
 
     def _moved(self, time: float) -> int:
         """Bytes moved within the window that ends at pending `time`; its first instant belongs to it."""
@@ -111,20 +124,19 @@ class Speed:
     @property
     def is_pending(self) -> bool:
         """Whether an operation waits for this direction."""
-        return self._meters[0].since is not None
+        return self._meters[0].runs
 
-    def restart(self, channel: Channel, now: float) -> None:
-        """Another operation is current: count while it waits for this direction."""
-        stepper = channel.stepper
-        direction = READ if self.direction == "receive" else WRITE
+    def switch(self, channel: Channel, when: TurnTime) -> None:
+        """From `when` on another operation is current: count while it waits for this direction."""
+        stepper, direction = channel.stepper, READ if self.direction == "receive" else WRITE
         pending = (
-            stepper is not None and channel.connected and stepper._timed
+            stepper is not None and stepper._timed
             and stepper._phase != "handshaking" and stepper.interest & direction != 0
         )  # fmt: skip
         if pending != self.is_pending:
-            self.look(channel, now)
+            self.look(channel, channel.loop.now)
             for meter in self._meters:
-                meter.run(pending, now)
+                meter.run(pending, when)
 
     def sample(self, channel: Channel, now: float) -> None:
         """Bytes have moved."""
@@ -150,8 +162,9 @@ class Speed:
             return self._looked_at + self.window / LOOKS
         return self._meters[0].due(minimum)
 
-    def judge(self, channel: Channel, now: float) -> None:
+    def _expire(self, channel: Channel) -> None:
         """SlowTransferError if the minimum was not met."""
+        now = channel.loop.now
         self.look(channel, now)
         minimum = _minimum(channel, self.direction)[0] or 0.0
         if all(meter.too_slow(minimum, now) for meter in self._meters):
@@ -169,6 +182,12 @@ def start(channel: Channel) -> None:
         if minimum and duration and (known is None or known.window != duration):
             # From the time as it is: the turn's may be long ago.
             _begin(channel, direction, duration, channel.loop.clock())
+
+
+def switch(channel: Channel) -> None:
+    """Another operation is current. What it waits for counts from when the handlers have run."""
+    for speed in channel.speeds:
+        speed.switch(channel, channel.loop.turn_time)
 
 
 def sample(channel: Channel) -> None:
@@ -214,11 +233,10 @@ def _measured(channel: Any, direction: str) -> Speed | None:
 
 
 def _begin(channel: Channel, direction: str, window: float, now: float) -> Speed:
-    speed = Speed(channel, direction, window)
+    speed, when = Speed(channel, direction, window), TurnTime()
+    when.when = now
     channel.speeds = (*(other for other in channel.speeds if other.direction != direction), speed)
-    speed.restart(channel, now)
-    # A handler that wants it may be at work: what follows may wait for another direction.
-    channel.loop.speeds_to_restart.append(channel)
+    speed.switch(channel, when)
     return speed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..event_types import TimeoutStage
 from .operation import Operation
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ class Task(Operation):
     """
 
     __slots__ = ("awaited", "frame", "is_shut", "superseded")
+
+    #: Which time-out its `_due` is.
+    stage = TimeoutStage.SCOPE
 
     awaited: Operation | None
     frame: Frame | None

@@ -41,7 +41,7 @@ class Timer(Timed):
         self._loop.deadlines.keepers.discard(self)  # first: interrupted in between, it keeps no run alive
         self._loop.deadlines.disarm(self)
 
-    def _deadline(self, now: float, early: bool) -> float:
+    def _deadline(self, now: float) -> float:
         return self._armed
 
     def _late(self, arrived: Iterable[Any], now: float) -> None:

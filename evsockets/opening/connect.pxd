@@ -24,7 +24,8 @@ cdef class Connect(Stepper):
     cpdef drop(self, attempt, error)
     cpdef _fail(self, candidate, error, double now)
     cpdef succeed(self, Channel channel, candidate, sock, winner=*)
-    cpdef _due(self, channel)
+    cpdef object step(self, channel, mask)
+    cpdef double _due(self, channel) except? -1
     cpdef _abandon(self, channel)
     cdef _trouble(self, Channel channel, sock, sockaddr, int number)
 

@@ -221,11 +221,11 @@ class Connect(Stepper):
             self._abandon(channel)
         return TlsHandshakeOperation() if self._address.is_tls else None
 
-    def _due(self, channel: Channel) -> float | None:
-        return self._next_at if self._waiting else None
-
-    def _expire(self, channel: Channel, now: float) -> Any:
+    def step(self, channel: Channel, mask: int) -> Any:
         return self.start(channel)
+
+    def _due(self, channel: Channel) -> float:
+        return self._next_at if self._waiting else INFINITY
 
     def _abandon(self, channel: Channel) -> None:
         if self._sock is not None:

@@ -8,11 +8,12 @@ from evsockets.transports.packet_info cimport Datagram
 
 
 cdef class Accept(Operation):
-    cdef public object _adopted, _failures, _left, _refused, _resume_at, interest
+    cdef public object _adopted, _failures, _left, _refused, interest
+    cdef public double _resume_at
 
     @cython.locals(ch=Channel)
     cpdef object step(self, channel, mask)
-    cpdef _due(self, channel)
+    cpdef double _due(self, channel) except? -1
     cdef _next(self, Channel channel)
     cdef _emptied(self)
     cdef _tell(self, Channel channel, _ServersClient client)

@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from ..core import closing, interest
+from ..core.deadlines import INFINITY
 from ..core.failure import socket_error
 from ..core.operation import UNTOLD, Operation
 from ..core.timeouts import arm
@@ -46,7 +47,7 @@ class Accept(Operation):
         self._adopted = adopted  # others may hold the socket, and accept from it
         self.interest = READ
         self._failures = 0  # to accept, one after the other
-        self._resume_at: float | None = None
+        self._resume_at = INFINITY  # INFINITY: it does not pause
         self._refused = 0  # clients
         self._left: int | None = None  # draining: how many may still come
 
@@ -59,7 +60,7 @@ class Accept(Operation):
         self.interest = 0
         interest.update(channel)
         self.interest = READ
-        self._resume_at = None
+        self._resume_at = INFINITY
         return self.step(channel, READ)
 
     def client_refused(self, channel: Channel, more: int = 1) -> None:
@@ -73,10 +74,13 @@ class Accept(Operation):
         self.client_refused(channel, -1)
 
     def _set(self, channel: Channel) -> None:
-        self.interest = 0 if self._resume_at is not None or (self._refused and self._left is None) else READ
+        self.interest = 0 if self._resume_at != INFINITY or (self._refused and self._left is None) else READ
         interest.update(channel)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
+        if self._resume_at <= channel.loop.now:
+            self._resume_at = INFINITY
+            self._set(channel)
         for _ in range(_CLIENTS_PER_TURN):
             if not self.interest or self._left == 0 or channel.cancelled or channel.loop.stopping:
                 break
@@ -132,15 +136,8 @@ class Accept(Operation):
         if self._failures == 1:
             closing.tell_exception(channel, socket_error(AcceptError, channel, error, "accepting"))
 
-    def _due(self, channel: Channel) -> float | None:
+    def _due(self, channel: Channel) -> float:
         return self._resume_at
-
-    def _expire(self, channel: Channel, now: float) -> Any:
-        self._resume_at = None
-        self._set(channel)
-        if self._left is not None:
-            channel.step_next_turn()
-        return self
 
 
 def client_of(channel: Channel, datagram: Datagram) -> DatagramClientSocket:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .._generic import Generic
 from ..address import Address, SockAddr, public_address
 from ..core import closing, speed
+from ..core.deadlines import INFINITY
 from ..core.failure import socket_error
+from ..core.interest import SEND_AGAIN
 from ..core.operation import UNTOLD, Operation
 from ..core.timeouts import arm
 from ..engines.base import READ, WRITE
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 _READ, _WRITE, _UNTOLD = EventType.READ, EventType.WRITE, UNTOLD
 # Datagrams, and further answers to the same one, that a turn serves.
 _PER_TURN = 64
-# Seconds until what a sender's full queue did not take is sent again: nothing tells that it has room.
-_ANSWER_AGAIN = 0.005
 
 
 class DatagramOperation(Operation, Generic[FrameT_co]):
@@ -213,20 +213,15 @@ class ServeDatagrams(Accept):
 
     def _send_kept(self, channel: Channel) -> bool:
         """Send the answers that were not taken; whether something may be received meanwhile."""
-        self.interest, self._resume_at = READ, None
+        self.interest, self._resume_at = READ, INFINITY
         if not self._answers.send_kept(channel):
             return True
         if not is_unix(channel):
             self.interest = WRITE
             return False
-        self._resume_at = channel.loop.now + _ANSWER_AGAIN
+        self._resume_at = channel.loop.now + SEND_AGAIN
         arm(channel)
         return True
-
-    def _expire(self, channel: Channel, now: float) -> Any:
-        self._resume_at = None
-        channel.step_next_turn()
-        return self
 
     def _abandon(self, channel: Channel) -> None:
         self._received.clear()

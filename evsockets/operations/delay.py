@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from .._generic import overload
+from ..core.deadlines import INFINITY
 from ..core.operation import Operation
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class DelayedOperation(Operation):
         """Ask: itself while pending, else the operation held back takes its place."""
         loop = channel.loop
         if self.pending(channel.socket, loop.executor, *self.args):
-            loop.delayed[channel] = None if self.interval is None else loop.clock() + self.interval
+            loop.delayed[channel] = INFINITY if self.interval is None else loop.clock() + self.interval
             return self
         loop.delayed.pop(channel, None)
         if channel.cancelled or loop.stopping:
@@ -78,13 +79,10 @@ class DelayedOperation(Operation):
         return channel.replace(self.operation)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
-        return self
+        return self.start(channel) if self._due(channel) <= channel.loop.now else self
 
-    def _due(self, channel: Channel) -> float | None:
-        return channel.loop.delayed.get(channel)
-
-    def _expire(self, channel: Channel, now: float) -> Any:
-        return self.start(channel)
+    def _due(self, channel: Channel) -> float:
+        return channel.loop.delayed.get(channel, INFINITY)
 
     def _abandon(self, channel: Channel) -> None:
         channel.loop.delayed.pop(channel, None)

@@ -173,7 +173,7 @@ class ReadOperation(Operation, Generic[FrameT_co]):
             data = write._data
             if channel.cancelled or channel.loop.stopping:
                 return _DONE
-            if type(data) is not bytes or channel.after is not None or channel.forgotten:
+            if type(data) is not bytes or channel.after is not None or channel.forgotten or channel.speeds:
                 return write._send(channel)
         size = len(data)
         read = then if type(then) is ReadOperation else None

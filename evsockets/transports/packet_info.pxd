@@ -10,7 +10,6 @@ cdef class Datagram:
 cdef class DatagramReply(Transport):
     cdef public object _asked, _data, _remote, _server
     cdef public bint at_end
-    cdef public double retry_at
 
 
 @cython.locals(reply=DatagramReply)

@@ -83,7 +83,7 @@ class DatagramReply(Transport):
     `recv` gives the datagram once, then b"" with `at_end` true; `send` answers.
     """
 
-    __slots__ = ("_asked", "_data", "_remote", "_server", "at_end", "retry_at")
+    __slots__ = ("_asked", "_data", "_remote", "_server", "at_end")
 
     datagram = True
     shared = True
@@ -93,8 +93,6 @@ class DatagramReply(Transport):
     _data: bytes | None
     _remote: SockAddr
     _server: Server
-    retry_at: float
-    """When the channel sends again what was not taken."""
 
     def fileno(self) -> int:
         """Return -1: there is no descriptor of its own."""
@@ -141,5 +139,4 @@ def reply_to(
     reply._data = data
     reply._remote = remote
     reply.at_end = False
-    reply.retry_at = 0.0
     return reply

@@ -180,16 +180,16 @@ def _next_timeout(channel: Channel) -> str:
     if stage is not None:
         left = when - channel.loop.clock()
         text += f" in {human_seconds(left)}" if left > 0 else " now"
-    due = None if channel.stepper is None else channel.stepper._due(channel)
-    if due is not None and due < when:
+    due = INFINITY if channel.stepper is None else channel.stepper._due(channel)
+    if due < when:
         text += f"; goes on by itself in {human_seconds(max(0.0, due - channel.loop.clock()))}"
     return text
 
 
 def next_timeout(channel: Channel) -> tuple[float, TimeoutStage | None]:
     """Which time-out comes next if nothing happens, and when, on the executor's clock; infinity: none."""
-    first, stage, _ = timeouts.first_passing(channel)
-    return (INFINITY, None) if channel.complete or first == INFINITY else (first, stage)
+    when, which = timeouts.first_passing(channel)
+    return when, None if when == INFINITY else which.stage
 
 
 def _bytes(sent: int, received: int, unsent: int) -> str:

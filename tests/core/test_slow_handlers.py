@@ -136,10 +136,10 @@ def test_many_time_outs_at_once(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> 
     asked = 0
     earliest = timeouts.earliest
 
-    def counted(channel: Any) -> Any:
+    def counted(channel: Any, now: float) -> Any:
         nonlocal asked
         asked += 1
-        return earliest(channel)
+        return earliest(channel, now)
 
     monkeypatch.setattr(timeouts, "earliest", counted)
     slow = {"TIMEOUT": lambda event: talk.clock.advance(0.01)}

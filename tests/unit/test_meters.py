@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evsockets.core.deadlines import INFINITY
+from evsockets.core.deadlines import INFINITY, TurnTime
 from evsockets.core.speed import Meter
 
 CLOCKS = [0.0, 100.3, 1_700_000_000.7]
+
+
+def at(now):
+    when = TurnTime()
+    when.when = now
+    return when
 
 
 def speed(meter, total, now):
@@ -19,7 +25,7 @@ def speed(meter, total, now):
 
 def run(meter, pending, total, now):
     meter.sample(total, now)
-    meter.run(pending, now)
+    meter.run(pending, at(now))
 
 
 def too_slow(meter, minimum, total, now):
