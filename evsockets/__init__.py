@@ -14,7 +14,6 @@ from .conversations.conversation import Conversation
 from .conversations.mailbox import Mailbox
 from .conversations.operation import ConversationOperation
 from .core.operation import Operation
-from .core.timer import Timer
 from .drain import DrainReport
 from .engines.base import READ, WRITE, Engine
 from .engines.discovery import available_engines, create_engine
@@ -106,6 +105,7 @@ from .sockets import (
 )
 from .targets.fan_out import fan_out, fan_out_async
 from .targets.outcomes import Outcome, Target
+from .timer import Timer
 from .watching.dump import dump_on_signal
 from .watching.explain import explain
 from .watching.metrics import PrometheusEventHandler

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .core import closing, run, timer
+from . import timer
+from .core import closing, run
 from .core.activities import IDLE, has_unread
 from .core.admission import tell_listener
 from .core.deadlines import AT_ONCE, INFINITY

@@ -6,11 +6,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVarTuple
 
-from . import drain, hosting, inherited
+from . import drain, hosting, inherited, timer
 from .configuration import Configuration
-from .core import run, timer, unheard
+from .core import run, unheard
 from .core.loop import Loop
-from .core.timer import Timer
 from .drain import DrainReport
 from .engines.base import Engine
 from .engines.discovery import check_contract, create_engine
@@ -20,6 +19,7 @@ from .opening import begin, pool
 from .opening.resolver import Resolver
 from .operations.making import PlainMaker
 from .socket_bag import SocketBag
+from .timer import Timer
 from .validation import check_timeout
 
 if TYPE_CHECKING:

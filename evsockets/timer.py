@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..validation import check_called, check_flag, check_seconds
-from .deadlines import INFINITY, Timed
+from .core.deadlines import INFINITY, Timed
+from .validation import check_called, check_flag, check_seconds
 
 if TYPE_CHECKING:
-    from .loop import Loop
+    from .core.loop import Loop
 
 
 class Timer(Timed):
