@@ -37,7 +37,10 @@ LAYERS: list[set[str]] = [
     {"opening"},
     {"watching", "watching.timeline_record"},
     {"watching.timeline_picture", "watching.timeline_trace"},
-    {"handlers", "socket_bag", "hosting", "drain", "timer", "inherited", "watching.timeline", "watching.metrics"},
+    {
+        "handlers", "socket_bag", "hosting", "drain", "timer", "inherited", "watching.timeline",
+        "watching.metrics",
+    },
     {"executor", "factory"},
     {"targets", "distributed"},
     {"serving"},
