@@ -84,13 +84,13 @@ def finish(channel: Channel) -> None:
 def _end(channel: Channel, orderly: bool, kept: bool, error: NetworkSocketError | None) -> None:
     """All that is left of this life. What is raised on the way is raised at the end, the first of it."""
     first: BaseException | None = None
-    bug: BaseException | None = None  # of the conversation; counts as raised in a DISCONNECTED handler
+    bugs: list[BaseException] = []  # of the task; they count as raised in a DISCONNECTED handler
     over = False
     while channel.task is not None:
         try:
             channel.task.end()
         except BaseException as raised:
-            bug = later(bug, channel, raised)
+            bugs.append(raised)
     while not over:
         try:
             if error is not None:
@@ -98,13 +98,13 @@ def _end(channel: Channel, orderly: bool, kept: bool, error: NetworkSocketError 
                 _tell_failure(channel, told)
             if not channel.complete:
                 _disconnect(channel, orderly, kept)
-            if bug is not None:
-                counted, bug = bug, None
-                tell_raised(channel, counted)
+            while bugs:
+                tell_raised(channel, bugs.pop(0))
             _finalize(channel)
             over = True
         except BaseException as raised:
             first = later(first, channel, raised)
+    _release(channel)
     if first is not None:
         raise first
 
@@ -192,14 +192,13 @@ def _finalize(channel: Channel) -> None:
             if not channel.loop.configuration.isolate_handler_errors:
                 raise
             Unraisable(bug)
-    if channel.inbox._chunk:
-        channel.inbox = Inbox()
-    _release(channel)
 
 
 def _release(channel: Channel) -> None:
     """Nobody needs the channel any more: what its metadata and its socket are still asked for takes its
     place there, and a server's client leaves the bag."""
+    if channel.inbox._chunk:
+        channel.inbox = Inbox()
     members = channel.loop.members
     if channel.socket._leaves_by_itself and members.get(channel.socket) is channel.metadata:
         del members[channel.socket]
