@@ -202,9 +202,26 @@ class RequestExecutor:
 
     def close(self) -> None:
         """Close every socket, and the engine if this executor made it. RuntimeError inside a run."""
-        if not self._loop.closed:
-            run.close(self._loop)
-            self._close_engine()
+        loop = self._loop
+        if loop.closed:
+            return
+        if loop.is_inherited:
+            run.disown(loop)
+        elif loop.executing:
+            loop.check_thread()
+            raise RuntimeError("the executor is executing: stop_request() first, and close it after the run")
+        loop.closed = True
+        for socket in [*loop.members, *loop.kept_sockets.values()]:
+            if socket._channel is not None and socket._channel.loop is not loop:
+                continue  # forgotten here, at home in another executor since
+            if not socket._persistent or socket._connection is None:
+                socket.close()
+        loop.kept_sockets.clear()
+        loop.callbacks.clear()
+        loop.deadlines.clear()
+        if not loop.is_inherited:  # else its threads and its lock are the parent's
+            loop.resolver.close()
+        self._close_engine()
 
     def _close_engine(self) -> None:
         try:

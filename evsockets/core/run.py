@@ -257,7 +257,7 @@ def abort(loop: Loop, error: BaseException) -> None:
 def _wind_up(loop: Loop, error: BaseException) -> None:
     loop.waker.ignore_signals()
     if loop.is_inherited:
-        _disown(loop)
+        disown(loop)
     if loop.thread_id is None:
         return
     loop.in_turn = loop.stopping = loop.interrupt = True
@@ -277,7 +277,7 @@ def _wind_up(loop: Loop, error: BaseException) -> None:
     loop.reset()
 
 
-def _disown(loop: Loop) -> None:
+def disown(loop: Loop) -> None:
     """In the child of a fork the run is over: close the copies."""
     for channel in loop.channels():
         if channel.transport is not None:
@@ -293,23 +293,3 @@ def stop(loop: Loop) -> None:
         raise RuntimeError("the executor is not executing")
     loop.stopping = loop.interrupt = True
     loop.waker.wake()
-
-
-def close(loop: Loop) -> None:
-    """Close every socket and the waker. Inside a run: RuntimeError."""
-    if loop.is_inherited:
-        _disown(loop)
-    elif loop.executing:
-        loop.check_thread()
-        raise RuntimeError("the executor is executing: stop_request() first, and close it after the run")
-    loop.closed = True
-    for socket in [*loop.members, *loop.kept_sockets.values()]:
-        if socket._channel is not None and socket._channel.loop is not loop:
-            continue  # forgotten here, at home in another executor since
-        if not socket._persistent or socket._connection is None:
-            socket.close()
-    loop.kept_sockets.clear()
-    loop.callbacks.clear()
-    loop.deadlines.clear()
-    if not loop.is_inherited:  # else its threads and its lock are the parent's
-        loop.resolver.close()
