@@ -13,10 +13,12 @@ cdef object _LEFT
 cdef class Await:
     cdef public ConversationTask task
     cdef public object operation
-    cdef public bint gives
     cdef public int state
 
     cpdef bint _begin(self, ConversationTask task) except -1
+
+
+cpdef prepared(Await awaits, ConversationTask task, operation)
 
 
 cdef class AwaitRead(Await):

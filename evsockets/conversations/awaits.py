@@ -24,16 +24,16 @@ _LEFT = LEFT
 
 
 class Await:
-    """Has `operation` done; `gives` the last frame that was read then, or None."""
+    """Has `operation` done; its value is the last frame that was read then, or None."""
 
-    __slots__ = ("gives", "operation", "state", "task")
+    __slots__ = ("operation", "state", "task")
 
-    def __init__(self, task: ConversationTask, operation: Operation, gives: bool = False) -> None:
-        self.task = task
-        self.operation: Any = operation
-        self.gives = gives
-        self.state = _NEW
-        task.unawaited += 1
+    task: ConversationTask
+    operation: Any
+    state: int
+
+    def __init__(self, task: ConversationTask, operation: Operation) -> None:
+        prepared(self, task, operation)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self  # type: ignore[return-value]  # an iterator will do
@@ -51,7 +51,7 @@ class Await:
         elif task.wanted is not None:
             return task
         self.state = _DONE
-        if self.gives:
+        if task.frame is not None:
             _driver.give(task.frame)
         raise StopIteration
 
@@ -83,6 +83,15 @@ class Await:
         return f"<await of {self.operation!r}>"
 
 
+def prepared(awaits: Await, task: ConversationTask, operation: Any) -> Any:
+    """`awaits`, which has done nothing yet; made by `__new__` it costs compiled code less than by a call."""
+    awaits.task = task
+    awaits.operation = operation
+    awaits.state = _NEW
+    task.unawaited += 1
+    return awaits
+
+
 class AwaitRead(Await):
     """Reads a frame."""
 
@@ -106,6 +115,7 @@ class AwaitWrite(Await):
         data = self.operation
         done = fast_path.write(task, data) if type(data) is bytes else -1
         if done > 0:
+            task.frame = None
             return True
         channel = task.channel  # None when the conversation is over, which is told
         task.ask(_LEFT if done == 0 else channel and channel.loop.maker.write(data, None))
@@ -129,11 +139,11 @@ class AwaitNext(AwaitRead):
     def throw(self, kind: Any, value: Any = None, trace: Any = None) -> Any:
         """An end in order ends the `async for`."""
         error = kind if value is None else value
-        self.close()
         if isinstance(error, Drained) or (isinstance(error, DisconnectedError) and error.clean):
+            self.close()
             raise StopAsyncIteration
         try:
-            raise error
+            return Await.throw(self, error)
         finally:
             del error, kind, value  # as above
 
@@ -151,10 +161,4 @@ class Frames:
         return self
 
     def __anext__(self) -> AwaitNext:
-        following = AwaitNext.__new__(AwaitNext)
-        following.task = self.task
-        following.operation = self.operation
-        following.gives = True
-        following.state = _NEW
-        following.task.unawaited += 1
-        return following
+        return prepared(AwaitNext.__new__(AwaitNext), self.task, self.operation)  # type: ignore[no-any-return]

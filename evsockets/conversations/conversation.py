@@ -68,7 +68,7 @@ class Conversation(Exchange):
             raise TypeError(f"do() takes an operation, such as ReadOperation(), got {operation!r}")
         if hasattr(operation, "function"):
             raise TypeError(f"do() cannot run {operation!r}: await its function with this conversation")
-        return Await(self._task, operation, gives=True)
+        return Await(self._task, operation)
 
     def start_tls(
         self,

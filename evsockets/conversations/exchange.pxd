@@ -1,5 +1,6 @@
 cimport cython
 
+from evsockets.conversations cimport awaits
 from evsockets.core cimport posted
 from evsockets.conversations.awaits cimport AwaitRead, AwaitWrite
 from evsockets.core.channel cimport Channel
@@ -12,9 +13,7 @@ cdef class Exchange:
     cdef public Loop _loop
     cdef public object _picker, _reading
 
-    @cython.locals(awaited=AwaitRead)
     cpdef object read(self, picker=*)
-    @cython.locals(awaited=AwaitWrite)
     cpdef object write(self, data)
     @cython.locals(channel=Channel, task=ConversationTask)
     cpdef object post(self, data)

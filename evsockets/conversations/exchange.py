@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..core import posted
 from ..errors import EngineError
 from ..frames.base import FramePicker, FrameT_co
+from . import awaits
 from .awaits import AwaitRead, AwaitWrite
 
 if TYPE_CHECKING:
@@ -36,24 +37,14 @@ class Exchange:
         if picker is not self._picker or self._reading is None:
             self._reading = self._loop.maker.read(picker)
             self._picker = picker
-        awaited: Any = AwaitRead.__new__(AwaitRead)
-        awaited.task = self._task
-        awaited.operation = self._reading
-        awaited.gives = True
-        awaited.state = 0
-        awaited.task.unawaited += 1
-        return awaited  # type: ignore[no-any-return]
+        read = awaits.prepared(AwaitRead.__new__(AwaitRead), self._task, self._reading)
+        return read  # type: ignore[no-any-return]
 
     def write(self, data: Data) -> Coroutine[object, None, None]:
         """Send `data` (bytes-like or an iterable of bytes-like); returns when the kernel has accepted the
         last byte."""
-        awaited: Any = AwaitWrite.__new__(AwaitWrite)
-        awaited.task = self._task
-        awaited.operation = data
-        awaited.gives = False
-        awaited.state = 0
-        awaited.task.unawaited += 1
-        return awaited  # type: ignore[no-any-return]
+        write = awaits.prepared(AwaitWrite.__new__(AwaitWrite), self._task, data)
+        return write  # type: ignore[no-any-return]
 
     def post(self, data: Buffer) -> int:
         """Queue `data` to be sent, whatever is awaited; returns the number of unsent bytes, without waiting.
