@@ -51,7 +51,7 @@ class Address:
 
     `is_stream`: tcp, tls and unix; `is_datagram`: udp and udg (an `fd` address is neither: it depends on the
     descriptor). `is_tls`: the connection starts with a TLS handshake. `fixed` is `(family, sockaddr)` if that
-    needs no name resolution; None for names and zones.
+    needs no name resolution, for a descriptor (0, None); None for names and zones.
     """
 
     __slots__ = (
@@ -73,7 +73,9 @@ class Address:
         self.is_datagram = scheme in ("udp", "udg")
         self.is_tls = scheme == "tls"
         self.fixed: tuple[int, SockAddr] | None = None
-        if path is not None:
+        if scheme == "fd":
+            self.fixed = 0, None
+        elif path is not None:
             self.fixed = int(_socket.AF_UNIX), sockaddr_of(path)
         elif host is not None and port is not None and "%" not in host:
             self.fixed = numeric_address(host, port)
@@ -171,6 +173,11 @@ def split_host_port(target: str) -> tuple[str, int | None]:
     if ":" in host:
         raise AddressError("an IPv6 address needs brackets: [address]:port")
     return host, _number(port, "port", 65535)
+
+
+def bracketed(host: str) -> str:
+    """Return `host` as it stands before a port: an IPv6 address in brackets, unless it has them."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def check_host(host: str) -> str:
@@ -283,14 +290,12 @@ def address_url(scheme: str, family: int, sockaddr: SockAddr) -> str:
     if family == _socket.AF_UNIX:
         return f"{scheme}://{public_address(family, sockaddr) or ''}"
     host, port = sockaddr[0], sockaddr[1]
-    if ":" not in host:
-        return f"{scheme}://{host}:{port}"
-    if "%" not in host and len(sockaddr) > 3 and sockaddr[3]:
+    if len(sockaddr) > 3 and sockaddr[3] and "%" not in host:
         try:
             host = f"{host}%{socket.if_indextoname(sockaddr[3])}"
         except OSError:  # the interface went away
             host = f"{host}%{sockaddr[3]}"
-    return f"{scheme}://[{host}]:{port}"
+    return f"{scheme}://{bracketed(host)}:{port}"
 
 
 def address_of(transport: Any, side: str) -> SocketAddress:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .address import check_host, split_host_port
+from .address import bracketed, check_host, split_host_port
 from .errors import AddressError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def parse_proxy(text: str) -> Proxy:
         raise ValueError("proxy: the port is missing or 0: write host:port")
     if scheme == "socks5":
         _check_socksio()
-    shown = f"{name.lower()}://{f'[{host}]' if ':' in host else host}:{port}"
+    shown = f"{name.lower()}://{bracketed(host)}:{port}"
     return Proxy(scheme, host, port, _login(scheme, login) if at else None, shown)
 
 

@@ -1,3 +1,6 @@
+cpdef public_peer(remote)
+
+
 cdef class Socket:
     cdef public object _adopted, _channel, _connection
     cdef object __weakref__
@@ -32,4 +35,4 @@ cdef class AcceptedSocket(_ServersClient):
 
 
 cdef class DatagramClientSocket(_ServersClient):
-    cdef public object _asked, _data
+    cdef public object _datagram

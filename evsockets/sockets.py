@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .address import Address
     from .core.channel import Channel
     from .opening.pool import Connection
+    from .transports.packet_info import Datagram
     from .typing import SocketAddress
 
 
@@ -194,14 +195,11 @@ class AcceptedSocket(_ServersClient):
 class DatagramClientSocket(_ServersClient):
     """One datagram that a server received: a read gives it, a write goes to its sender. Added once only."""
 
-    __slots__ = ("_asked", "_data")
+    __slots__ = ("_datagram",)
 
-    def __init__(
-        self, data: bytes = b"", remote: Any = None, listener: Channel | None = None, asked: Any = None
-    ) -> None:
-        super().__init__(remote, listener)
-        self._asked = asked  # which of the listener's addresses, if it has many
-        self._data = data
+    def __init__(self, datagram: Datagram | None = None, listener: Channel | None = None) -> None:
+        super().__init__(None if datagram is None else datagram.remote or None, listener)
+        self._datagram = datagram
 
 
 def public_peer(remote: Any) -> SocketAddress:

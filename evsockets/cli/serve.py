@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from .. import Configuration
-from ..address import Address, get_transports
+from ..address import Address, bracketed, get_transports
 from .common import CommandError
 from .options import Parser, delay, origin, parsed, port
 from .serving import Server, add_server_options, run_server, tls_context
@@ -161,7 +161,7 @@ def _completed(text: str, scheme: str) -> str:
     host, _, number = text.removesuffix("/").rpartition(":")
     if not number.isdigit() or (":" in host and "[" not in host):  # no port, or only colons of IPv6
         host, number = text.strip("/"), "8000"
-        host = f"[{host}]" if ":" in host and "[" not in host else host
+        host = bracketed(host)
     return f"{scheme}://{host or '127.0.0.1'}:{number}"
 
 

@@ -25,7 +25,7 @@ from .. import (
     StreamContext,
     WorkerLostError,
 )
-from ..address import Address
+from ..address import Address, bracketed
 from ..text import one_line, printable
 from .common import CommandError, make_executor, notice, raise_descriptor_limit
 from .options import add_engine_option, certificate, count, delay
@@ -261,6 +261,5 @@ def bound_url(address: str, local: Any) -> str:
     """Return the URL of what a listener for `address` is bound to; `local` as `socket` gives it."""
     scheme = address.partition("://")[0].lower()
     if isinstance(local, tuple):
-        host = f"[{local[0]}]" if ":" in local[0] else local[0]
-        return f"{'tcp' if scheme == 'fd' else scheme}://{host}:{local[1]}"
+        return f"{'tcp' if scheme == 'fd' else scheme}://{bracketed(local[0])}:{local[1]}"
     return f"{'unix' if scheme == 'fd' else scheme}://{local or ''}"

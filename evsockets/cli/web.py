@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from .. import FrameError
-from ..address import parse_address
+from ..address import bracketed, parse_address
 from .asking import Answer, Ask, Plan
 from .words import parse_word
 
@@ -28,8 +28,7 @@ def authority(address: str) -> tuple[str, str]:
     scheme = "https" if there.is_tls else "http"
     if there.host is None:
         return scheme, "localhost"
-    name = there.host.partition("%")[0]  # a zone means something on this machine only
-    name = f"[{name}]" if ":" in name else name
+    name = bracketed(there.host.partition("%")[0])  # a zone means something on this machine only
     return scheme, name if (scheme, there.port) in _DEFAULTS else f"{name}:{there.port}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..address import get_transports, parse_address
+from ..address import bracketed, get_transports, parse_address
 from .habits import instead
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class Word:
             yield f"{self.scheme}://{self.hosts}"
             return
         for host in [self.hosts] if isinstance(self.hosts, str) else self.hosts:
-            text = str(host)
-            place = f"[{text}]" if ":" in text and not text.startswith("[") else text
+            place = bracketed(str(host))
             for ports in self.ports:
                 for port in ports:
                     yield f"{self.scheme}://{place}:{port}"
@@ -115,7 +114,7 @@ def _many(text: str, scheme: str, target: str) -> Word | None:
     spans = tuple(_span(text, span) for span in ports.split(","))
     if prefix is not None:
         return Word(scheme, _block(text, host, prefix), spans)
-    return Word(scheme, f"[{host}]" if ":" in host else host, spans)
+    return Word(scheme, bracketed(host), spans)
 
 
 def _block(text: str, host: str, prefix: str) -> IPv4Network | IPv6Network:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..address import parse_address
+from ..address import bracketed, parse_address
 from ..conversations.conversation import Conversation
 from ..errors import DisconnectedError, NetworkSocketError, SendError, SocketTimeoutError
 from ..event_types import TimeoutStage
@@ -102,7 +102,7 @@ def _host(talk: Conversation) -> str:
     address = parse_address(talk.metadata.address or "")
     if address.host is None:
         return "localhost"
-    name = f"[{address.host}]" if ":" in address.host else address.host
+    name = bracketed(address.host)
     usual = _DEFAULT_PORTS[address.is_tls]
     return name if address.port == usual else f"{name}:{address.port}"
 

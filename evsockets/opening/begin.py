@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 from typing import TYPE_CHECKING, Any
 
-from ..address import Address, address_url, public_address
+from ..address import Address, address_url
 from ..core import start
 from ..core.failure import socket_error
 from ..core.operation import Stepper
@@ -44,8 +44,7 @@ def _opener(channel: Channel) -> Stepper | None:
     socket, metadata = channel.socket, channel.metadata
     address = metadata._parsed
     if socket._adopted is not None:
-        sock, socket._adopted = socket._adopted, None
-        return _adopt(channel, sock, address)
+        return _adopt(channel, socket._adopted, address)
     if socket._leaves_by_itself:  # it came to a server
         if isinstance(socket, DatagramClientSocket):
             _reply(channel, socket)
@@ -59,13 +58,12 @@ def _opener(channel: Channel) -> Stepper | None:
         then = listen
     elif (proxy := metadata._settings.stream_context.proxy) is not None:
         return through(channel, address, proxy)
-    if address.scheme == "fd":
-        return then(channel, address, [(0, None)])
     return Resolve(address, then) if address.fixed is None else then(channel, address, [address.fixed])
 
 
 def _adopt(channel: Channel, sock: Any, address: Address | None) -> Stepper | None:
-    """Begin over an open descriptor: an accepted client's, or one that somebody else has opened."""
+    """Begin over an open descriptor: an accepted client's, or one that somebody else has opened. It is closed
+    with `socket` until the transport has it."""
     socket, metadata = channel.socket, channel.metadata
     family, datagram = sock.family, sock.type == _socket.SOCK_DGRAM
     context = metadata._settings.stream_context
@@ -74,26 +72,25 @@ def _adopt(channel: Channel, sock: Any, address: Address | None) -> Stepper | No
         try:
             adjust_options(sock, context)
         except OSError as error:
-            sock.close()
             phase = "listening" if socket.is_server else "connecting"
             raise socket_error(ConnectionFailedError, channel, error, phase) from error
     if socket.is_server:
+        socket._adopted = None
         listen_on(channel, address, sock, adopted=True)
         return None
     if isinstance(socket, AcceptedSocket):
         assert socket._listener is not None
         address = socket._listener.metadata._parsed
         # The URL is made when somebody asks for it: most servers have many clients and never do.
-        channel.remote = public_address(family, socket._remote)
     elif metadata._address is None:
         unix = family == _socket.AF_UNIX
         scheme = ("udg" if unix else "udp") if datagram else ("unix" if unix else "tcp")
         try:
             metadata._address = address_url(scheme, family, sock.getpeername())
         except OSError as error:
-            sock.close()
             why = f"the adopted socket is not connected: {error}"
             raise socket_error(ConnectionFailedError, channel, why, cause=error) from error
+    socket._adopted = None
     channel.set_transport((DatagramTransport if datagram else StreamTransport)(sock))
     then = TlsHandshakeOperation() if address is not None and address.is_tls and not datagram else None
     return after_header(channel, then) if isinstance(socket, AcceptedSocket) else then
@@ -102,14 +99,12 @@ def _adopt(channel: Channel, sock: Any, address: Address | None) -> Stepper | No
 def _reply(channel: Channel, socket: DatagramClientSocket) -> None:
     """Begin over the descriptor of the datagram server that `socket` came to."""
     listener = socket._listener
-    assert listener is not None
+    assert listener is not None and socket._datagram is not None
     server = listener.transport
     if server is None:
         raise ConnectionFailedError("the datagram server this client came from is closed")
-    remote = socket._remote
-    channel.remote = remote if type(remote) is tuple else public_address(_socket.AF_UNIX, remote)
-    asked = socket._asked
+    datagram = socket._datagram
     channel.local = listener.local
-    if asked is not None and isinstance(listener.local, tuple):
-        channel.local = asked.sockaddr(listener.local[1])
-    channel.set_transport(reply_to(server, socket._data, remote, asked))
+    if datagram.asked is not None and isinstance(listener.local, tuple):
+        channel.local = datagram.asked.sockaddr(listener.local[1])
+    channel.set_transport(reply_to(server, datagram))

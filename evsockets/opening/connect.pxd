@@ -12,36 +12,31 @@ cdef double _DELAY, _PAUSE, _LONGEST_PAUSE
 cdef int _CONNECTED, _DATAGRAM, _IN_PROGRESS, _STREAM, _WRITE
 
 
+cdef class Attempt(Token):
+    cdef public Channel channel
+    cdef public Loop loop
+    cdef public object candidate, sock
+
+    cpdef close(self)
+
+
 cdef class Connect(Stepper):
-    cdef public object _address, _doing, _sock, _waiting
+    cdef public object _address, _doing, _then, _waiting
     cdef public list _attempts, _failures
     cdef public bint _connects
     cdef public int _kind
     cdef public double _next_at, _pause
 
-    @cython.locals(ch=Channel, loop=Loop, number=int)
+    @cython.locals(ch=Channel, loop=Loop, number=int, attempt=Attempt)
     cpdef object start(self, channel)
-    cpdef drop(self, attempt, error)
-    cpdef _fail(self, candidate, error, double now)
-    cpdef succeed(self, Channel channel, candidate, sock, winner=*)
+    @cython.locals(number=int, attempt=Attempt)
     cpdef object step(self, channel, mask)
+    @cython.locals(channel=Channel)
+    cpdef decided(self, Attempt attempt, trouble)
+    cdef _fail(self, Attempt attempt, error)
+    @cython.locals(channel=Channel)
+    cdef _succeed(self, Attempt attempt)
     cpdef double _due(self, channel) except? -1
     cpdef _abandon(self, channel)
-    cdef _trouble(self, Channel channel, sock, sockaddr, int number)
-
-
-cdef class Attempting(Stepper):
-    cpdef object step(self, channel, mask)
-
-
-cdef class Attempt(Token):
-    cdef public Connect _connect
-    cdef public Channel channel
-    cdef public Loop loop
-    cdef public object candidate, sock
-
-    @cython.locals(number=int)
-    cpdef step(self, token, mask)
-    @cython.locals(channel=Channel, connect=Connect)
-    cdef _decide(self, int number)
-    cpdef close(self)
+    @cython.locals(channel=Channel)
+    cdef _trouble(self, Attempt attempt, int number)

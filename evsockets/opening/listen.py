@@ -35,26 +35,23 @@ def listen(channel: Channel, address: Address, candidates: list[Candidate]) -> N
 def listen_on(channel: Channel, address: Address | None, sock: Any, *, adopted: bool) -> None:
     """Accept from `sock`, which listens; `adopted`: others may hold it, too."""
     datagram = sock.type == _socket.SOCK_DGRAM
+    channel.set_transport(server_datagram(sock) if datagram else Listener(sock))  # closed by what fails here
+    context = channel.metadata._settings.stream_context
     first = channel.operation
-    if isinstance(first, DatagramOperation) and not datagram:  # fd://, which tells nothing before
-        sock.close()
-        first._misplaced(f"{channel.address} carries a stream, and is added with ReadOperation()")
-    if datagram and channel.metadata._settings.stream_context.proxy_protocol:
-        sock.close()
+    if isinstance(first, DatagramOperation):
+        if not datagram:  # fd://, which tells nothing before
+            first._misplaced(f"{channel.address} carries a stream, and is added with ReadOperation()")
+        channel.operation = ServeDatagrams(adopted, first)
+    else:
+        channel.operation = (AcceptDatagrams if datagram else Accept)(adopted)
+    if datagram and context.proxy_protocol:
         why = "proxy_protocol is for streams: the sender of a datagram is told by no header"
         raise socket_error(ConnectionFailedError, channel, why, "listening")
     if address is not None and address.is_tls and not datagram:
         try:  # a missing certificate is told here, not to the first client
             from ..transports.tls_context import server_context
 
-            server_context(channel.metadata._settings.stream_context, address)
+            server_context(context, address)
         except (ValueError, OSError, ImportError) as error:
-            sock.close()
             raise socket_error(ConnectionFailedError, channel, error, "listening") from error
-    channel.set_transport(server_datagram(sock) if datagram else Listener(sock))
-    if isinstance(first, DatagramOperation):
-        channel.operation = ServeDatagrams(adopted, first)
-    else:
-        channel.operation = (AcceptDatagrams if datagram else Accept)(adopted)
     channel.local_address()
-

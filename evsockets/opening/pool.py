@@ -67,24 +67,18 @@ class Connection:
         return False
 
     def leave_pool(self) -> bool:
-        """Take it out of the pool; whether it was there."""
+        """Take it out of the pool; whether it was there, and not with another thread already."""
         with _lock:
-            return self._leave()
-
-    def _leave(self) -> bool:  # with the lock held
-        if self.owner is None:
-            return False
-        waiting = _pool.get(self.pool_key, {})
-        waiting.pop(self, None)
-        if not waiting:
-            _pool.pop(self.pool_key, None)
-        self._disown()
-        return True
-
-    def _disown(self) -> None:
-        if self.owner is not None and self.owner._connection is self:
-            self.owner._connection = None
-        self.owner = None
+            waiting = _pool.get(self.pool_key, {})
+            if self not in waiting:
+                return False
+            del waiting[self]
+            if not waiting:
+                del _pool[self.pool_key]
+            if self.owner is not None and self.owner._connection is self:
+                self.owner._connection = None
+            self.owner = None
+            return True
 
     def close(self) -> None:
         """Close it in an orderly way."""
@@ -130,35 +124,33 @@ def left_open(channel: Channel) -> Connection | None:
     address = channel.opened_for = channel.metadata._parsed
     settings = channel.opened_with = channel.metadata._settings
     connection, socket._connection = socket._connection, None
-    if connection is None and not socket._persistent:
+    pooled = socket._persistent
+    if connection is None and not pooled:
         return None
+    channel.loop.kept_sockets.pop(id(socket), None)
     key = _key_of(socket, address, settings)
-    if connection is not None:
-        channel.loop.kept_sockets.pop(id(socket), None)
-        fresh = not socket._persistent or (connection.leave_pool() and connection.is_fresh())
-        if fresh and connection.pool_key == key and not connection.transport.closed:
-            return connection
-        connection.close()
-    return _acquire(key) if socket._persistent else None
+    while connection is not None or (pooled and (connection := _newest(key)) is not None):
+        if not pooled or connection.leave_pool():
+            fresh = connection.is_fresh() if pooled else not connection.transport.closed
+            if fresh and connection.pool_key == key:
+                return connection
+            connection.close()
+        connection = None
+    return None
 
 
-def _acquire(key: Any) -> Connection | None:
-    """Take a living connection out of the pool; stale ones met on the way are closed."""
-    while True:
-        with _lock:
-            waiting = _pool.get(key)
-            if not waiting:
-                return None
-            connection = next(reversed(waiting))
-            connection._leave()
-        if connection.is_fresh():
-            return connection
-        connection.close()
+def _newest(key: Any) -> Connection | None:
+    with _lock:
+        return next(reversed(_pool.get(key, {})), None)
+
+
+def _all() -> list[Connection]:
+    return [connection for waiting in _pool.values() for connection in waiting]
 
 
 def _close_all() -> None:
     """At the interpreter's end: an orderly end for the peers, and no descriptor left open."""
-    for connection in [one for waiting in _pool.values() for one in waiting]:
+    for connection in _all():
         connection.close()
 
 
@@ -166,11 +158,9 @@ def _forked() -> None:
     """In a forked child: the connections are its parent's, so it lets go without telling the peers."""
     global _lock
     _lock = original("_thread", "allocate_lock")()  # another thread may have held it
-    for waiting in _pool.values():
-        for connection in waiting:
-            connection._disown()
-            connection.transport.sock.close()
-    _pool.clear()
+    for connection in _all():
+        connection.leave_pool()
+        connection.transport.sock.close()
 
 
 atexit.register(_close_all)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import _socket
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.failure import socket_error
 from ..core.operation import Stepper
-from ..engines.base import READ
 from ..errors import ConnectionFailedError
 from ..proxies import is_trusted
+from .preamble import Dialogue, Preamble, Refused
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
@@ -29,47 +29,6 @@ LONGEST = 16_384
 _FAMILIES = {"TCP4": _socket.AF_INET, "TCP6": _socket.AF_INET6}
 
 
-class ProxyHeader(Stepper):
-    """Reads the header that each client's connection begins with, and goes on by `then`.
-
-    What follows the header stays in the inbox. One object serves one client.
-    """
-
-    __slots__ = ("_then",)
-
-    interest = READ
-    _doing = "reading a PROXY header"
-
-    def __init__(self, then: Stepper | None) -> None:
-        self._then = then
-
-    def step(self, channel: Channel, mask: int) -> Any:
-        try:
-            data = channel.transport.recv()
-        except OSError as error:
-            raise socket_error(ConnectionFailedError, channel, error, self._doing) from error
-        if data is None:
-            return self
-        channel.inbox._append(data)
-        try:
-            told = take_header(channel.inbox)
-            if told is None and not data:
-                raise ValueError(f"the connection ended after {len(channel.inbox)} bytes of it")
-        except ValueError as error:
-            why = f"no PROXY header: {error}"
-            raise socket_error(ConnectionFailedError, channel, why, "connecting", cause=error) from error
-        if told is None:
-            return self
-        (remote,) = told
-        if remote is not None:
-            channel.remote = channel.socket._remote = remote  # type: ignore[attr-defined]
-            if channel.metadata._parsed is None:
-                channel.metadata._address = None  # named again when it is asked for
-        channel.inbox._arrived = channel.loop.turn_time
-        channel.bytes_received = len(channel.inbox) if self._then is None else 0  # what follows, if not TLS
-        return self._then
-
-
 def after_header(channel: Channel, then: Stepper | None) -> Stepper | None:
     """What comes before `then` where the listener of `channel`, an accepted client, has `proxy_protocol`.
 
@@ -81,7 +40,25 @@ def after_header(channel: Channel, then: Stepper | None) -> Stepper | None:
         return then
     if not is_trusted(trusted, channel.remote):
         raise socket_error(ConnectionFailedError, channel, "the peer is no proxy to be trusted", "connecting")
-    return ProxyHeader(then)
+    return Preamble("the peer", _hear_header(channel), then)
+
+
+def _hear_header(channel: Channel) -> Dialogue:
+    (remote,) = yield "send a PROXY header", b"", _take
+    if remote is not None:
+        channel.remote = channel.socket._remote = remote  # type: ignore[attr-defined]
+        if channel.metadata._parsed is None:
+            channel.metadata._address = None  # named again when it is asked for
+
+
+def _take(inbox: Inbox, ended: bool) -> tuple[SocketAddress] | None:
+    try:
+        told = take_header(inbox)
+        if told is None and ended:
+            raise ValueError(f"the connection ended after {len(inbox)} bytes of it")
+    except ValueError as error:
+        raise Refused(f"sends no PROXY header: {error}") from error
+    return told
 
 
 def take_header(inbox: Inbox) -> tuple[SocketAddress] | None:

@@ -14,12 +14,14 @@ from ..engines.base import READ
 from ..errors import AcceptError, ReceiveError
 from ..events import AcceptEvent
 from ..sockets import AcceptedSocket, DatagramClientSocket
-from ..transports.packet_info import Datagram
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
 
-_CLIENTS_PER_TURN = 64
+# Read by these names they cost compiled code no look-up.
+_UNTOLD, _NEVER = UNTOLD, INFINITY
+# Clients or datagrams that a turn serves.
+_PER_TURN = 64
 # accept(2): errors of the connection that came, not of the listener.
 _SKIPPED = frozenset(
     {
@@ -37,7 +39,9 @@ class Accept(Operation):
     The queue of an adopted one is left to whoever else holds the socket.
     """
 
-    __slots__ = ("_adopted", "_failures", "_left", "_refused", "_resume_at", "interest")
+    __slots__ = (
+        "_adopted", "_clients", "_failures", "_left", "_received", "_refused", "_resume_at", "interest",
+    )  # fmt: skip
 
     _phase = "listening"
     _replaceable = False
@@ -49,11 +53,17 @@ class Accept(Operation):
         self._failures = 0  # to accept, one after the other
         self._resume_at = INFINITY  # INFINITY: it does not pause
         self._refused = 0  # clients
-        self._left: int | None = None  # draining: how many may still come
+        self._left = -1  # how many may still come; -1: no drain has begun
+        # Of datagrams: those to be served, the next one last; while draining, how many clients answer by the
+        # descriptor.
+        self._received: list[Any] = []
+        self._clients = 0
 
     def last(self, channel: Channel) -> Any:
         """A drain begins: accept who waits; returns as `step` does."""
-        self._left = 0 if self._adopted else channel.metadata._settings.stream_context.backlog
+        self._received = list(filter(None, self._received))
+        waiting = 0 if self._adopted else channel.metadata._settings.stream_context.backlog
+        self._left = waiting + len(self._received)
         channel.transport.withdraw()
         # Who comes between the last look at the queue and the close is reset. Not being watched any more
         # makes that shorter.
@@ -66,7 +76,7 @@ class Accept(Operation):
     def client_refused(self, channel: Channel, more: int = 1) -> None:
         """The limitation solver refused a client: accept no more until it is let in; a drain accepts all."""
         self._refused += more
-        if self._left is None:
+        if self._left < 0:
             self._set(channel)
 
     def client_admitted(self, channel: Channel) -> None:
@@ -74,35 +84,42 @@ class Accept(Operation):
         self.client_refused(channel, -1)
 
     def _set(self, channel: Channel) -> None:
-        self.interest = 0 if self._resume_at != INFINITY or (self._refused and self._left is None) else READ
+        self.interest = 0 if self._resume_at != _NEVER or (self._refused and self._left < 0) else READ
         interest.update(channel)
+        if self.interest and self._received:
+            channel.step_next_turn()
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
-        if self._resume_at <= channel.loop.now:
-            self._resume_at = INFINITY
-            self._set(channel)
-        for _ in range(_CLIENTS_PER_TURN):
-            if not self.interest or self._left == 0 or channel.cancelled or channel.loop.stopping:
+        ch = channel
+        loop = ch.loop
+        if self._resume_at <= loop.now:
+            self._resume_at = _NEVER
+            self._set(ch)
+        for _ in range(_PER_TURN):
+            if not self.interest or self._left == 0 or ch.cancelled or loop.stopping:
                 break
             try:
-                client = self._next(channel)
+                came = self._next(ch)
             except OSError as error:
-                self._failed(channel, error)
+                self._failed(ch, error)
                 continue
-            if client is None:  # nobody waits in the kernel's queue
-                return self if self._left is None else self._emptied()
+            if came is None:  # nothing waits in the kernel's queue
+                return self if self._left < 0 else self._emptied()
             self._failures = 0
-            if self._left is not None:
+            if self._left > 0:
                 self._left -= 1
-            self._tell(channel, client)
+            try:
+                self._serve(ch, came)
+            finally:
+                ch.next = _UNTOLD  # a listener goes on whatever a handler names
         if self._left == 0:
             return self._emptied()
-        if self._left is not None and self.interest:
-            channel.step_next_turn()  # no readiness tells that the queue is empty
+        if self.interest and (self._left > 0 or self._received):
+            ch.step_next_turn()  # no readiness tells of it
         return self
 
     def _next(self, channel: Channel) -> Any:
-        """The client that comes next, if there is one."""
+        """What comes next, if anything does."""
         accepted = channel.transport.accept()
         if accepted is None:
             return None
@@ -110,10 +127,13 @@ class Accept(Operation):
         return AcceptedSocket(sock, remote, channel)
 
     def _emptied(self) -> Operation | None:
-        """Draining: nobody comes any more."""
-        return None
+        """Draining: nothing comes any more, until clients that answer by the descriptor have ended."""
+        self.interest = 0 if self._clients else READ
+        return self if self._clients else None
 
-    def _tell(self, channel: Channel, client: Any) -> None:
+    def _serve(self, channel: Channel, came: Any) -> None:
+        """ACCEPT."""
+        client = came
         channel.io_start = channel.loop.turn_time
         handler = channel.dispatch.accept
         try:
@@ -121,7 +141,6 @@ class Accept(Operation):
                 channel.mark_active()
                 handler(AcceptEvent(channel, client))
         finally:
-            channel.next = UNTOLD  # a listener goes on whatever a handler names
             if client._channel is None:
                 client.close()
 
@@ -140,17 +159,6 @@ class Accept(Operation):
         return self._resume_at
 
 
-def client_of(channel: Channel, datagram: Datagram) -> DatagramClientSocket:
-    """The socket of who has sent `datagram` to the server."""
-    client = DatagramClientSocket.__new__(DatagramClientSocket)  # as above
-    client._adopted = client._channel = client._connection = None
-    client._asked = datagram.asked
-    client._data = datagram.data
-    client._listener = channel
-    client._remote = datagram.remote or None
-    return client
-
-
 class AcceptDatagrams(Accept):
     """ACCEPT per datagram; its client has no descriptor of its own.
 
@@ -158,7 +166,7 @@ class AcceptDatagrams(Accept):
     more has come.
     """
 
-    __slots__ = ("_clients",)
+    __slots__ = ()
 
     def last(self, channel: Channel) -> Any:
         self._clients = sum(
@@ -168,32 +176,31 @@ class AcceptDatagrams(Accept):
         return super().last(channel)
 
     def _next(self, channel: Channel) -> Any:
-        received = channel.transport.receive_many(1)
-        if not received:
-            return None
-        one = received[0]
-        if type(one) is not Datagram:
+        if not self._received:
+            most = _PER_TURN if self._left < 0 else min(_PER_TURN, self._left)
+            received = channel.transport.receive_many(most)
+            if len(received) < most:
+                received.append(None)  # asking again in this turn would be in vain
+            received.reverse()
+            self._received = received
+        one = self._received.pop()
+        if isinstance(one, OSError):
             raise one
-        return client_of(channel, one)
+        return one
 
     def _failed(self, channel: Channel, error: OSError) -> None:
         # ICMP refused of an earlier answer, most likely: the server goes on.
         closing.tell_exception(channel, socket_error(ReceiveError, channel, error, "reading"))
 
-    def _tell(self, channel: Channel, client: Any) -> None:
-        Accept._tell(self, channel, client)
-        if self._left is not None:
+    def _serve(self, channel: Channel, came: Any) -> None:
+        client = DatagramClientSocket(came, channel)
+        Accept._serve(self, channel, client)
+        if self._left >= 0:
             self._clients += client._channel is not None and client._channel.loop is channel.loop
-
-    def _emptied(self) -> Operation | None:
-        if not self._clients:
-            return None
-        self.interest = 0
-        return self
 
     def client_ended(self, channel: Channel) -> None:
         """One of its clients has: while draining, look whether that was the last."""
-        if self._left is None:
+        if self._left < 0:
             return
         self._clients -= 1
         if not self._clients:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import _socket
 import errno
 from collections import deque
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..core import closing, speed
@@ -43,28 +42,21 @@ class Answers:
         self._fresh: list[Datagram] = []
         self._kept: dict[Any, _Queue] = {}  # by sender
 
-    @property
-    def kept(self) -> bool:
-        """Whether some were not taken."""
-        return bool(self._kept)
-
-    def add_each(self, channel: Channel, data: Iterable[Any], to: Datagram) -> None:
-        """Have each item of `data` sent, pulled as they are taken; `to` is what it answers."""
-        self.send(channel)
-        self._keep(channel, to.answered(iter(data)))
-
     def send(self, channel: Channel) -> None:
         """Send what was added; keep what is not taken."""
         fresh, self._fresh = self._fresh, []
-        if self._kept:
-            fresh = self._without_kept(channel, fresh)
+        full = False  # the server's own buffer
         while fresh:
-            done = self._transmit(channel, fresh)
-            if done:
-                del fresh[:done]
-                continue
-            self._keep(channel, fresh.pop(0))
-            fresh = self._without_kept(channel, fresh, everything=not is_unix(channel))
+            if self._kept:  # behind what is kept for the same sender
+                for one in fresh:
+                    if full or one.remote in self._kept:
+                        self.keep(channel, one)
+                fresh = [] if full else [one for one in fresh if one.remote not in self._kept]
+            done = self._transmit(channel, fresh) if fresh else 0
+            if fresh and not done:
+                self.keep(channel, fresh[0])
+                full = not is_unix(channel)
+            fresh = fresh[done or 1 :]
 
     def send_kept(self, channel: Channel) -> bool:
         """Send what was kept, to each sender a share a turn; whether some was not taken."""
@@ -94,13 +86,9 @@ class Answers:
                 break
         return refused
 
-    def drop(self) -> None:
-        """Send nothing any more."""
-        self._fresh.clear()
-        self._kept.clear()
-
-    def _keep(self, channel: Channel, one: Datagram) -> None:
-        """Have it wait behind what is kept for the same sender, unless that is too much."""
+    def keep(self, channel: Channel, one: Datagram) -> None:
+        """Have it wait behind what is kept for the same sender, unless that is too much. The items of an
+        iterator are pulled as they are taken."""
         queue = self._kept.get(one.remote)
         if queue is None:
             queue = _Queue()
@@ -110,18 +98,6 @@ class Answers:
             self._kept[one.remote] = queue
         else:
             self._lost(channel, one, 1, f"finds room, {len(queue)} wait already")
-
-    def _without_kept(
-        self, channel: Channel, fresh: list[Datagram], everything: bool = False
-    ) -> list[Datagram]:
-        """Those of `fresh` that need not wait behind others; the rest is kept."""
-        free = []
-        for one in fresh:
-            if everything or one.remote in self._kept:
-                self._keep(channel, one)
-            else:
-                free.append(one)
-        return free
 
     def _transmit(self, channel: Channel, datagrams: Any) -> int:
         """How many are done with: those taken, or the first one, which cannot be sent: that is told."""

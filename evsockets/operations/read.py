@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .. import frames
 from .._generic import Generic
 from ..core import outbox
 from ..core.failure import socket_error
@@ -17,28 +18,17 @@ from ..frames.batch import BatchFramePicker, FrameBatch, innermost
 from ..frames.empty import EmptyFramePicker
 from ..frames.end import EndOfStreamFramePicker
 from ..frames.fixed import FixedLengthFramePicker
-from ..frames.length import LengthPrefixedFramePicker
-from ..frames.line import LineFramePicker
-from ..frames.marker import MarkerFramePicker
-from ..frames.netstring import NetstringFramePicker
 from ..frames.raw import RAW, RawFramePicker
-from ..frames.regex import RegexFramePicker
-from ..frames.resp import RespFramePicker
-from ..frames.varint import VarintPrefixedFramePicker
 from ..transports.stream import NO_SIGNAL, SEND_SIZE
 from .write import WriteOperation
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
 
-# These need a byte (or the end) before they can answer; others are asked at once.
-_WAITING = frozenset(
-    {
-        RawFramePicker, EmptyFramePicker, MarkerFramePicker, LineFramePicker, LengthPrefixedFramePicker,
-        NetstringFramePicker, VarintPrefixedFramePicker, RegexFramePicker, RespFramePicker,
-        EndOfStreamFramePicker,
-    }
-)  # fmt: skip
+# The library's own pickers need a byte (or the end) before they can answer, unless they take no bytes; users'
+# are asked at once.
+_WAITING = frozenset(getattr(frames, name) for name in frames.__all__ if name.endswith("FramePicker"))
+_WAITING -= {FramePicker, FixedLengthFramePicker}
 # Under names of this module's own they cost compiled code no look-up.
 _READ, _WRITE, _DONE, _UNTOLD = EventType.READ, EventType.WRITE, DONE, UNTOLD
 _QUIET, _MOST = NO_SIGNAL, SEND_SIZE
@@ -234,6 +224,8 @@ def frame_of_datagram(channel: Channel, picker: FramePicker) -> Frame:
     if frame is None:
         why = f"the datagram from {inbox.remote_address} holds no whole frame for {picker!r}"
         raise _unfinished(channel, picker, why, inbox.take(len(inbox)))
+    if not isinstance(frame, Frame):
+        raise TypeError(f"pick() of {picker!r} must return a Frame or None, got {frame!r}")
     if inbox._chunk:
         inbox.drop(len(inbox))
     return frame

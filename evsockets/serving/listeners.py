@@ -43,8 +43,6 @@ def open_listeners(text: str, context: StreamContext, count: int) -> list[Any]:
 
 
 def _candidate(address: Address) -> tuple[int, Any]:
-    if address.scheme == "fd":
-        return 0, None
     if address.fixed is not None:
         return address.fixed
     assert address.host is not None and address.port is not None

@@ -7,6 +7,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from evsockets._native cimport Address, as_c, as_python, sockaddr, socklen_t
 from evsockets.transports.packet_info cimport Datagram
 
 from .packet_info import asked_of
@@ -15,7 +16,6 @@ cdef extern from *:
     """
     #include <arpa/inet.h>
     #include <netinet/in.h>
-    #include <sys/socket.h>
     #ifdef __linux__
     #define EVSOCKETS_BATCHES 1
     #else
@@ -35,9 +35,7 @@ cdef extern from *:
     #endif
     """
     bint EXIST "EVSOCKETS_BATCHES"
-    ctypedef unsigned int socklen_t
-    ctypedef unsigned short sa_family_t
-    int AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IP_PKTINFO, IPV6_PKTINFO, MSG_DONTWAIT, MSG_NOSIGNAL
+    int AF_INET, IPPROTO_IP, IPPROTO_IPV6, IP_PKTINFO, IPV6_PKTINFO, MSG_DONTWAIT, MSG_NOSIGNAL
     struct iovec:
         void *iov_base
         size_t iov_len
@@ -55,33 +53,12 @@ cdef extern from *:
         size_t cmsg_len
         int cmsg_level
         int cmsg_type
-    struct in_addr:
-        pass
-    struct in6_addr:
-        pass
-    struct sockaddr:
-        sa_family_t sa_family
-    struct sockaddr_in:
-        sa_family_t sin_family
-        unsigned short sin_port
-        in_addr sin_addr
-    struct sockaddr_in6:
-        sa_family_t sin6_family
-        unsigned short sin6_port
-        unsigned int sin6_flowinfo
-        in6_addr sin6_addr
-        unsigned int sin6_scope_id
     cmsghdr *CMSG_FIRSTHDR(msghdr *message)
     cmsghdr *CMSG_NXTHDR(msghdr *message, cmsghdr *one)
     unsigned char *CMSG_DATA(cmsghdr *one)
     size_t CMSG_LEN(size_t size)
     size_t CMSG_SPACE(size_t size)
     unsigned short ntohs(unsigned short number) nogil
-    unsigned short htons(unsigned short number) nogil
-    unsigned int ntohl(unsigned int number) nogil
-    unsigned int htonl(unsigned int number) nogil
-    const char *inet_ntop(int family, const void *address, char *text, socklen_t size)
-    int inet_pton(int family, const char *text, void *address)
     int recvmmsg(int fd, mmsghdr *all, unsigned int most, int flags, void *timeout) nogil
     int sendmmsg(int fd, mmsghdr *all, unsigned int most, int flags) nogil
     ssize_t sendto(int fd, const void *data, size_t size, int flags, const sockaddr *to, socklen_t length)
@@ -94,12 +71,6 @@ cdef enum:
     SIZE = 65536  # no UDP datagram is larger
     CONTROL = 256  # room for what else a descriptor's former owner asked for
     KNOWN = 256  # senders whose address need not be written anew, by the last bits of their port
-    TEXT = 64
-
-cdef union Address:
-    sockaddr any
-    sockaddr_in four
-    sockaddr_in6 six
 
 cdef struct Slot:
     Address address
@@ -122,12 +93,14 @@ cdef class Batches:
     """
 
     cdef object sock
+    cdef int family
     cdef bint informed, mapped
     cdef list remotes
     cdef Room *room
 
     def __init__(self, sock, bint informed, bint mapped):
         self.sock = sock
+        self.family = sock.family
         self.informed = informed
         self.mapped = mapped
         self.remotes = [None] * KNOWN
@@ -189,7 +162,7 @@ cdef class Batches:
         cdef Address address
         cdef Py_buffer view
         cdef Py_ssize_t sent
-        cdef int size = self._address(remote, &address)
+        cdef socklen_t size = self._address(remote, &address)
         if not size:
             try:
                 return self.sock.sendto(data, MSG_NOSIGNAL, remote)
@@ -210,28 +183,14 @@ cdef class Batches:
     cdef object _remote(self, Address *address, socklen_t size):
         """The sender as `socket` gives it."""
         cdef Room *room = self.room
-        cdef char text[TEXT]
-        cdef unsigned int port
-        cdef tuple remote
+        cdef unsigned int place = ntohs(address.four.sin_port) % KNOWN  # IPv6's port lies there, too
         if address.any.sa_family == AF_INET:
-            port = ntohs(address.four.sin_port)
             memset(<char *>address + 8, 0, size - 8)  # padding, which is compared too
-        else:
-            port = ntohs(address.six.sin6_port)
-        if room.sizes[port % KNOWN] == size and not memcmp(&room.known[port % KNOWN], address, size):
-            return self.remotes[port % KNOWN]
-        if address.any.sa_family == AF_INET:
-            inet_ntop(AF_INET, &address.four.sin_addr, text, TEXT)
-            remote = (text.decode("ascii"), port)
-        else:
-            inet_ntop(AF_INET6, &address.six.sin6_addr, text, TEXT)
-            remote = (
-                text.decode("ascii"), port, ntohl(address.six.sin6_flowinfo), address.six.sin6_scope_id
-            )
-        memcpy(&room.known[port % KNOWN], address, size)
-        room.sizes[port % KNOWN] = size
-        self.remotes[port % KNOWN] = remote
-        return remote
+        if room.sizes[place] != size or memcmp(&room.known[place], address, size):
+            self.remotes[place] = as_python(address)
+            memcpy(&room.known[place], address, size)
+            room.sizes[place] = size
+        return self.remotes[place]
 
     cdef object _asked(self, msghdr *header):
         """Which of our addresses; of IPv4 through an IPv6 socket both come, IPv4's last."""
@@ -286,31 +245,16 @@ cdef class Batches:
                 return -1
             PyErr_CheckSignals()
 
-    cdef int _address(self, remote, Address *address) except -1:
-        """Write down `remote`, which `_remote` has made; its size, 0 for what cannot be written."""
+    cdef socklen_t _address(self, remote, Address *address) except? 0:
+        """Write down `remote`; its size, 0 for what is not written down here."""
         cdef Room *room = self.room
-        cdef Py_ssize_t length
-        cdef unsigned int port
-        if not isinstance(remote, tuple):
-            return 0
-        length = len(<tuple>remote)
-        if length != 2 and length != 4:
-            return 0
-        port = remote[1]
-        if self.remotes[port % KNOWN] is remote:
-            memcpy(address, &room.known[port % KNOWN], room.sizes[port % KNOWN])
-            return room.sizes[port % KNOWN]
-        host = (<str?>remote[0]).encode()
-        memset(address, 0, sizeof(Address))
-        if length == 2:
-            address.four.sin_family = AF_INET
-            address.four.sin_port = htons(port)
-            return sizeof(sockaddr_in) if inet_pton(AF_INET, host, &address.four.sin_addr) == 1 else 0
-        address.six.sin6_family = AF_INET6
-        address.six.sin6_port = htons(port)
-        address.six.sin6_flowinfo = htonl(remote[2])
-        address.six.sin6_scope_id = remote[3]
-        return sizeof(sockaddr_in6) if inet_pton(AF_INET6, host, &address.six.sin6_addr) == 1 else 0
+        cdef unsigned int place
+        if type(remote) is tuple and len(<tuple>remote) > 1 and room != NULL:
+            place = remote[1] % KNOWN
+            if self.remotes[place] is remote:  # as `_remote` has made it
+                memcpy(address, &room.known[place], room.sizes[place])
+                return room.sizes[place]
+        return as_c(remote, self.family, address)
 
     cdef bint _source(self, asked, msghdr *header, Slot *slot) except -1:
         """Write down where an answer is sent from; whether there was room."""

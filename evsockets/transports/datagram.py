@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..address import SockAddr
-from ..errors import UnsupportedOperationError
 from .listener import Listener
 from .packet_info import IP_PKTINFO, Asked, Datagram, asked_of
 from .stream import NO_SIGNAL, Data, StreamTransport
@@ -70,10 +69,6 @@ class DatagramTransport(StreamTransport):
             return self.sock.send(data, NO_SIGNAL)
         except BlockingIOError:
             return -1
-
-    def shutdown_write(self) -> bool:
-        """Raises UnsupportedOperationError: datagrams have no end of stream."""
-        raise UnsupportedOperationError("datagrams have no end of stream to send")
 
 
 class ServerDatagram(Listener):

@@ -34,30 +34,14 @@ def open_client_socket(family: int, type: int, context: StreamContext) -> _socke
     if context._usual and type == _STREAM and family in _INTERNET:  # most clients
         opened: _socket.socket = open_stream(family, context.no_delay)
         return opened
-    own = None if context.bind_to is None else _bind_address(family, context)
-    path = own if family == _socket.AF_UNIX and isinstance(own, str) else None
-    if path is not None:
-        remove_stale(path)
-    sock = _new(family, type) if path is None else _UnixBound(family, type | _NONBLOCK)
-    try:
-        if path is not None and not _NONBLOCK:
-            sock.setblocking(False)
-        set_options(sock, context, server=False)
-        if own is not None:
-            sock.bind(own)
-            if isinstance(sock, _UnixBound) and path is not None and context.unlink_socket:
-                sock.file = UnixSocketFile(path)
-        elif family == _socket.AF_UNIX and type == _socket.SOCK_DGRAM and sys.platform == "linux":
-            sock.bind("")  # the system chooses an abstract name
-        elif type == _socket.SOCK_DGRAM and not context.connect_datagrams and family != _socket.AF_UNIX:
+    own: SockAddr = None if context.bind_to is None else _bind_address(family, context)
+    if own is None and type == _socket.SOCK_DGRAM:
+        if family == _socket.AF_UNIX:
+            own = "" if sys.platform == "linux" else None  # the system chooses an abstract name
+        elif not context.connect_datagrams:
             # Connecting would give it a port; it is known from the beginning this way, too.
-            sock.bind(("::" if family == _socket.AF_INET6 else "0.0.0.0", 0))
-        if type == _socket.SOCK_DGRAM:
-            join_groups(sock, context)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+            own = ("::" if family == _socket.AF_INET6 else "0.0.0.0", 0)
+    return _open_bound(family, type, context, own, server=False)
 
 
 def open_server(address: Address, family: int, sockaddr: SockAddr, context: StreamContext) -> _socket.socket:
@@ -68,30 +52,36 @@ def open_server(address: Address, family: int, sockaddr: SockAddr, context: Stre
     `sockaddr` mean nothing: the descriptor, which must be listening or a datagram socket, is taken over.
     Raises OSError.
     """
-    if address.scheme == "fd":
-        sock = _open_descriptor(address.port or 0)
-        try:
-            adjust_options(sock, context)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-    type = _socket.SOCK_STREAM if address.is_stream else _socket.SOCK_DGRAM
-    path = None if address.path is None or address.path.startswith("@") else address.path
+    if address.scheme != "fd":
+        type = _STREAM if address.is_stream else _socket.SOCK_DGRAM
+        return _open_bound(family, type, context, sockaddr, server=True)
+    sock = _open_descriptor(address.port or 0)
+    try:
+        adjust_options(sock, context)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _open_bound(
+    family: int, type: int, context: StreamContext, own: SockAddr, *, server: bool
+) -> _socket.socket:
+    """A new socket with the options of `context`, bound to `own` unless that is None; a server's listens."""
+    path = own if family == _socket.AF_UNIX and isinstance(own, str) and own else None
     if path is not None:
         remove_stale(path)
-    sock = _UnixBound(family, type | _NONBLOCK) if path is not None else _new(family, type)
+    sock = _new(family, type) if path is None else _new(family, type, _UnixBound)
     try:
-        if not _NONBLOCK:
-            sock.setblocking(False)
-        set_options(sock, context, server=True)
-        sock.bind(sockaddr)
+        set_options(sock, context, server=server)
+        if own is not None:
+            sock.bind(own)
         if isinstance(sock, _UnixBound) and path is not None and context.unlink_socket:
             sock.file = UnixSocketFile(path)
-        if address.is_stream:
-            sock.listen(context.backlog)
-        else:
+        if type == _socket.SOCK_DGRAM:
             join_groups(sock, context)
+        elif server:
+            sock.listen(context.backlog)
     except BaseException:
         sock.close()
         raise
@@ -189,8 +179,8 @@ with contextlib.suppress(ImportError):  # the same for TCP, by the descriptor an
     from .._native import accept_stream, open_stream  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 
-def _new(family: int, type: int) -> _socket.socket:
-    sock = _socket.socket(family, type | _NONBLOCK)
+def _new(family: int, type: int, kind: type[_socket.socket] = _socket.socket) -> _socket.socket:
+    sock = kind(family, type | _NONBLOCK)
     if not _NONBLOCK:
         sock.setblocking(False)
     return sock

@@ -8,7 +8,6 @@ import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..address import SockAddr
-from ..errors import UnsupportedOperationError
 from ..recycled import recycled
 from .base import Transport
 
@@ -71,7 +70,11 @@ class Datagram:
 
     def answered(self, data: Any) -> Datagram:
         """What answers it with `data`."""
-        return Datagram(data, self.remote, self.asked)
+        answer = Datagram.__new__(Datagram)
+        answer.data = data
+        answer.remote = self.remote
+        answer.asked = self.asked
+        return answer
 
 
 recycled(Datagram)
@@ -83,44 +86,29 @@ class DatagramReply(Transport):
     `recv` gives the datagram once, then b"" with `at_end` true; `send` answers.
     """
 
-    __slots__ = ("_asked", "_data", "_remote", "_server", "at_end")
+    __slots__ = ("_datagram", "_read", "_server", "at_end")
 
     datagram = True
     shared = True
     closed = False
 
-    _asked: Asked | None
-    _data: bytes | None
-    _remote: SockAddr
+    _datagram: Datagram
+    _read: bool
     _server: Server
 
     def fileno(self) -> int:
         """Return -1: there is no descriptor of its own."""
         return -1
 
-    def recv(self) -> bytes | None:
+    def recv(self) -> bytes:
         """Return the datagram, then b"" for the end."""
-        data, self._data = self._data, None
-        if data is None:
-            self.at_end = True
-            return b""
-        return data
+        self.at_end = self._read
+        self._read = True
+        return b"" if self.at_end else self._datagram.data
 
     def send(self, data: Data) -> int:
         """Answer with one datagram; return its length, or -1 if not possible now. Raises OSError."""
-        return self._server.send_to(data, self._remote, self._asked)
-
-    def flush(self) -> bool:
-        """Return True: nothing is kept."""
-        return True
-
-    def shutdown_write(self) -> bool:
-        """Raises UnsupportedOperationError: datagrams have no end of stream."""
-        raise UnsupportedOperationError("datagrams have no end of stream to send")
-
-    def send_out_of_band(self, data: Data) -> int:
-        """Raises UnsupportedOperationError: datagrams have no out-of-band data."""
-        raise UnsupportedOperationError("out-of-band data needs a tcp connection")
+        return self._server.send_to(data, self._datagram.remote, self._datagram.asked)
 
     def close(self) -> None:
         """Do nothing: the server's socket stays open."""
@@ -128,15 +116,11 @@ class DatagramReply(Transport):
     abort = close
 
 
-def reply_to(
-    server: Server, data: bytes, remote: SockAddr, asked: Asked | None = None
-) -> DatagramReply:
-    """The transport of who has sent `data` from `remote` to the server's address `asked`."""
+def reply_to(server: Server, datagram: Datagram) -> DatagramReply:
+    """The transport of who has sent `datagram` to `server`."""
     reply = DatagramReply.__new__(DatagramReply)
     reply.sock = server.sock
     reply._server = server
-    reply._asked = asked
-    reply._data = data
-    reply._remote = remote
-    reply.at_end = False
+    reply._datagram = datagram
+    reply._read = reply.at_end = False
     return reply

@@ -185,7 +185,7 @@ LIARS: list[tuple[str, Callable[[socket.socket], object], str]] = [
     ("socks5", socks(b"\5\0", b"\5\0\0\3\2\xff\xff\0\0"), "does not speak SOCKS5"),
     ("socks5", answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak SOCKS5: b'HT'"),
     ("socks5", lambda sock: read_exactly(sock, 3), "ended the connection"),
-    ("socks5", lambda sock: (read_exactly(sock, 3), reset(sock)), "Connection reset by peer (errno 104) at"),
+    ("socks5", lambda sock: (read_exactly(sock, 3), reset(sock)), "(errno 104) while waiting for the proxy"),
     ("http", http(b"SSH-2.0-x\r\n\r\n"), "does not speak HTTP: b'SSH-2.0-x"),
     ("http", http(b"HTTP/1.1 403 \x1b[1mNo\r\n\r\n"), r"refuses: 403 \x1b[1mNo"),
     ("http", http(b"x" * 20_000), "answers without end"),
