@@ -266,3 +266,13 @@ def check_keepalive(value: object) -> None:
     for number in numbers:
         if check_number("tcp_keepalive", number) < 1:
             raise ValueError("tcp_keepalive's numbers must be at least 1")
+
+
+def as_bytes(item: Any) -> bytes:
+    """What an iterable gave, as bytes; TypeError if it is not bytes-like."""
+    if type(item) is bytes:
+        return item
+    try:
+        return bytes(memoryview(item).cast("B"))
+    except TypeError:
+        raise TypeError(f"the iterable must yield bytes-like, got {type(item).__name__}") from None

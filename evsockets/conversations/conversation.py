@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._generic import overload
-from ..core import posted
+from ..core import outbox
 from ..core.operation import Operation
 from ..errors import MailboxClosedError
 from ..frames.base import Frame, FramePicker, FrameT_co
@@ -176,7 +176,7 @@ class Conversation(Exchange):
     def unsent(self) -> int:
         """The number of bytes written or posted that the kernel has not accepted yet."""
         channel = self._task.channel
-        return 0 if channel is None else posted.unsent(channel)
+        return 0 if channel is None else outbox.unsent(channel)
 
     @property
     def socket(self) -> Socket:

@@ -1,7 +1,7 @@
 cimport cython
 
 from evsockets.conversations cimport awaits
-from evsockets.core cimport posted
+from evsockets.core cimport outbox
 from evsockets.conversations.awaits cimport AwaitRead, AwaitWrite
 from evsockets.core.channel cimport Channel
 from evsockets.conversations.task cimport ConversationTask

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from ..core import posted
+from ..core import outbox
 from ..errors import EngineError
 from ..frames.base import FramePicker, FrameT_co
 from . import awaits
@@ -68,5 +68,5 @@ class Exchange:
         if task.is_shut or channel.cancelled or (not plain and channel.transport.failure is not None):
             return 0
         if data or (not plain and channel.transport.datagram):
-            posted.post(channel, data)
-        return posted.unsent(channel)
+            outbox.post(channel, data)
+        return outbox.unsent(channel)

@@ -20,5 +20,5 @@ cpdef bint may(ConversationTask task) except -1
 @cython.locals(channel=Channel, reads=Operation)
 cpdef read(ConversationTask task, operation)
 
-@cython.locals(channel=Channel, plain=Descriptor, sent=Py_ssize_t, box=Outbox)
+@cython.locals(channel=Channel, plain=Descriptor, sent=Py_ssize_t)
 cpdef int write(ConversationTask task, bytes data) except -2

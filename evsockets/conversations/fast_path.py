@@ -34,9 +34,6 @@ class Left(Operation):
     def start(self, channel: Channel) -> Any:
         return None
 
-    def step(self, channel: Channel, mask: int) -> Any:
-        return None
-
 
 LEFT = Left()
 # Under names of this module's own they cost compiled code no look-up.
@@ -102,12 +99,9 @@ def write(task: ConversationTask, data: bytes) -> int:
         or not may(task)
     ):
         return -1
-    box = channel.outbox
-    if box is not None and (box.rest is not None or box.source is not None or box.posted):
-        return -1
     task.awaited = _LEFT
     plain = channel.plain
-    if box is None and plain is not None and not channel.inbox._chunk:
+    if channel.outbox is None and plain is not None and not channel.inbox._chunk:
         # What outbox.put() does with nearly every message, without the calls.
         try:
             sent: int = plain.send(data, _QUIET)
@@ -116,11 +110,10 @@ def write(task: ConversationTask, data: bytes) -> int:
         except OSError as error:
             outbox.send_failed(channel, error)
             return 1
-        channel.bytes_sent += sent
-        channel.io_start = channel.loop.turn_time
+        outbox.sent(channel, sent)
         if sent == len(data):
             return 1
-        outbox.of(channel).rest = data[sent:]
+        outbox.keep(channel, data, sent)
         return 0
     outbox.put(channel, data)
-    return channel.outbox is None or not outbox.is_refused(channel)
+    return not outbox.is_refused(channel)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from ..core import closing, posted
+from ..core import closing, outbox
 from ..core.activities import YIELDED
 from ..core.deadlines import INFINITY
 from ..core.failure import place
@@ -191,7 +191,7 @@ class ConversationTask(Task):
         box = ch.outbox
         if (
             (following is read or (type(following) is type(read) and not following._ask_at_once))
-            and (box is None or (box.rest is box.corked is box.source is None and not box.holds))
+            and (box is None or not box.holds)
             and not ch.inbox._chunk
             and not (ch.ended or ch.loop.interrupt or ch.after is not None)
             and not (ch.plain is None and ch.transport.datagram)
@@ -224,7 +224,7 @@ class ConversationTask(Task):
         channel = self.channel
         channel.next = UNTOLD
         closing.abandon(channel, channel.stepper, channel.operation)
-        posted.break_off(channel)
+        outbox.break_off(channel)
         if isinstance(error, NetworkSocketError):
             place(channel, error)
         if channel.transport.failure is not None:

@@ -31,6 +31,9 @@ class Sending(Stepper):
     def step(self, channel: Channel, mask: int) -> Any:
         return channel.resume() if outbox.flush(channel) else self
 
+    def _abandon(self, channel: Channel) -> None:
+        outbox.cut(channel)
+
 
 class Yielded(Stepper):
     """The socket has had its share of this turn: its next operation starts in the next one."""

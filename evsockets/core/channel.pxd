@@ -1,7 +1,7 @@
 cimport cython
 
 from evsockets._native cimport Descriptor
-from evsockets.core cimport interest, closing, outbox, posted, io_clock, start, timeouts
+from evsockets.core cimport interest, closing, outbox, io_clock, start, timeouts
 from evsockets.core.deadlines cimport TurnTime
 from evsockets.core.dispatch cimport Dispatch
 from evsockets.core.loop cimport Loop

@@ -20,10 +20,10 @@ from ..transports.base import is_tls_error
 from ..transports.broken import BrokenTransport
 from ..transports.plain import MOST_RECEIVED, plain
 from ..transports.stream import StreamTransport
-from . import closing, interest, io_clock, outbox, posted, speed, start, telling, timeouts
+from . import closing, interest, io_clock, outbox, speed, start, telling, timeouts
 from .activities import IDLE, SENDING, YIELDED
 from .deadlines import INFINITY, TurnTime
-from .failure import io_error
+from .failure import broken, io_error
 from .operation import DONE, UNTOLD, Operation, Stepper
 from .speed import Speed
 from .states import MOVES, Phase
@@ -107,7 +107,7 @@ class Channel(Token):
         except OSError as error:
             if not is_tls_error(error, "SSLEOFError"):
                 if self.transport.failure is not None:
-                    raise outbox.broken(self)
+                    raise broken(self)
                 if not self.transport.datagram:  # whoever asks again is told again
                     self.set_transport(BrokenTransport(self.transport, error, "reading"))
                 raise io_error(self, error, ReceiveError, "reading") from error
@@ -137,7 +137,7 @@ class Channel(Token):
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """See `evsockets.channel`."""
-        if self.outbox is not None and not outbox.flush(self):
+        if self.outbox is not None and not outbox.is_empty(self):
             return 0
         try:
             sent = max(0, outbox.transmit(self, data))  # -1: a datagram was not taken
@@ -146,7 +146,7 @@ class Channel(Token):
             failure = self.transport.failure  # the operation may catch it, and receive what had arrived
             raise io_error(self, failure, SendError, "writing") from failure
         if self.transport.unflushed:
-            outbox.of(self).rest = b""  # nothing goes on before TLS has given the kernel what it took
+            outbox.keep(self, b"")  # nothing goes on before TLS has given the kernel what it took
         return sent
 
     def emit(self, event: Event) -> None:
@@ -186,7 +186,7 @@ class Channel(Token):
                 raise TypeError(f"an operation or None must follow, got {following!r}")
             box = self.outbox
             if box is not None and (
-                box.rest is not None or box.holds or following is None or not following._runs_ahead()
+                (box.holds and not box.corked) or following is None or not following._runs_ahead()
             ):
                 if not outbox.lets_start(self, following):
                     self.wait(_SENDING, following)  # nothing starts before the kernel has taken the last byte
@@ -209,7 +209,7 @@ class Channel(Token):
             if waits is self.stepper:  # `replace` may have put another one there
                 if waits is None or waits is _YIELDED:  # the socket has ended, or waits for its next turn
                     return
-                if self.outbox is None or outbox.has_left(self) or waits.interest & _WRITE:
+                if outbox.has_left(self) or waits.interest & _WRITE:
                     self.arm_and_watch()
                 else:
                     self.wait(_SENDING, waits, started=True)
@@ -395,4 +395,4 @@ class Channel(Token):
 
     def unsent_bytes(self) -> int:
         """How many bytes the kernel has yet to take."""
-        return posted.unsent(self)
+        return outbox.unsent(self)

@@ -19,7 +19,7 @@ from . import interest, out_of_band, outbox, snapshot, timeouts, unheard
 from .activities import IDLE, SENDING, Linger
 from .deadlines import INFINITY
 from .dispatch import DEAF
-from .failure import isolated, place, socket_error
+from .failure import broken, isolated, place, socket_error
 from .operation import UNTOLD, Operation, Stepper
 from .raised import Unraisable, drop_frames, later
 from .states import Phase
@@ -38,7 +38,7 @@ def nothing_next(channel: Channel) -> None:
         outbox.flush_transport(channel)
     if channel.transport.failure is not None:
         if not channel.transport.met:
-            raise outbox.broken(channel)
+            raise broken(channel)
         end(channel)
         return
     if channel.forgotten:
@@ -48,7 +48,7 @@ def nothing_next(channel: Channel) -> None:
     over = (channel.ended and not channel.inbox) or channel.stepper is _IDLE
     activity: Stepper = IDLE
     if over or not channel.metadata._keep_alive or channel.socket.is_server:
-        if channel.tls is not None and not outbox.send_close_notify(channel):
+        if channel.tls is not None and not _send_close_notify(channel):
             channel.wait(SENDING, None)
             return
         if channel.tls is None or not Linger.is_needed(channel):
@@ -58,6 +58,17 @@ def nothing_next(channel: Channel) -> None:
     channel.stepper, channel.operation, channel.started = activity, None, False
     channel.io_start = channel.loop.turn_time
     channel.go_on(activity.start(channel))
+
+
+def _send_close_notify(channel: Channel) -> bool:
+    """Whether the kernel has taken TLS's close_notify, or never will."""
+    try:
+        done: bool = channel.transport.shutdown_write()
+    except OSError:  # nobody is there to hear it
+        return True
+    if not done:
+        outbox.keep(channel, b"")
+    return done
 
 
 def fail(channel: Channel, error: NetworkSocketError) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import DisconnectedError, EngineError, FrameError, HandlerError, NetworkSocketError
+from ..errors import (
+    DisconnectedError,
+    EngineError,
+    FrameError,
+    HandlerError,
+    NetworkSocketError,
+    ReceiveError,
+    SendError,
+    TlsHandshakeError,
+)
 from ..frames.base import Frame, PartialFrame
 from ..transports.base import is_tls_error
 
@@ -14,6 +23,12 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=NetworkSocketError)
 
+# What is raised of a connection that failed.
+_KINDS: dict[str, type[NetworkSocketError]] = {
+    "handshaking": TlsHandshakeError,
+    "reading": ReceiveError,
+    "writing": SendError,
+}
 _LOST = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN})
 
 
@@ -62,6 +77,13 @@ def io_error(
     """The library's error for `error` met while `phase`: `kind`, unless the connection is gone."""
     lost = errno_of(error) in _LOST and not channel.transport.datagram
     return socket_error(DisconnectedError if lost else kind, channel, error, phase)
+
+
+def broken(channel: Channel) -> NetworkSocketError:
+    """Why nothing can be sent any more, when what had arrived has been delivered or nobody reads it: the
+    peer's own word if it left one (a TLS alert)."""
+    transport = channel.transport
+    return io_error(channel, transport.give_up(), _KINDS[transport.phase], transport.phase)
 
 
 def place(channel: Channel, error: NetworkSocketError) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engines import asking
 from ..engines.base import READ, WRITE
-from . import outbox, posted, timeouts
+from . import outbox, timeouts
 from .activities import YIELDED
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def update(channel: Channel) -> None:
     indirect = channel.indirect
     if indirect:
         channel.inbox._tidy()
-        box = channel.outbox
-        posts = box is not None and box.posted
-        channel.indirect = channel.plain is None or channel.ended
+        box, handshakes = channel.outbox, stepper._phase == "handshaking"
         if channel.loop.now + channel.io_limit < channel._armed:
             timeouts.arm(channel)
         layered = channel.plain is None
@@ -50,13 +48,12 @@ def update(channel: Channel) -> None:
             if not (transport.flush_quietly() if interest == READ else outbox.flush_transport(channel)):
                 interest |= WRITE
             transport = channel.transport  # which may be broken now
-        if posts and (stepper._phase == "handshaking" or not posted.flush(channel)):
-            channel.indirect = True
-            if stepper._phase != "handshaking":
-                interest |= WRITE
-                timeouts.arm(channel)
+        if box is not None and not (box.holds or handshakes or outbox.is_empty(channel)):
+            interest |= WRITE  # for what was posted: what was written the stepper sends
+            timeouts.arm(channel)
+        channel.indirect = channel.plain is None or channel.ended or channel.outbox is not None
         transport = channel.transport
-        if channel.ended and interest & READ and stepper._phase != "handshaking":
+        if channel.ended and interest & READ and not handshakes:
             interest &= ~READ  # a level-triggered end would be reported for ever
     if interest != channel.watched and (channel.plain is not None or not transport.shared):
         channel.watched = interest  # first: what interrupts the call then has the engine forget it

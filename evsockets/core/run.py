@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import ExecutionContext
 from ..validation import check_flag
-from . import closing, interest, posted
+from . import closing, interest, outbox
 from .deadlines import AT_ONCE, INFINITY, UNTIL_STOPPED
 from .out_of_band import dispatch_out_of_band
 from .raised import empty_frames, later, noted
@@ -172,7 +172,7 @@ def _turn(loop: Loop, timeout: float | None) -> None:
         _ask_delayed(loop)
         loop.update_time()
     if loop.posters:
-        posted.flush_all(loop)
+        outbox.send_posts(loop)
 
 
 def _all_ready(loop: Loop, batch: list[tuple[Any, int]]) -> list[tuple[Any, int]]:

@@ -12,7 +12,7 @@ cdef double _NEVER, _AT_ONCE
 
 
 @cython.locals(
-    settings=Settings, start=TurnTime, stepper=Stepper, box=Outbox, first=double, within=double, due=double
+    settings=Settings, start=TurnTime, stepper=Stepper, first=double, within=double, due=double
 )
 cpdef tuple first_passing(Channel channel)
 @cython.locals(stepper=Stepper, box=Outbox, first=double, when=double)

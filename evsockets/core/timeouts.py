@@ -95,7 +95,7 @@ def uncaught(channel: Channel, error: SocketTimeoutError) -> None:
 def first_passing(channel: Channel) -> tuple[float, Any]:
     """When the first time-out, or a task's, passes if nothing happens (INFINITY: none does), and which."""
     settings, phase = channel.metadata._settings, channel.phase
-    stepper, box = channel.stepper, channel.outbox
+    stepper = channel.stepper
     which: Any = _REQUEST
     first, limit, other, start = _NEVER, None, _IO, channel.request_start
     if phase is not _OPENING and phase is not _CONNECTED:
@@ -107,7 +107,7 @@ def first_passing(channel: Channel) -> tuple[float, Any]:
     if phase is _OPENING:
         limit, other, start = settings.connection_timeout, _CONNECTION, channel.opened_at
     elif stepper is not None:
-        if stepper._timed or (box is not None and box.posted):  # which wait for the kernel
+        if stepper._timed or channel.outbox is not None:  # posted bytes, which wait for the kernel
             limit = settings.io_timeout
         elif stepper._phase == "idle":
             limit, other = settings.idle_timeout, _IDLE

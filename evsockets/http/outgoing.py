@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..operations.write import as_bytes, check_data
+from ..operations.write import check_data
+from ..validation import as_bytes
 from .headers import names
 
 if TYPE_CHECKING:

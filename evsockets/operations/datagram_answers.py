@@ -7,12 +7,12 @@ import errno
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..core import closing, speed
+from ..core import closing, outbox
 from ..core.failure import socket_error
 from ..core.operation import UNTOLD
 from ..errors import SendError
 from ..transports.packet_info import Datagram
-from .write import as_bytes
+from ..validation import as_bytes
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
@@ -107,11 +107,7 @@ class Answers:
             closing.tell_exception(channel, socket_error(SendError, channel, error, "writing"))
             return 1
         if sent:
-            for one in datagrams[:sent]:
-                channel.bytes_sent += len(one.data)
-            channel.io_start = channel.loop.turn_time
-            if channel.speeds:
-                speed.sample(channel)
+            outbox.sent(channel, sum([len(one.data) for one in datagrams[:sent]]))
         return sent
 
     def _lost(self, channel: Channel, one: Datagram, number: int, why: str) -> None:

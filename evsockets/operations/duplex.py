@@ -38,8 +38,8 @@ class ReadWriteOperation(Operation):
     """
 
     __slots__ = (
-        "_after_write", "_busy", "_channel", "_fresh", "_left", "_metadata", "_plan", "_reads", "_served",
-        "_started", "_writes", "interest", "read_first",
+        "_busy", "_channel", "_fresh", "_left", "_metadata", "_plan", "_reads", "_served", "_writes",
+        "interest", "read_first",
     )  # fmt: skip
 
     _phase = "reading"
@@ -55,8 +55,6 @@ class ReadWriteOperation(Operation):
         self._fresh = 0  # what was scheduled to be written since some was last
         self._plan: list[Operation] = []  # what each socket begins with
         self._served = False
-        self._started = False  # the write at the head has told WRITE
-        self._after_write: Any = UNTOLD  # what the handlers of that WRITE named
         self._busy = False
         self._left = False  # whole frames may lie in the inbox
         self.interest = 0
@@ -189,7 +187,7 @@ class ReadWriteOperation(Operation):
         scheduled since the last time is in the share: a peer that takes everything is never behind."""
         share = max(_BYTES_PER_TURN, self._fresh)
         self._fresh = 0
-        if outbox.is_refused(channel) and not outbox.flush(channel):
+        if not outbox.flush(channel):
             return
         writes = self._writes
         before = channel.bytes_sent
@@ -198,39 +196,24 @@ class ReadWriteOperation(Operation):
                 return
             if channel.transport.failure is not None:  # nothing leaves any more: the reads alone go on
                 writes.clear()
-                outbox.drop_source(channel)
-                self._started = False
                 return
             if channel.bytes_sent - before + count * _TELLING >= share:
                 break
             if len(writes) > 1 and not channel.transport.datagram:
-                outbox.cork(channel)  # they leave together
-            current = writes[0]
+                outbox.of(channel).corked = True  # they leave together
+            channel.io_start = channel.loop.turn_time  # as of every operation that begins
             try:
-                following = self._begin_or_go_on(channel, current)
+                following = writes[0].start(channel)
             except BaseException:
                 with contextlib.suppress(NetworkSocketError):  # the handler's own counts
                     outbox.flush(channel)  # what came before is sent
                 raise
             if channel.cancelled or channel.loop.stopping:
                 return
-            self._started = following is current
-            if self._started:
-                self._after_write, channel.next = channel.next, UNTOLD
-                break
             writes.popleft()
             self._queue_next(channel, following)
-        if not outbox.is_refused(channel):
-            outbox.flush(channel)
-            if writes and not outbox.is_refused(channel):
-                channel.step_next_turn()
-
-    def _begin_or_go_on(self, channel: Channel, write: WriteOperation) -> Any:
-        if self._started:
-            channel.next = self._after_write
-            return write._pump(channel)
-        channel.io_start = channel.loop.turn_time  # as of every operation that begins
-        return write.start(channel)
+        if outbox.has_left(channel) and writes:
+            channel.step_next_turn()
 
     def _queue_next(self, channel: Channel, following: Any) -> None:
         """Queue what a handler named, if anything, in its direction."""
@@ -253,11 +236,10 @@ class ReadWriteOperation(Operation):
 
     def _abandon(self, channel: Channel) -> None:
         self._channel = None
-        self._started = False
         if channel.operation is None:  # the socket has ended
             self._reads.clear()
             self._writes.clear()
-        outbox.drop_source(channel)
+        outbox.cut(channel)
 
     def __repr__(self) -> str:
         return f"<ReadWriteOperation {len(self._reads)} reads, {len(self._writes)} writes>"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..core import outbox
-from ..core.failure import reason, socket_error
+from ..core.failure import broken, reason, socket_error
 from ..core.operation import Operation
 from ..engines.base import READ
 from ..errors import TlsHandshakeError
@@ -61,7 +60,7 @@ class TlsHandshakeOperation(Operation):
         if channel.tls is not None:
             raise _refused(channel, "this connection has TLS already")
         if transport.failure is not None:
-            raise outbox.broken(channel)
+            raise broken(channel)
         settings = channel.metadata._settings.stream_context
         listener = channel.socket._listener if isinstance(channel.socket, AcceptedSocket) else None
         if channel.inbox and listener is None and not self.allow_leftover:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import frames
 from .._generic import Generic
 from ..core import outbox
-from ..core.failure import socket_error
+from ..core.failure import broken, socket_error
 from ..core.operation import DONE, UNTOLD, Operation
 from ..engines.base import READ
 from ..errors import DisconnectedError, FrameError
@@ -178,9 +178,9 @@ class ReadOperation(Operation, Generic[FrameT_co]):
         except OSError as error:
             outbox.send_failed(channel, error)
             return _DONE
-        channel.bytes_sent += sent
+        outbox.sent(channel, sent)
         if sent != size or (plain is None and channel.transport.unflushed):
-            outbox.of(channel).rest = data[sent:]
+            outbox.keep(channel, data, sent)
             return _DONE
         channel.next = _UNTOLD
         channel.operation = channel.stepper = then
@@ -197,7 +197,7 @@ class ReadOperation(Operation, Generic[FrameT_co]):
     def _end(self, channel: Channel) -> Operation | None:
         """The stream has ended and there is no frame (spec: end of stream while a read is pending)."""
         if channel.transport.failure is not None:
-            raise outbox.broken(channel)
+            raise broken(channel)
         how = "without close_notify " if channel.truncated else ""
         picker = innermost(self.picker)
         raw = isinstance(picker, RawFramePicker) and channel.task is None

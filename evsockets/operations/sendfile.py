@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..core import outbox, speed
+from ..core import outbox
 from ..core.failure import socket_error
 from ..core.operation import Operation
 from ..engines.base import WRITE
@@ -66,10 +66,12 @@ class SendFileOperation(Operation):
         return self.step(channel, WRITE)
 
     def step(self, channel: Channel, mask: int) -> Operation | None:
-        if (self._head or self.position < self.stop) and not self._is_lost(channel):
-            if not outbox.flush(channel):
+        if self._head or self.position < self.stop:
+            if not outbox.is_empty(channel):
                 return self
             try:
+                if channel.transport.failure is not None:
+                    raise channel.transport.failure
                 if not self._send_head(channel) or (self.position < self.stop and not self._send(channel)):
                     return self
             except BlockingIOError:
@@ -79,20 +81,12 @@ class SendFileOperation(Operation):
         self._abandon(channel)
         return self.then
 
-    def _is_lost(self, channel: Channel) -> bool:
-        """Whether nothing can be sent any more; raised, unless there is something to be read before."""
-        failure = channel.transport.failure
-        if failure is None:
-            return False
-        outbox.send_failed(channel, failure)
-        return True
-
     def _send_head(self, channel: Channel) -> bool:
         """Whether the kernel has taken all of it."""
         if self._head:
             sent = channel.transport.sock.send(self._head, _MORE)
             self._head = self._head[sent:]
-            _count(channel, sent)
+            outbox.sent(channel, sent)
         return not self._head
 
     def _send(self, channel: Channel) -> bool:
@@ -111,7 +105,7 @@ class SendFileOperation(Operation):
         if not sent:
             raise socket_error(SendError, channel, "the file has shrunk while it was sent", "writing")
         self.position += sent
-        _count(channel, sent)
+        outbox.sent(channel, sent)
         return self.position >= self.stop
 
     def _abandon(self, channel: Channel) -> None:
@@ -121,11 +115,3 @@ class SendFileOperation(Operation):
 
     def __repr__(self) -> str:
         return f"<SendFileOperation up to {self.stop}>"
-
-
-def _count(channel: Channel, sent: int) -> None:
-    """Bytes have left: progress."""
-    channel.bytes_sent += sent
-    channel.io_start = channel.loop.turn_time
-    if channel.speeds:
-        speed.sample(channel)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..core import outbox, posted
+from ..core import outbox
 from ..core.failure import socket_error
 from ..core.operation import DONE, Operation
+from ..core.outbox import OutOfBand
 from ..engines.base import WRITE
-from ..errors import EngineError, NetworkSocketError, UnsupportedOperationError
+from ..errors import UnsupportedOperationError
 from ..events import WriteEvent
 from ..recycled import recycled
+from ..validation import as_bytes
 
 if TYPE_CHECKING:
     from ..core.channel import Channel
     from ..typing import Data
 
-# What one turn sends of an iterable before the others have their turn.
-_BYTES_PER_TURN = 256 * 1024
-_BYTES_PER_SEND = 64 * 1024
-_CHUNKS_PER_SEND = 1024
 # Read by this name it costs compiled code no look-up.
 _DONE = DONE
 
@@ -41,16 +39,6 @@ def check_data(data: Any) -> Any:
             f"data must be bytes-like or an iterable of bytes-like, got {type(data).__name__}"
         ) from None
     return data
-
-
-def as_bytes(chunk: Any) -> bytes:
-    """What an iterable gave, as bytes; TypeError if it is not bytes-like."""
-    if type(chunk) is bytes:
-        return chunk
-    try:
-        return bytes(memoryview(chunk).cast("B"))
-    except TypeError:
-        raise TypeError(f"the iterable must yield bytes-like, got {type(chunk).__name__}") from None
 
 
 class WriteOperation(Operation):
@@ -118,106 +106,34 @@ class WriteOperation(Operation):
     def _send(self, channel: Channel) -> Operation | None:
         ch = channel
         data = self._data
-        if data is None:
-            return _DONE
-        chunks: Iterable[Any] | None = None
-        if type(data) is not bytes:
-            try:
+        if type(data) is not bytes and data is not None:
+            with contextlib.suppress(TypeError):
                 data = memoryview(data).cast("B")
-            except TypeError:
-                chunks = data
-        if self.out_of_band:
-            chunks = self._out_of_band(ch, _few_bytes(chunks) if chunks is not None else bytes(data))
-        box = ch.outbox
-        if box is not None and box.posted:
-            if chunks is None:
-                posted.write_behind(ch, bytes(data))
-                return _DONE
-            posted.hold(ch)
-            if not outbox.flush(ch):
-                box.source = iter(chunks)
-                return self
-        if chunks is not None:
-            outbox.of(ch).source = iter(chunks)
-            return self._pump(ch)
-        if box is not None and box.corked and len(data) >= _BYTES_PER_SEND and not outbox.flush(ch):
-            # A large one behind what the kernel does not take yet waits as it is, not joined to it; what may
-            # be changed by whoever wrote it is copied.
-            outbox.of(ch).source = iter((bytes(data),))
-            return self._pump(ch)
-        if len(data) or ch.transport.datagram:
+        if data is None:
+            pass
+        elif self.out_of_band:
+            outbox.put(ch, self._urgent(ch, data))
+        elif type(data) is not bytes and type(data) is not memoryview:
+            outbox.put_each(ch, iter(data))
+        elif len(data) or ch.outbox is not None or ch.transport.datagram:
             outbox.put(ch, data)
         return _DONE
 
-    def step(self, channel: Channel, mask: int) -> Operation | None:
-        return self._pump(channel) if outbox.flush(channel) else self
-
-    def _pump(self, channel: Channel) -> Operation | None:
-        """Pull from the iterable while the peer accepts and this turn's share lasts."""
-        box = channel.outbox
-        if box is None or box.source is None:
-            return self
-        limit = channel.bytes_sent + _BYTES_PER_TURN
-        datagram = channel.transport.datagram
-        while not outbox.is_refused(channel) and channel.bytes_sent <= limit:
-            failure = channel.transport.failure
-            if failure is not None:  # nothing leaves any more: nothing is pulled
-                outbox.send_failed(channel, failure)
-                outbox.drop_source(channel)
-                return DONE
-            parts: list[bytes] = []
-            size = 0
-            ended = False
-            # Small chunks leave together; each datagram leaves alone.
-            for _ in range(_CHUNKS_PER_SEND):
-                try:
-                    chunk = as_bytes(next(box.source))
-                except StopIteration:
-                    ended = True
-                    break
-                except BaseException:
-                    if parts:  # what came before is sent; the iterable's own error counts
-                        with contextlib.suppress(NetworkSocketError, EngineError):
-                            outbox.put(channel, b"".join(parts))
-                    raise
-                if datagram:
-                    outbox.put(channel, chunk)
-                    if box.rest is not None:
-                        break
-                elif chunk:
-                    if parts and len(chunk) >= _BYTES_PER_SEND:  # by itself, without a copy
-                        outbox.put(channel, b"".join(parts))
-                        parts.clear()
-                    parts.append(chunk)
-                    size += len(chunk)
-                    if size >= _BYTES_PER_SEND:
-                        break
-            if parts:
-                outbox.put(channel, parts[0] if len(parts) == 1 else b"".join(parts))
-            if ended:
-                outbox.drop_source(channel)
-                return DONE
-            if channel.cancelled or channel.loop.stopping:
-                return self
-            if not parts:
+    def _urgent(self, channel: Channel, data: Iterable[Any]) -> OutOfBand:
+        """The byte to be sent, if there is one and it can be."""
+        few = b""
+        for item in (data,) if type(data) in (bytes, memoryview) else data:
+            few += as_bytes(item)
+            if len(few) > 1:
                 break
-        if not outbox.is_refused(channel):
-            channel.step_next_turn()
-        return self
-
-    def _out_of_band(self, channel: Channel, data: bytes) -> Iterator[bytes]:
-        """Checks `data`; the iterator sends it past the queue, once what was queued before has left."""
         transport = channel.transport
         if transport.datagram or channel.tls is not None or not transport.supports_out_of_band:
             why = "out-of-band data needs a plain TCP connection,"
-        elif len(data) != 1:
-            why = f"TCP sends one out-of-band byte at a time, got {len(data)},"
+        elif len(few) != 1:
+            why = f"TCP sends one out-of-band byte at a time, got {len(few)},"
         else:
-            return _out_of_band_byte(channel, data)
+            return OutOfBand(few)
         raise socket_error(UnsupportedOperationError, channel, why, "writing")
-
-    def _abandon(self, channel: Channel) -> None:
-        outbox.drop_source(channel)
 
     def __repr__(self) -> str:
         size = f"{len(self._data)} bytes" if isinstance(self._data, bytes) else type(self._data).__name__
@@ -225,19 +141,3 @@ class WriteOperation(Operation):
 
 
 recycled(WriteOperation)
-
-
-def _few_bytes(chunks: Iterable[Any]) -> bytes:
-    """The bytes of an iterable, no more of them than it takes to see that they are too many."""
-    data = b""
-    for chunk in chunks:
-        data += as_bytes(chunk)
-        if len(data) > 1:
-            break
-    return data
-
-
-def _out_of_band_byte(channel: Channel, data: bytes) -> Iterator[bytes]:
-    """Yields nothing to send: the byte goes past the queue, once what was queued before has left."""
-    while not outbox.send_out_of_band(channel, data):
-        yield b""

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from evsockets import (
+    WRITE,
     Conversation,
     ConversationOperation,
+    Operation,
     ReadOperation,
     ReadWriteOperation,
     ShutdownWriteOperation,
@@ -172,6 +174,31 @@ def test_posts_meanwhile_wait_for_the_write_under_way(talk: Talk) -> None:
         function, turns(3), post, gets(BIG), is_told("WRITE", 2),
         turns(3), post, gets(expected[len(BIG):]), told=["WRITE", "WRITE"], sent=expected,
     )  # fmt: skip
+
+
+class Says(Operation):
+    """Sends as soon as `Channel.send` takes it."""
+
+    interest = WRITE
+
+    def start(self, channel: Any) -> Operation | None:
+        return self.step(channel, 0)
+
+    def step(self, channel: Any, mask: int) -> Operation | None:
+        return None if channel.send(b"own") else self
+
+
+def test_an_operation_of_ones_own_sends_behind_what_was_posted(talk: Talk) -> None:
+    """Not in the midst of it, where a turn's share of it has left and the kernel has room for more."""
+
+    async def function(talk: Conversation) -> None:
+        talk.post(BIG)
+        await talk.do(Says())
+
+    one = talk.pair()
+    if talk.in_memory:
+        one.peer.room = 2 * len(BIG)
+    talk(function, gets(BIG + b"own"), sent=BIG + b"own", again=one)
 
 
 @pytest.mark.parametrize("how", ["return", "shutdown", "shutdown then"])

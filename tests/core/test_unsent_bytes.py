@@ -67,7 +67,7 @@ def test_a_read_waits_until_what_gathered_has_left(talk: Talk, states_at_rest: S
         on={"READ": answers([b"A" * 20_000] * 2)},
         told=[b"1\n", "WRITE", b"2\n", "WRITE", b"end\n"], sent=b"A" * 40_000, again=one,
     )  # fmt: skip
-    assert ("connected", "sending", "current", "rest") in states_at_rest.seen
+    assert ("connected", "sending", "current", "held") in states_at_rest.seen
 
 
 def test_the_last_of_a_share_may_be_the_last_of_all(talk: Talk, states_at_rest: Sampler) -> None:

@@ -63,17 +63,16 @@ def _outbox(channel: Channel) -> str:
     box = channel.outbox
     if box is None:
         return "-"
-    held = {"corked": box.corked, "rest": box.rest, "source": box.source, "posted": box.posted or None}
-    return "+".join(name for name, what in held.items() if what is not None) or "empty"
+    written = ["corked" if box.corked else "held"] if box.holds else []
+    return "+".join(written + ["posted"] * (box.holds < len(box.queue))) or "empty"
 
 
 def faults(channel: Channel) -> list[str]:
     """What is wrong with the state `channel` rests in."""
     state = state_of(channel)
     found = [] if state in AT_REST else [f"no state to rest in: {state}"]
-    writes_an_iterable = channel.outbox is not None and channel.outbox.source is not None
     own = type(channel.operation).__module__.partition(".")[0] != "evsockets"
-    if channel.next is not UNTOLD and not writes_an_iterable and not own:
+    if channel.next is not UNTOLD and not own:
         found.append(f"something is named and nothing being told: {channel.next!r}")
     if channel.after is not None and channel.phase.value != "connected":
         found.append(f"something comes after the current operation, and there is none: {channel.after!r}")
