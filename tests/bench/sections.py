@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from . import files
 from .kinds import (
@@ -20,7 +21,7 @@ from .kinds import (
     Soak,
     Turn,
 )
-from .lab import INSTRUCTIONS
+from .lab import INSTRUCTIONS, SYSTEM_CALLS
 
 C = Peer("C epoll", "", "")
 RAW = Peer("raw epoll", "raw_client", "raw_server")
@@ -105,16 +106,11 @@ def fanout(
     title: str, peers: list[Peer], count: int, at_a_time: int, tls: bool = False, base: str = RAW.name
 ) -> Client:
     """Short requests, each a connection of its own."""
+    full = f"{title}: {count:,} requests, {at_a_time} at a time"
     return Client(
-        title=f"{title}: {count:,} requests, {at_a_time} at a time",
-        work="fanout",
-        unit="requests/s",
-        count=count,
-        concurrency=at_a_time,
-        tls=tls,
-        peers=peers,
-        base=base,
-    )
+        title=full, work="fanout", unit="requests/s", count=count, concurrency=at_a_time, tls=tls,
+        peers=peers, base=base,
+    )  # fmt: skip
 
 
 def lines(title: str, peers: list[Peer], count: int, depth: int = 1, base: str = RAW.name) -> Client:
@@ -140,19 +136,31 @@ def echo(title: str, work: str, connections: int = 50, depth: int = 1, *, tls: b
     return Serve(title=title, work=work, connections=connections, depth=depth, tls=tls, peers=peers)
 
 
+def held(title: str, peers: list[Peer], count: int, base: str = RAW.name) -> ClientMemory:
+    """Memory of connections at rest."""
+    return ClientMemory(title=title, work="hold", count=count, peers=peers, base=base)
+
+
+def client_counts(
+    title: str, work: str, peers: list[Peer], count: int, base: str = RAW.name, **more: Any
+) -> ClientCounts:
+    """Instructions of a client job."""
+    counter = more.pop("counter", INSTRUCTIONS)
+    return ClientCounts(title=title, work=work, count=count, peers=peers, base=base, counter=counter, **more)
+
+
+def server_counts(title: str, work: str, peers: list[Peer], base: str = RAW.name, **more: Any) -> ServeCounts:
+    """Instructions of a server job."""
+    counter = more.pop("counter", INSTRUCTIONS)
+    return ServeCounts(title=title, work=work, peers=peers, base=base, counter=counter, **more)
+
+
 def instructions(
     title: str, work: str, connections: int = 50, depth: int = 1, **options: bool
 ) -> ServeCounts:
     """Instructions per message of a server."""
-    return ServeCounts(
-        title=f"Instructions of {title}",
-        work=work,
-        connections=connections,
-        depth=depth,
-        counter=INSTRUCTIONS,
-        peers=echo("", work).peers,
-        **options,
-    )
+    full, peers = f"Instructions of {title}", echo("", work).peers
+    return server_counts(full, work, peers, connections=connections, depth=depth, **options)
 
 
 INSTRUCTIONS_EACH: list[Kind] = [
@@ -162,21 +170,14 @@ INSTRUCTIONS_EACH: list[Kind] = [
     instructions("a line echo server, 16 outstanding on each of 50, per line", "lines", 50, 16),
     instructions("a TLS echo server, 50 connections, per message", "echo", tls=True),
     instructions("a UDP echo server, 50 sockets, per datagram", "udp"),
-    *(
-        ClientCounts(
-            title=f"Instructions of {title}",
-            work=work,
-            count=count,
-            concurrency=concurrency,
-            depth=depth,
-            counter=INSTRUCTIONS,
-            peers=CLIENTS,
-        )
-        for title, work, count, concurrency, depth in (
-            ("a fan-out, per request", "fanout", 200, 100, 1),
-            ("lines as a client, 50 connections, per line", "lines", 2000, 50, 1),
-            ("lines as a client, 16 outstanding on each of 50, per line", "lines", 8000, 50, 16),
-        )
+    client_counts("Instructions of a fan-out, per request", "fanout", CLIENTS, 200, concurrency=100),
+    client_counts("Instructions of lines as a client, 50 connections, per line", "lines", CLIENTS, 2000),
+    client_counts(
+        "Instructions of lines as a client, 16 outstanding on each of 50, per line",
+        "lines",
+        CLIENTS,
+        8000,
+        depth=16,
     ),
 ]
 
@@ -197,33 +198,22 @@ CONVERSATIONS: list[Kind] = [
         )
     ),
     fanout("By fan_out", [peer for peer in SEQUENTIAL if peer is not INLINE], 5000, 100, base=OURS.name),
-    ClientMemory(
-        title="A waiting conversation, of 5,000", work="hold", count=5000, peers=SEQUENTIAL, base=OURS.name
-    ),
+    held("A waiting conversation, of 5,000", SEQUENTIAL, 5000, OURS.name),
 ]
 CONVERSATIONS_COUNTED: list[Kind] = [
     kind
     for depth in (1, 16)
     for kind in (
-        ServeCounts(
-            title=f"Line echo server, 50 connections, {depth} outstanding on each, each line",
-            work="lines",
-            depth=depth,
-            peers=[*SEQUENTIAL, POST],
-            base=OURS.name,
-            counter=INSTRUCTIONS,
+        server_counts(
+            f"Line echo server, 50 connections, {depth} outstanding on each, each line", "lines",
+            [*SEQUENTIAL, POST], OURS.name, depth=depth,
         ),
-        ClientCounts(
-            title=f"Lines as a client, {depth} outstanding on each of 50 connections, each line",
-            work="lines",
-            count=2_000 * min(depth, 4),
-            depth=depth,
-            peers=SEQUENTIAL,
-            base=OURS.name,
-            counter=INSTRUCTIONS,
+        client_counts(
+            f"Lines as a client, {depth} outstanding on each of 50 connections, each line", "lines",
+            SEQUENTIAL, 2_000 * min(depth, 4), OURS.name, depth=depth,
         ),
     )
-]
+]  # fmt: skip
 
 SECTIONS: dict[str, list[Kind]] = {
     "conversations": CONVERSATIONS,
@@ -235,25 +225,19 @@ SECTIONS: dict[str, list[Kind]] = {
         ClientBulk(title=title, work=work, count=GIB, peers=[*MAIN, INTO, *LOOPS])
         for title, work in (("Receive 1 GiB over one connection", "source"), ("Send 1 GiB", "sink"))
     ],
-    "memory": [
-        ClientMemory(
-            title="A connected idle client socket, of 5,000",
-            work="hold",
-            count=5000,
-            peers=[*MAIN, TALK, *LOOPS],
-        )
-    ],
+    "memory": [held("A connected idle client socket, of 5,000", [*MAIN, TALK, *LOOPS], 5000)],
     "idle": [Turn(title="A turn beside idle sockets", count=100_000, peers=CROWDS, base=CROWDS[2].name)],
     "calls": [
-        ClientCounts(
-            title="System calls of a fan-out, per request",
-            work="fanout",
-            count=500,
+        client_counts(
+            "System calls of a fan-out, per request",
+            "fanout",
+            CLIENTS,
+            500,
             concurrency=100,
-            peers=CLIENTS,
+            counter=SYSTEM_CALLS,
         ),
-        ClientCounts(
-            title="System calls of lines as a client, per line", work="lines", count=2000, peers=CLIENTS
+        client_counts(
+            "System calls of lines as a client, per line", "lines", CLIENTS, 2000, counter=SYSTEM_CALLS
         ),
     ],
     "echo": [echo("TCP echo server, 64 bytes, 50 connections", "echo")],
@@ -268,7 +252,7 @@ SECTIONS: dict[str, list[Kind]] = {
         )
     ],
     "server-calls": [
-        ServeCounts(title="System calls of a TCP echo server, per message", work="echo", peers=SERVERS)
+        server_counts("System calls of a TCP echo server, per message", "echo", SERVERS, counter=SYSTEM_CALLS)
     ],
     "soak": [
         Soak(
@@ -308,59 +292,20 @@ SECTIONS: dict[str, list[Kind]] = {
         Polls(title="Each further event", further=True, peers=POLLED),
     ],
     "counts-jobs": [
-        ClientCounts(
-            title="Fan-out, each request",
-            work="fanout",
-            count=1_000,
-            concurrency=100,
-            peers=COUNTED,
-            base=COUNTED[0].name,
-            counter=INSTRUCTIONS,
-        ),
-        ClientCounts(
-            title="Lines, each",
-            work="lines",
-            count=5_000,
-            peers=COUNTED,
-            base=COUNTED[0].name,
-            counter=INSTRUCTIONS,
-        ),
-        ServeCounts(
-            title="Echo server, each message",
-            work="echo",
-            peers=COUNTED,
-            base=COUNTED[0].name,
-            counter=INSTRUCTIONS,
-        ),
+        client_counts("Fan-out, each request", "fanout", COUNTED, 1_000, COUNTED[0].name, concurrency=100),
+        client_counts("Lines, each", "lines", COUNTED, 5_000, COUNTED[0].name),
+        server_counts("Echo server, each message", "echo", COUNTED, COUNTED[0].name),
     ],
     "counts-conversations": CONVERSATIONS_COUNTED,
     "counts-watching": [
-        ServeCounts(
-            title="Echo server, each message",
-            work="echo",
-            peers=WATCHED,
-            base=EVENTS.name,
-            counter=INSTRUCTIONS,
-        ),
-        ClientCounts(
-            title="Fan-out, each request",
-            work="fanout",
-            count=1_000,
-            concurrency=100,
-            peers=WATCHED,
-            base=EVENTS.name,
-            counter=INSTRUCTIONS,
-        ),
+        server_counts("Echo server, each message", "echo", WATCHED, EVENTS.name),
+        client_counts("Fan-out, each request", "fanout", WATCHED, 1_000, EVENTS.name, concurrency=100),
     ],
     "gevent": [
         fanout("In a gevent program", [GEVENT, ENGINES[2]], 5000, 1000, base=GEVENT.name),
         lines("In a gevent program", [GEVENT, ENGINES[2]], 100_000, base=GEVENT.name),
-        ClientMemory(
-            title="In a gevent program, a connected idle socket, of 1,000",
-            work="hold",
-            count=1000,
-            peers=[GEVENT, ENGINES[2]],
-            base=GEVENT.name,
+        held(
+            "In a gevent program, a connected idle socket, of 1,000", [GEVENT, ENGINES[2]], 1000, GEVENT.name
         ),
     ],
 }
