@@ -75,6 +75,15 @@ def shake(*transports: TlsTransport) -> None:
     raise AssertionError("the handshake does not end")
 
 
+def joined(
+    stack: ExitStack, made: tuple[ssl.SSLContext, ssl.SSLContext], **more: Any
+) -> tuple[TlsTransport, TlsTransport]:
+    """`ends` after their handshake."""
+    both = ends(stack, made, **more)
+    shake(*both)
+    return both
+
+
 def take_tickets(client: TlsTransport) -> None:
     """Read the session tickets that came with the handshake."""
     for _ in range(100):

@@ -35,16 +35,17 @@ def test_timeouts() -> None:
         assert isinstance(result, float)
 
 
-@pytest.mark.parametrize("value", [-1, -0.1, -math.inf, math.nan, Decimal("NaN"), 10**400])
-def test_bad_timeout_values(value: object) -> None:
-    with pytest.raises(ValueError, match="io_timeout"):
-        check_timeout("io_timeout", value)
-
-
-@pytest.mark.parametrize("value", ["5", b"5", True, [], object(), 1j])
-def test_what_is_no_timeout(value: object) -> None:
-    with pytest.raises(TypeError, match="io_timeout"):
-        check_timeout("io_timeout", value)
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ((-1, -0.1, -math.inf, math.nan, Decimal("NaN"), 10**400), ValueError),
+        (("5", b"5", True, [], object(), 1j), TypeError),
+    ],
+)
+def test_what_is_no_timeout(values: tuple[object, ...], error: type[Exception]) -> None:
+    for value in values:
+        with pytest.raises(error, match="io_timeout"):
+            check_timeout("io_timeout", value)
 
 
 def test_speeds_and_durations() -> None:
@@ -57,82 +58,51 @@ def test_speeds_and_durations() -> None:
         check_duration("min_send_speed_duration", 0)
 
 
-def test_configuration_defaults() -> None:
-    configuration = Configuration()
-    assert configuration.connection_timeout == 60
-    assert configuration.io_timeout == 60
-    assert configuration.idle_timeout is None
-    assert configuration.request_timeout is None
-    assert configuration.preferred_engines == ("libev", "selectors")
-    assert configuration.stream_context is None
-    assert configuration.min_receive_speed is None
-    assert configuration.min_receive_speed_duration is None
-    assert configuration.min_send_speed is None
-    assert configuration.min_send_speed_duration is None
-    assert configuration.isolate_handler_errors is False
-    assert configuration.resolver_threads == 64
+DEFAULTS = {
+    "connection_timeout": 60, "io_timeout": 60, "idle_timeout": None, "request_timeout": None,
+    "preferred_engines": ("libev", "selectors"), "stream_context": None, "min_receive_speed": None,
+    "min_receive_speed_duration": None, "min_send_speed": None, "min_send_speed_duration": None,
+    "isolate_handler_errors": False, "resolver_threads": 64,
+}  # fmt: skip
+#: What is given, and what it is kept as.
+GIVEN: dict[str, tuple[Any, Any]] = {
+    "connection_timeout": (1, 1.0), "io_timeout": (WAIT_FOREVER, None), "idle_timeout": (2, 2.0),
+    "request_timeout": (3, 3.0), "preferred_engines": (["selectors"], ("selectors",)),
+    "stream_context": ({"backlog": 5}, StreamContext(backlog=5)), "min_receive_speed": (4, 4.0),
+    "min_receive_speed_duration": (5, 5.0), "min_send_speed": (6, 6.0), "min_send_speed_duration": (7, 7.0),
+    "isolate_handler_errors": (True, True), "resolver_threads": (2, 2),
+}  # fmt: skip
 
 
-def test_configuration_keeps_what_is_given() -> None:
-    configuration = Configuration(
-        connection_timeout=1,
-        io_timeout=WAIT_FOREVER,
-        idle_timeout=2,
-        request_timeout=3,
-        preferred_engines=["selectors"],  # type: ignore[arg-type]
-        stream_context={"backlog": 5},  # type: ignore[arg-type]
-        min_receive_speed=4,
-        min_receive_speed_duration=5,
-        min_send_speed=6,
-        min_send_speed_duration=7,
-        isolate_handler_errors=True,
-    )
-    assert configuration.connection_timeout == 1.0
-    assert isinstance(configuration.connection_timeout, float)
-    assert configuration.io_timeout is None
-    assert configuration.preferred_engines == ("selectors",)
-    assert configuration.stream_context == StreamContext(backlog=5)
-    assert configuration.min_receive_speed == 4
-    assert configuration.min_send_speed_duration == 7
-    assert configuration.isolate_handler_errors
+def test_configuration_defaults_and_what_is_given() -> None:
+    assert {name: getattr(Configuration(), name) for name in DEFAULTS} == DEFAULTS
+    configuration = Configuration(**{name: given for name, (given, _) in GIVEN.items()})
+    for name, (_, kept) in GIVEN.items():
+        assert getattr(configuration, name) == kept and type(getattr(configuration, name)) is type(kept)
     with pytest.raises(AttributeError):
         configuration.io_timeout = 5  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("name", [name for name in GIVEN if name.endswith("timeout") or "speed" in name])
+def test_configuration_checks_numbers(name: str) -> None:
+    for value, error in ((-1, ValueError), ("1", TypeError)):
+        with pytest.raises(error, match=name):
+            Configuration(**{name: value})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("name", "value", "error", "says"),
     [
-        "connection_timeout",
-        "io_timeout",
-        "idle_timeout",
-        "request_timeout",
-        "min_receive_speed",
-        "min_receive_speed_duration",
-        "min_send_speed",
-        "min_send_speed_duration",
+        ("preferred_engines", "libev", TypeError, "preferred_engines must be a sequence of str"),
+        ("stream_context", "tls", TypeError, "a stream context is"),
+        ("isolate_handler_errors", 1, TypeError, "isolate_handler_errors"),
+        *(("resolver_threads", wrong, ValueError, "resolver_threads") for wrong in (0, -1)),
+        *(("resolver_threads", wrong, TypeError, "resolver_threads") for wrong in (None, 1.5, True, "4")),
     ],
 )
-def test_configuration_checks_numbers(name: str) -> None:
-    bad: list[tuple[Any, type[Exception]]] = [(-1, ValueError), ("1", TypeError)]
-    for value, error in bad:
-        settings: dict[str, Any] = {name: value}
-        with pytest.raises(error, match=name):
-            Configuration(**settings)
-
-
-def test_configuration_checks_the_rest() -> None:
-    with pytest.raises(TypeError, match="preferred_engines must be a sequence of str"):
-        Configuration(preferred_engines="libev")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="a stream context is"):
-        Configuration(stream_context="tls")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="isolate_handler_errors"):
-        Configuration(isolate_handler_errors=1)  # type: ignore[arg-type]
-    for wrong in (0, -1):
-        with pytest.raises(ValueError, match="resolver_threads"):
-            Configuration(resolver_threads=wrong)
-    for kind in (None, 1.5, True, "4"):
-        with pytest.raises(TypeError, match="resolver_threads"):
-            Configuration(resolver_threads=kind)  # type: ignore[arg-type]
+def test_configuration_checks_the_rest(name: str, value: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        Configuration(**{name: value})
 
 
 def test_stream_context_of() -> None:

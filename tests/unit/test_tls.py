@@ -18,15 +18,14 @@ from evsockets.engines.base import WRITE
 from evsockets.errors import UnsupportedOperationError
 from evsockets.transports.tls import TlsTransport
 from support.certificates import Authority
-from support.tls import VERSIONS, contexts, ends, move, shake, take_tickets
+from support.tls import VERSIONS, contexts, joined, move, shake, take_tickets
 from support.transports import pair, wait
 
 # ---- the ordinary way
 
 
 def test_round_trip(stack: ExitStack, ca: Authority, version: str) -> None:
-    ours, theirs = ends(stack, contexts(ca, version))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version))
     assert ours.recv() is None
     for size in (1, 16_384, 16_385, 500_000):
         data = os.urandom(size)
@@ -40,10 +39,9 @@ def test_round_trip(stack: ExitStack, ca: Authority, version: str) -> None:
 
 def test_info(stack: ExitStack, ca: Authority, version: str) -> None:
     alpn = ("h2", "http/1.1")
-    ours, theirs = ends(
+    ours, theirs = joined(
         stack, contexts(ca, version, {"alpn_protocols": alpn}, alpn_protocols=("x", "http/1.1"))
     )
-    shake(ours, theirs)
     for end in (ours, theirs):
         info = end.info()
         assert info.version == version
@@ -62,16 +60,14 @@ def test_certificates_of_one_peer_are_told_apart(stack: ExitStack, ca: Authority
     """The decoded certificate is remembered: each connection has its own, what was not verified has none."""
     infos = []
     for verify in (True, True, False):
-        ours, theirs = ends(stack, contexts(ca, version, {"verify": verify}))
-        shake(ours, theirs)
+        ours, _ = joined(stack, contexts(ca, version, {"verify": verify}))
         infos.append(ours.info())
     first, second, unverified = (info.peer_certificate for info in infos)
     assert first and first == second and first is not second
     assert unverified == {} and infos[2].peer_certificate_der == infos[0].peer_certificate_der
     first.clear()
     assert second and "subjectAltName" in second
-    ours, theirs = ends(stack, contexts(ca, version))
-    shake(ours, theirs)
+    ours, _ = joined(stack, contexts(ca, version))
     assert ours.info().peer_certificate == second
 
 
@@ -82,8 +78,7 @@ def test_threads_at_the_same_time(ca: Authority, version: str) -> None:
     def carry(byte: int) -> bytes:
         data = bytes([byte]) * 3_000_000
         with ExitStack() as stack:
-            ours, theirs = ends(stack, made)
-            shake(ours, theirs)
+            ours, theirs = joined(stack, made)
             return move(theirs, ours, data)
 
     with ThreadPoolExecutor(8) as threads:
@@ -92,16 +87,14 @@ def test_threads_at_the_same_time(ca: Authority, version: str) -> None:
 
 
 def test_tiny_socket_buffers(stack: ExitStack, ca: Authority, version: str) -> None:
-    ours, theirs = ends(stack, contexts(ca, version), tiny=True)
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version), tiny=True)
     data = os.urandom(300_000)
     assert move(ours, theirs, data) == data
     assert move(theirs, ours, data) == data
 
 
 def test_sending_stops_where_the_kernel_does(stack: ExitStack, ca: Authority, version: str) -> None:
-    ours, theirs = ends(stack, contexts(ca, version))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version))
     view = memoryview(bytes(50_000_000))
     total = 0
     while taken := ours.send(view[total:]):
@@ -126,8 +119,7 @@ def test_many_records_are_joined_and_pending_tells_the_truth(
     ca: Authority, sizes: list[int], version: str
 ) -> None:
     with ExitStack() as stack:
-        ours, theirs = ends(stack, contexts(ca, version))
-        shake(ours, theirs)
+        ours, theirs = joined(stack, contexts(ca, version))
         take_tickets(ours)
         sent = b""
         for number, size in enumerate(sizes):
@@ -207,8 +199,7 @@ def test_data_on_the_heels_of_the_handshake_is_not_lost(
 
 
 def test_close_sends_a_close_notify(stack: ExitStack, ca: Authority, version: str) -> None:
-    ours, theirs = ends(stack, contexts(ca, version))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version))
     assert ours.send(b"last") == 4
     ours.close()
     ours.close()
@@ -222,8 +213,7 @@ def test_close_sends_a_close_notify(stack: ExitStack, ca: Authority, version: st
 
 @pytest.mark.parametrize("required", [True, False])
 def test_truncation(stack: ExitStack, ca: Authority, version: str, required: bool) -> None:
-    ours, theirs = ends(stack, contexts(ca, version), require_close_notify=required)
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version), require_close_notify=required)
     assert ours.recv() is None  # session tickets, which unread would make a reset of the end
     assert ours.send(b"last") == 4
     ours.abort()
@@ -237,8 +227,7 @@ def test_truncation(stack: ExitStack, ca: Authority, version: str, required: boo
 
 
 def test_truncation_within_a_record(stack: ExitStack, ca: Authority, version: str) -> None:
-    ours, theirs = ends(stack, contexts(ca, version))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version))
     take_tickets(ours)
     assert theirs.send(b"whole") == 5
     theirs.sock.send(b"\x17\x03\x03\x10\x00half a record")
@@ -249,8 +238,7 @@ def test_truncation_within_a_record(stack: ExitStack, ca: Authority, version: st
 
 
 def test_half_close(stack: ExitStack, ca: Authority, version: str) -> None:
-    ours, theirs = ends(stack, contexts(ca, version))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version))
     assert theirs.send(b"before") == 6
     assert ours.recv() == b"before"
     assert ours.shutdown_write()
@@ -268,8 +256,7 @@ def test_half_close(stack: ExitStack, ca: Authority, version: str) -> None:
 
 
 def test_half_close_keeps_what_was_not_read_yet(stack: ExitStack, ca: Authority, version: str) -> None:
-    ours, theirs = ends(stack, contexts(ca, version))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version))
     take_tickets(ours)
     sent = b""
     for number in range(9):
@@ -293,8 +280,7 @@ def test_half_close_keeps_what_was_not_read_yet(stack: ExitStack, ca: Authority,
 def test_the_end_in_the_same_piece_as_data_needs_no_readiness(
     stack: ExitStack, ca: Authority, version: str
 ) -> None:
-    ours, theirs = ends(stack, contexts(ca, version))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version))
     take_tickets(ours)
     assert theirs.send(b"last") == 4
     assert theirs.shutdown_write()  # the TCP connection stays open: the kernel has no end to announce
@@ -307,8 +293,7 @@ def test_the_end_in_the_same_piece_as_data_needs_no_readiness(
 
 
 def test_shutdown_waits_for_the_kernel(stack: ExitStack, ca: Authority) -> None:
-    ours, theirs = ends(stack, contexts(ca))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca))
     view = memoryview(bytes(50_000_000))
     total = 0
     while taken := ours.send(view[total:]):

@@ -12,7 +12,7 @@ import pytest
 from evsockets.engines.base import READ
 from evsockets.transports.tls import TlsTransport
 from support.certificates import Authority
-from support.tls import contexts, ends, one_end, shake, take_tickets
+from support.tls import contexts, ends, joined, one_end, shake, take_tickets
 from support.transports import pair
 
 
@@ -98,8 +98,7 @@ def test_no_common_version(stack: ExitStack, ca: Authority) -> None:
 
 
 def test_garbage_after_data(stack: ExitStack, ca: Authority, version: str) -> None:
-    ours, theirs = ends(stack, contexts(ca, version))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca, version))
     take_tickets(ours)
     assert theirs.send(b"good") == 4
     theirs.sock.send(b"this is no record at all")
@@ -118,8 +117,7 @@ def test_a_host_name_is_needed_for_verifying_it(stack: ExitStack, ca: Authority)
 
 
 def test_sending_to_the_gone(stack: ExitStack, ca: Authority) -> None:
-    ours, theirs = ends(stack, contexts(ca))
-    shake(ours, theirs)
+    ours, theirs = joined(stack, contexts(ca))
     theirs.abort()
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         ours.send(b"x")
@@ -128,8 +126,7 @@ def test_sending_to_the_gone(stack: ExitStack, ca: Authority) -> None:
 
 
 def test_a_closed_one_reaches_no_other_of_its_number(stack: ExitStack, ca: Authority) -> None:
-    ours, theirs = ends(stack, contexts(ca))
-    shake(ours, theirs)
+    ours, _ = joined(stack, contexts(ca))
     number = ours.fileno()
     ours.abort()
     near, far = pair(stack)
