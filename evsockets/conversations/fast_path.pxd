@@ -1,15 +1,12 @@
 cimport cython
 
-from evsockets._native cimport Descriptor
 from evsockets.core cimport outbox
 from evsockets.core.channel cimport Channel
 from evsockets.conversations.task cimport ConversationTask
 from evsockets.core.loop cimport Loop
 from evsockets.core.operation cimport Operation
-from evsockets.core.outbox cimport Outbox
 
 cdef object _LEFT
-cdef int _QUIET
 cdef Py_ssize_t _MOST
 cdef long _STEPS
 
@@ -20,5 +17,5 @@ cpdef bint may(ConversationTask task) except -1
 @cython.locals(channel=Channel, reads=Operation)
 cpdef read(ConversationTask task, operation)
 
-@cython.locals(channel=Channel, plain=Descriptor, sent=Py_ssize_t)
+@cython.locals(channel=Channel)
 cpdef int write(ConversationTask task, bytes data) except -2

@@ -13,7 +13,7 @@ from ..core.failure import place
 from ..core.operation import Operation
 from ..engines.base import WRITE
 from ..errors import NetworkSocketError
-from ..transports.stream import NO_SIGNAL, SEND_SIZE
+from ..transports.stream import SEND_SIZE
 from . import scopes
 from .task import STEPS
 
@@ -37,7 +37,7 @@ class Left(Operation):
 
 LEFT = Left()
 # Under names of this module's own they cost compiled code no look-up.
-_LEFT, _QUIET, _MOST, _STEPS = LEFT, NO_SIGNAL, SEND_SIZE, STEPS
+_LEFT, _MOST, _STEPS = LEFT, SEND_SIZE, STEPS
 
 
 def may(task: ConversationTask) -> bool:
@@ -100,20 +100,5 @@ def write(task: ConversationTask, data: bytes) -> int:
     ):
         return -1
     task.awaited = _LEFT
-    plain = channel.plain
-    if channel.outbox is None and plain is not None and not channel.inbox._chunk:
-        # What outbox.put() does with nearly every message, without the calls.
-        try:
-            sent: int = plain.send(data, _QUIET)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            outbox.send_failed(channel, error)
-            return 1
-        outbox.sent(channel, sent)
-        if sent == len(data):
-            return 1
-        outbox.keep(channel, data, sent)
-        return 0
     outbox.put(channel, data)
     return not outbox.is_refused(channel)
