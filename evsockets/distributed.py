@@ -155,7 +155,8 @@ class _Tasks:
         self._in_flight = in_flight
         self._threads = 0
         self._counted_at = 0.0
-        self._out: set[Future[Any]] = set()
+        self._stopped = False
+        self._tasks: set[Any] = set()
         # Two runs share no task, and all of one run's are one group to the scheduler.
         self._name = f"fan_out-{uuid.uuid4().hex}"
         self._numbers = itertools.count()
@@ -173,9 +174,14 @@ class _Tasks:
         return self._called(self._talked(shard))
 
     def stop(self) -> None:
-        """Dask forgets what nobody waits for, and what runs sees that."""
-        for future in list(self._out):
-            future.cancel()
+        """Release all tasks: Dask forgets them, and running ones see that.
+
+        What waits for them in the client's loop ends by itself. Cancelled, it would also cancel what other
+        users of the client wait for, since a client gathers the results of many tasks by one request.
+        """
+        self._stopped = True
+        for task in list(self._tasks):
+            task.release()
 
     def join(self) -> None:
         """What runs elsewhere is not waited for."""
@@ -185,10 +191,7 @@ class _Tasks:
         if self._client.status in ("closing", "closed"):
             coroutine.close()
             raise ConnectionError(f"{self._client!r} is closed")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
-        self._out.add(future)
-        future.add_done_callback(self._out.discard)
-        return future
+        return asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
 
     async def _look(self) -> None:
         try:
@@ -206,9 +209,14 @@ class _Tasks:
     async def _talked(self, shard: bytes) -> bytes:
         from distributed.scheduler import KilledWorker
 
+        if self._stopped:
+            raise WorkerLostError("the fan-out was stopped before its shard was sent")
         key = self._name, next(self._numbers)
         python = tuple(sys.version_info[:2])
         task = self._client.submit(_task, python, self._job, shard, key, key=key, pure=False)
+        self._tasks.add(task)
+        if self._stopped:  # meanwhile, by another thread
+            task.release()
         try:
             data: bytes = await task.result()
         except KilledWorker as error:
@@ -220,6 +228,7 @@ class _Tasks:
         except OSError as error:
             raise self._lost(error) from error
         finally:
+            self._tasks.discard(task)
             task.release()
         try:
             await self._count()

@@ -226,6 +226,29 @@ def test_left_early_all_end(client: Any, server: Greeter, tmp_path: Path, way: s
     assert list(outcomes) == []
 
 
+def test_leaving_early_does_not_disturb_the_client(client: Any, server: Greeter) -> None:
+    """One request of the client gathers the results of several tasks, also of those of others."""
+    gather, asked, go_on = client._gather_remote, threading.Event(), threading.Event()
+
+    async def held_up(*args: Any) -> Any:
+        asked.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0.001)
+        return await gather(*args)
+
+    client._gather_remote = held_up
+    try:
+        outcomes = fan_out(client, hello, [server.url], **SELECTORS)
+        comes_true(lambda: outcomes._source._awaited() and asked.is_set(), "the request")
+        another = client.submit(pow, 3, 2)
+        value = asyncio.run_coroutine_threadsafe(another._result(), client.loop.asyncio_loop)
+        outcomes.close()
+    finally:
+        go_on.set()
+        del client._gather_remote
+    assert value.result(HANGS) == client.submit(pow, 3, 2, pure=False).result(HANGS) == 9
+
+
 def test_a_worker_that_is_killed_costs_nothing(cluster: Any, client: Any, server: Greeter) -> None:
     """Its tasks run again on the other."""
     processes = client.run(os.getpid)
