@@ -104,13 +104,13 @@ cdef class Epoll:
         how = EPOLL_CTL_MOD if known else EPOLL_CTL_ADD
         if epoll_ctl(self.fd, how, number, &event):
             return self._general(fd, interest, token)  # which also knows numbers that are another file by now
-        self.tokens[number] = token
         PyByteArray_AS_STRING(self.interests)[number] = <char>bits
+        self.tokens[number] = token  # last: the former one's destructor may close this, or watch more
 
     cdef _forget(self, fd):
         """Refer to what was watched there no more."""
         cdef Py_ssize_t place
-        if type(fd) is int:
+        if isinstance(fd, int):
             place = (<object>fd) & (KEPT - 1)
             if self.recent[place] is not None:
                 self.recent[place] = None
@@ -135,7 +135,6 @@ cdef class Epoll:
         cdef list batch
         cdef list recent = self.recent
         cdef object token, mask, known
-        cdef Py_ssize_t size
         if timeout is not None:
             left = timeout
             end = monotonic() + left
@@ -152,14 +151,15 @@ cdef class Epoll:
                 left = end - monotonic()
                 wait = milliseconds(left)
         PyErr_CheckSignals()  # as a function of Python would
-        size = min(PyByteArray_GET_SIZE(interests), PyList_GET_SIZE(tokens))
         batch = PyList_New(found)
         for i in range(found):
             fd = events[i].data.fd
-            interest = PyByteArray_AS_STRING(interests)[fd] if fd < size else 0
-            if interest == 0:
+            # Asked for each: where a remembered pair is freed, a token's destructor may close this.
+            interest = PyByteArray_AS_STRING(interests)[fd] if fd < PyByteArray_GET_SIZE(interests) else 0
+            if interest == 0 or fd >= PyList_GET_SIZE(tokens):
                 batch = None  # half of it is empty
-                self.engine()._rebuild()
+                if self.fd >= 0:
+                    self.engine()._rebuild()
                 return []
             if interest == READ | WRITE:
                 bits = events[i].events

@@ -110,11 +110,12 @@ class SelectorsEngine(Engine):
             raise
 
     def _set(self, fd: int, interest: int, token: Any) -> None:
-        self._tokens[fd], self._interests[fd] = token, interest
         if interest == _BOTH:
             self._duplex.add(fd)
         elif self._duplex:
             self._duplex.discard(fd)
+        # The token last: the former one's destructor may close this engine, or watch more.
+        self._interests[fd], self._tokens[fd] = interest, token
 
     def poll(self, timeout: float | None) -> list[tuple[Any, int]]:
         """See `Engine.poll`."""
@@ -169,6 +170,6 @@ class SelectorsEngine(Engine):
                     if vars(self).get(name) == getattr(self._in_c, name):
                         delattr(self, name)
             self._multiplexer.close()
-            self._tokens.clear()
             self._interests.clear()
             self._duplex.clear()
+            self._tokens.clear()  # last, for their destructors

@@ -273,6 +273,7 @@ cdef class Loop:
         cdef int number
         if fd < 0:
             raise failure(EBADF, f"not a descriptor: {fd}")
+        pair = token, interest  # first: memory for Python's objects may run its collector, and that destructors
         self.check()
         if interest < 0 or interest > BOTH:
             raise ValueError(f"interest must be 0, READ, WRITE or both, not {interest!r}")
@@ -280,22 +281,20 @@ cdef class Loop:
             self.unlink()
         if interest == 0:
             self.forget(fd)
-            if self.changelist and self.fresh:
+            if self.changelist and self.fresh and self.base != NULL:
                 self.run(EVLOOP_ONCE | EVLOOP_NONBLOCK)  # what it finds comes again: readiness is a level
                 self.unlink()
             return
         if fstat(fd, &found) < 0:
             raise failure(errno)
         self.check_number(fd)
+        self.make_place(fd)
         watch = self.state.watches[fd] if fd < self.state.size else NULL
         if watch != NULL and (watch.device != found.st_dev or watch.inode != found.st_ino):
             self.forget(fd)  # closed without being forgotten, and another file by now
-            self.check()
-            watch = NULL
-        pair = token, interest
+            return self.watch(fd, interest, token)
         known = watch != NULL
         if not known:
-            self.make_place(fd)
             watch = <Watch *>calloc(1, sizeof(Watch))
             if watch == NULL:
                 raise MemoryError
@@ -314,8 +313,8 @@ cdef class Loop:
             raise failure(number)
         self.change(watch, interest)
         watch.interest = interest
-        self.pairs[fd] = pair
         self.fresh = True
+        self.pairs[fd] = pair  # last: the destructor of the former token may close this
 
     cdef int make_place(self, int fd) except -1:
         cdef int size
@@ -362,6 +361,7 @@ cdef class Loop:
         return 0
 
     cdef int forget(self, int fd) except -1:
+        """The token's destructor may close this loop, or watch more or less."""
         cdef Watch *watch = self.state.watches[fd] if fd < self.state.size else NULL
         if watch == NULL:
             return 0
@@ -397,6 +397,7 @@ cdef class Loop:
                 self.tell_refused()
             if batch or seconds <= 0:
                 return batch
+            self.check()  # a destructor may have closed this
         self.limit(seconds)
         if not self.wait():
             return None
@@ -514,6 +515,7 @@ cdef class Loop:
     cdef int forget_closed(self) except -1:
         """What was closed without being forgotten vanishes, as it does with epoll."""
         cdef int fd
+        held = self.pairs[:]  # no destructor runs before the end
         for fd in range(self.state.size):
             if self.state.watches[fd] != NULL and fcntl(fd, F_GETFD) < 0:
                 self.forget(fd)
@@ -523,6 +525,7 @@ cdef class Loop:
         """Forget what the kernel refused in a run, and say so; a closed descriptor just vanishes."""
         cdef int fd, refused, number = 0
         tokens = []
+        held = self.pairs[:]  # no destructor runs before the end
         self.unlink()
         for fd in range(self.state.size):
             if self.state.watches[fd] != NULL and self.state.watches[fd].refused:

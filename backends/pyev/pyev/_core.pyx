@@ -1231,14 +1231,14 @@ cdef class Io(Watcher):
 
         OSError if the descriptor is closed; then nothing has changed. The descriptor may be another file's now.
         """
-        self._use()
         cdef int mask = self._mask(events)
+        self._use()
         self._check_open()
         self._halt()
-        self._data = data
-        self._pair = None
         ev_io_set(&self._io, self._io.fd, mask)
         self._go()
+        self._pair = None
+        self._data = data  # last: the destructor of the former may destroy the loop
 
     cdef int _check_open(self) except -1:
         if fcntl(self._io.fd, F_GETFD) < 0:
