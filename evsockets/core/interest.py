@@ -38,8 +38,6 @@ def update(channel: Channel) -> None:
     if indirect:
         channel.inbox._tidy()
         box, handshakes = channel.outbox, stepper._phase == "handshaking"
-        if channel.loop.now + channel.io_limit < channel._armed:
-            timeouts.arm(channel)
         layered = channel.plain is None
         if layered and transport.wants:
             interest = transport.wants if interest else 0
@@ -50,11 +48,16 @@ def update(channel: Channel) -> None:
             transport = channel.transport  # which may be broken now
         if box is not None and not (box.holds or handshakes or outbox.is_empty(channel)):
             interest |= WRITE  # for what was posted: what was written the stepper sends
-            timeouts.arm(channel)
         channel.indirect = channel.plain is None or channel.ended or channel.outbox is not None
         transport = channel.transport
         if channel.ended and interest & READ and not handshakes:
             interest &= ~READ  # a level-triggered end would be reported for ever
+        box = channel.outbox
+        if box is not None and transport.shared:
+            # The server's descriptor is not watched for one answer: try again a little later.
+            box.retry_at = channel.loop.now + SEND_AGAIN
+        if box is not None or channel.loop.now + channel.io_limit < channel._armed:
+            timeouts.arm(channel)
     if interest != channel.watched and (channel.plain is not None or not transport.shared):
         channel.watched = interest  # first: what interrupts the call then has the engine forget it
         try:
@@ -63,11 +66,8 @@ def update(channel: Channel) -> None:
             raise stepper._unwatchable(channel, error) from error
     if not indirect or channel.plain is not None:
         return
-    if transport.shared and channel.outbox is not None:
-        # The server's descriptor is not watched for one answer: try again a little later.
-        channel.outbox.retry_at = channel.loop.now + SEND_AGAIN
-        timeouts.arm(channel)
-    elif (transport.pending and stepper.interest & READ) or (transport.shared and interest):
+    answers = transport.shared and interest and channel.outbox is None
+    if answers or (transport.pending and stepper.interest & READ):
         channel.step_next_turn()
 
 

@@ -24,22 +24,22 @@ _SLACK = 1e-6
 
 
 class Meter:
-    """How many bytes moved in the last `window` seconds of pending time.
+    """How many bytes moved in the last `window` seconds of pending time, by the larger of its counts.
 
-    Time counts only while it runs, and so do bytes. `total` is always the socket's running byte count and
-    `now` a monotonic clock in seconds, which may not go back.
+    Time counts only while it runs, and so do bytes. The `total` of a count always runs; `now` is a monotonic
+    clock in seconds, which may not go back.
     """
 
-    __slots__ = ("_elapsed", "_marks", "_since", "_total", "_until", "window")
+    __slots__ = ("_elapsed", "_since", "_totals", "_until", "_windows", "window")
 
-    def __init__(self, window: float) -> None:
+    def __init__(self, window: float, counts: int = 1) -> None:
         self.window = window
         self._since: TurnTime | None = None  # when it began to run
         self._until: TurnTime | None = None  # when it stopped; None: it runs
         self._elapsed = 0.0  # pending time before `_since`
-        self._total = 0
+        self._totals = [0] * counts
         # (pending time, counted bytes by then); the first is the last one known from before the window.
-        self._marks: deque[tuple[float, int]] = deque([(-_SLACK, 0)])
+        self._windows = [deque([(-_SLACK, 0)]) for _ in range(counts)]
 
     @property
     def runs(self) -> bool:
@@ -57,27 +57,29 @@ class Meter:
             self._elapsed, self._since = self._time(0.0), when
         self._until = None
 
-    def sample(self, total: int, now: float) -> None:
+    def sample(self, total: int, now: float, count: int = 0) -> None:
         """Bytes may have moved."""
-        moved = total - self._total
+        moved = total - self._totals[count]
         if moved <= 0:
             return
-        self._total = total
+        self._totals[count] = total
         if not self.runs:
             return
-        time = self._time(now)
-        mark = time, self._marks[-1][1] + moved
-        if len(self._marks) > 1 and time - self._marks[-2][0] < self.window / _MARKS:
-            self._marks[-1] = mark
-        else:
-            self._marks.append(mark)
-            self._moved(time)
+        time, marks = self._time(now), self._windows[count]
+        mark = time, marks[-1][1] + moved
+        if len(marks) > 1 and time - marks[-2][0] < self.window / _MARKS:
+            marks[-1] = mark
+            return
+        marks.append(mark)
+        self._forget(marks, time)
 
     def speed(self, now: float) -> float:
         """Bytes per second over the window, or over the pending time so far if that is shorter."""
         time = self._time(now)
         span = min(time, self.window)
-        return self._moved(time) / span if span > 0 else 0.0
+        for marks in self._windows:
+            self._forget(marks, time)
+        return max(marks[-1][1] - marks[0][1] for marks in self._windows) / span if span > 0 else 0.0
 
     def too_slow(self, minimum: float, now: float) -> bool:
         """Whether fewer than `minimum` (bytes/s) x window bytes moved in a whole window."""
@@ -88,43 +90,35 @@ class Meter:
         enough = minimum * self.window - _SLACK
         if self._since is None or not self.runs or enough <= 0:
             return INFINITY
-        moved = self._marks[-1][1]
         # Too few once the bytes up to this mark have left the window, to which the mark's instant belongs.
-        last = next(time for time, before in self._marks if moved - before < enough)
+        last = max(
+            next(time for time, before in marks if marks[-1][1] - before < enough) for marks in self._windows
+        )
         return self._since.when + (last + _SLACK + self.window - self._elapsed)
 
     def _time(self, now: float) -> float:
         if self._since is None:
-            return self._elapsed
+            return 0.0
         until = now if self._until is None else self._until.when
         return self._elapsed + max(0.0, until - self._since.when)
 
-    def _moved(self, time: float) -> int:
-        """Bytes moved within the window that ends at pending `time`; its first instant belongs to it."""
-        marks = self._marks
+    def _forget(self, marks: deque[tuple[float, int]], time: float) -> None:
+        """All but the last one from before the window that ends at `time`."""
         while len(marks) > 1 and marks[1][0] < time - self.window - _SLACK / 2:
             marks.popleft()
-        return marks[-1][1] - marks[0][1]
 
 
-class Speed:
-    """One direction's speed, by the larger of two meters: of what our kernel gave or took, and where it can
-    tell, of what the peer's acknowledged."""
+class Speed(Meter):
+    """One direction's: counts what our kernel gave or took, and where it can tell, what the peer's
+    acknowledged."""
 
-    __slots__ = ("_looked_at", "_meters", "direction", "window")
+    __slots__ = ("_looked_at", "direction")
 
     def __init__(self, channel: Channel, direction: str, window: float) -> None:
-        self.window = window
+        tells = direction == "send" and channel.transport is not None and channel.transport.acknowledges
+        Meter.__init__(self, window, 1 + tells)
         self.direction = direction
         self._looked_at = 0.0  # at what was acknowledged
-        self._meters = [Meter(window)]
-        if direction == "send" and channel.transport is not None and channel.transport.acknowledges:
-            self._meters.append(Meter(window))
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether an operation waits for this direction."""
-        return self._meters[0].runs
 
     def switch(self, channel: Channel, when: TurnTime) -> None:
         """From `when` on another operation is current: count while it waits for this direction."""
@@ -133,41 +127,33 @@ class Speed:
             stepper is not None and stepper._timed
             and stepper._phase != "handshaking" and stepper.interest & direction != 0
         )  # fmt: skip
-        if pending != self.is_pending:
+        if pending != self.runs:
             self.look(channel, channel.loop.now)
-            for meter in self._meters:
-                meter.run(pending, when)
-
-    def sample(self, channel: Channel, now: float) -> None:
-        """Bytes have moved."""
-        self._meters[0].sample(_total(channel, self.direction), now)
+            self.run(pending, when)
 
     def look(self, channel: Channel, now: float) -> None:
         """Know all that has moved until `now`."""
-        self.sample(channel, now)
-        if len(self._meters) > 1 and channel.transport is not None:
+        transport = channel.transport
+        self.sample(_total(channel, self.direction), now)
+        if len(self._totals) > 1 and transport is not None:
             self._looked_at = now
-            self._meters[1].sample(_acknowledged(channel), now - _SLACK)  # it was before the look
+            on_the_way = transport.unflushed + transport.unacknowledged() if transport.acknowledges else 0
+            self.sample(channel.bytes_sent - on_the_way, now - _SLACK, 1)  # it was before the look
 
-    def speed(self, now: float) -> float:
-        """Bytes per second."""
-        return max(meter.speed(now) for meter in self._meters)
-
-    def due(self, channel: Channel) -> float:
-        """When it could first be too slow; infinity if it cannot."""
+    def surfaces_at(self, channel: Channel) -> float:
+        """When it could first be too slow, or is to look at what was acknowledged; infinity: never."""
         minimum, duration = _minimum(channel, self.direction)
         if not minimum or not duration:
             return INFINITY
-        if len(self._meters) > 1 and self.is_pending:
-            return self._looked_at + self.window / LOOKS
-        return self._meters[0].due(minimum)
+        looks = len(self._totals) > 1 and self.runs
+        return self._looked_at + self.window / LOOKS if looks else self.due(minimum)
 
     def _expire(self, channel: Channel) -> None:
         """SlowTransferError if the minimum was not met."""
         now = channel.loop.now
         self.look(channel, now)
         minimum = _minimum(channel, self.direction)[0] or 0.0
-        if all(meter.too_slow(minimum, now) for meter in self._meters):
+        if self.too_slow(minimum, now):
             details = {"direction": self.direction, "speed": self.speed(now), "duration": self.window}
             why = "{direction} speed {speed:.1f} bytes/s over {duration:g} s is under the minimum of"
             why = f"{why.format(**details)} {minimum:g}"
@@ -193,7 +179,7 @@ def switch(channel: Channel) -> None:
 def sample(channel: Channel) -> None:
     """Bytes have moved."""
     for speed in channel.speeds:
-        speed.sample(channel, channel.loop.now)
+        speed.sample(_total(channel, speed.direction), channel.loop.now)
 
 
 def reset(channel: Channel) -> None:
@@ -213,19 +199,17 @@ def live(channel: Any, direction: str, now: float) -> float:
     elapsed: float = max(now - channel.connected_at, 1e-6)
     if elapsed > _LIVE_SPEED_SECONDS and channel.connected:
         speed = _begin(channel, direction, _LIVE_SPEED_SECONDS, now)
-        if speed.is_pending and channel.io_start is not None and now - channel.io_start.when > speed.window:
+        if speed.runs and channel.io_start is not None and now - channel.io_start.when > speed.window:
             return 0.0  # nothing has moved within it
     return _total(channel, direction) / elapsed
 
 
 def _minimum(channel: Channel, direction: str) -> tuple[float | None, float | None]:
     """A direction's minimum speed and the time that is measured over; a listener has none."""
-    settings = channel.metadata._settings
     if channel.socket.is_server:
         return None, None
-    if direction == "receive":
-        return settings.min_receive_speed, settings.min_receive_speed_duration
-    return settings.min_send_speed, settings.min_send_speed_duration
+    settings, name = channel.metadata._settings, f"min_{direction}_speed"
+    return getattr(settings, name), getattr(settings, f"{name}_duration")
 
 
 def _measured(channel: Any, direction: str) -> Speed | None:
@@ -242,11 +226,3 @@ def _begin(channel: Channel, direction: str, window: float, now: float) -> Speed
 
 def _total(channel: Channel, direction: str) -> int:
     return channel.bytes_received if direction == "receive" else channel.bytes_sent
-
-
-def _acknowledged(channel: Channel) -> int:
-    """How many of the bytes sent the peer's kernel has acknowledged; over TLS, that many less its own."""
-    transport = channel.transport
-    if transport is None or not transport.acknowledges:
-        return channel.bytes_sent
-    return channel.bytes_sent - transport.unflushed - transport.unacknowledged()  # type: ignore[no-any-return]

@@ -136,7 +136,7 @@ def earliest(channel: Channel, now: float) -> tuple[float, Any]:
     stepper, box = channel.stepper, channel.outbox
     if stepper is not None:
         for speed in channel.speeds:
-            when = speed.due(channel)
+            when = speed.surfaces_at(channel)
             if when < first:
                 first, which = when, speed
         when = stepper._due(channel)

@@ -138,7 +138,7 @@ def test_memory_is_bounded():
     run(meter, True, 0, 0.0)
     for step in range(100_000):
         meter.sample(step, step * 0.0001)
-    assert len(meter._marks) < 140
+    assert len(meter._windows[0]) < 140
     assert speed(meter, 99_999, 10.0) == pytest.approx(10_000, rel=0.04)
 
 
