@@ -23,14 +23,19 @@ class EvSocketsError(Exception):
     """
 
     def __reduce__(self) -> Any:
-        state = {name: value for name, value in self.__dict__.items() if name != "__notes__"}
+        state = dict(self.__dict__)
         if isinstance(self, NetworkSocketError):
             state.update(socket=None, errno=self.errno)  # an OSError too has it in no __dict__
-        return _restored, (type(self), self.args, state, sendable(self.__cause__))
+        cause = self.__cause__
+        return _restored, (type(self), self.args, state, sendable(cause), self.__suppress_context__)
 
 
 def _restored(
-    kind: type[EvSocketsError], args: tuple[Any, ...], state: dict[str, Any], cause: BaseException | None
+    kind: type[EvSocketsError],
+    args: tuple[Any, ...],
+    state: dict[str, Any],
+    cause: BaseException | None,
+    suppress_context: bool,
 ) -> EvSocketsError:
     """What was pickled."""
     error = kind.__new__(kind, *args)
@@ -38,6 +43,7 @@ def _restored(
     for name, value in state.items():
         setattr(error, name, value)
     error.__cause__ = cause
+    error.__suppress_context__ = suppress_context
     return error
 
 

@@ -142,7 +142,8 @@ class RequestExecutor:
 
     def turn(self, timeout: float | None = 0) -> bool:
         """Take one turn, waiting at most `timeout` seconds (None: no limit) for a socket or timer. Returns
-        True while work remains, False at the end of the run. RuntimeError if no run is in progress."""
+        True while work remains, False at the end of the run. RuntimeError if no run is in progress, TypeError
+        or ValueError for what is no number of seconds."""
         return hosting.turn(self._loop, timeout)
 
     def patience(self) -> float | None:

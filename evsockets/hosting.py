@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core import run
 from .errors import UnsupportedOperationError
+from .validation import check_timeout
 
 if TYPE_CHECKING:
     import asyncio
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 def turn(loop: Loop, timeout: float | None) -> bool:
     """See `RequestExecutor.turn`."""
+    if timeout is not None and timeout != 0:  # hosts mostly take turns without waiting
+        timeout = check_timeout("timeout", timeout)
     if not loop.executing:
         raise RuntimeError("no run is on: start_request() begins one")
     loop.check_thread()

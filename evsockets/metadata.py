@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .address import Address, client_address, parse_address
 from .configuration import StreamContext
 from .settings import CHECKS, WRITABLE, Settings, unknown
+from .validation import check_flag
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -67,7 +68,9 @@ class SocketMetadata:
         for name, value in values.items():
             if name == "address":
                 address, parsed = value, self._parse(value)
-            elif name != "user_context" and name != "keep_alive":
+            elif name == "keep_alive":
+                check_flag("keep_alive", value)
+            elif name != "user_context":
                 given = {} if given is None else given
                 given[name] = value
         if given is not None:
@@ -76,7 +79,7 @@ class SocketMetadata:
         if "user_context" in values:
             self.user_context = values["user_context"]
         if "keep_alive" in values:
-            self._keep_alive = bool(values["keep_alive"]) or self._channel.kind._persistent
+            self._keep_alive = values["keep_alive"] or self._channel.kind._persistent
         if settings is not self._settings:
             self._settings = settings
             self._channel.settings_changed()

@@ -73,6 +73,7 @@ class Turns(Run[R]):
     def open(self) -> None:
         """Make the gathering and its executor."""
         super().open()
+        self._begun = False
         self._turned_at = 0.0
         # A turn in which a life has ended waits for nothing more.
         self._gathering.notify = partial(self.executor._loop.callbacks.append, (_nothing, ()))
@@ -105,6 +106,8 @@ class Turns(Run[R]):
 
     def _advance(self) -> bool:
         gathering, clock = self._gathering, self.executor._loop.clock
+        if self._begun and not self.executor.is_executing:
+            gathering.run_over()  # a drain between two outcomes has taken the turns that were left
         while not gathering.closed:
             gathering.settle()
             if gathering.outcomes and (not gathering.running or clock() - self._turned_at < _STALE):
@@ -118,8 +121,9 @@ class Turns(Run[R]):
 
     def _turn(self, timeout: float | None) -> None:
         executor = self.executor
-        if not executor.is_executing:
+        if not self._begun:
             executor.start_request(until_stopped=True)
+            self._begun = True
         waker = executor._loop.waker
         try:
             if timeout is None:

@@ -60,6 +60,14 @@ def test_a_drain_has_a_time_out(executor: RequestExecutor, timeout: float) -> No
         executor.drain(timeout)
 
 
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "1", b""])
+def test_a_turn_waits_for_seconds(executor: RequestExecutor, timeout: Any) -> None:
+    executor.start_request(until_stopped=True)
+    with pytest.raises((TypeError, ValueError), match="timeout"):
+        executor.turn(timeout)
+    assert executor.is_executing and executor.turn(0.001)  # nothing has ended by it
+
+
 @pytest.mark.parametrize("member", ["execute_request", "start_request", "close", "turn"])
 def test_not_inside_a_run(talk: Talk, member: str) -> None:
     def call(event: Any) -> None:

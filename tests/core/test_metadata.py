@@ -89,6 +89,14 @@ def test_writable(executor: RequestExecutor, name: str) -> None:
     assert getattr(bag.get_metadata(clients[2]), name) == value
 
 
+def test_keep_alive_is_a_flag(executor: RequestExecutor) -> None:
+    client = ClientSocket()
+    metadata = executor.socket_bag.add_socket(client, ReadOperation(), io_timeout=1)
+    with pytest.raises(TypeError, match="keep_alive must be True or False, not 'no'"):
+        executor.socket_bag.set_metadata(client, io_timeout=2, keep_alive="no")  # type: ignore[arg-type]
+    assert metadata.keep_alive is False and metadata.io_timeout == 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "right"), [("io_timout", "io_timeout"), ("adress", "address"), ("keepalive", "keep_alive")]
 )

@@ -434,6 +434,22 @@ def test_a_drain_lets_those_under_way_return(fan: Fan) -> None:
     assert any(outcome.ok for outcome in outcomes)
 
 
+def test_a_drain_between_two_outcomes_pulls_no_more_targets(fan: Fan) -> None:
+    pulled = 0
+
+    def targets() -> Iterator[str]:
+        nonlocal pulled
+        while pulled < 100:
+            pulled += 1
+            yield fan.url
+
+    outcomes = fan(ask, targets(), limit=3)
+    assert next(outcomes).result == b"ASK\n"
+    before = pulled
+    outcomes.executor.drain(10)
+    assert len(list(outcomes)) == before - 1 and pulled == before
+
+
 def test_an_exception_of_the_targets_comes_after_those_under_way(fan: Fan) -> None:
     error = LookupError("no more")
 

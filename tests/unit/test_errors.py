@@ -65,10 +65,13 @@ def test_pickled_it_carries_the_same_but_the_socket(name: str) -> None:
     error = getattr(evsockets, name)(
         "went wrong", socket=evsockets.ClientSocket(), address="tcp://h:1", errno=5
     )
+    assert not pickle.loads(pickle.dumps(error)).__suppress_context__
     error.__cause__ = OSError(5, "cause")
+    error.add_note("while testing")
     for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
         assert type(again) is type(error) and str(again) == "went wrong" and again.socket is None
         assert again.address == "tcp://h:1" and again.errno == 5 and again.__cause__.errno == 5
+        assert again.__notes__ == ["while testing"] and again.__suppress_context__
 
 
 def test_what_some_carry_besides() -> None:
