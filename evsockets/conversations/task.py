@@ -112,19 +112,15 @@ class ConversationTask(Task):
                 why = f"{self.name} has called methods of its Conversation without `await`, {times}"
                 warnings.warn(why, RuntimeWarning, stacklevel=1)
             return None
-        except MailboxClosedError as closed:
-            self._over()
-            if not closed._ends_conversation:
-                channel.socket._raised(self, closed)
-                raise
-            channel.socket._returned(self)
-            return None
         except Expired as expired:  # out of a block that was entered and not left
             uncaught = expired.scope.error()
             self._over()
             raise uncaught from None
         except BaseException as error:
             self._over()
+            if isinstance(error, MailboxClosedError) and error._ends_conversation:
+                channel.socket._returned(self)
+                return None
             channel.operation = channel.stepper = self  # also if it went on at once
             if type(error) is RuntimeError and error.args == ("no running event loop",):
                 error.add_note(_NO_ASYNCIO)
