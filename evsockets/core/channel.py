@@ -188,7 +188,7 @@ class Channel(Token):
             if box is not None and (
                 (box.holds and not box.corked) or following is None or not following._runs_ahead()
             ):
-                if not outbox.lets_start(self, following):
+                if not outbox.lets_start(self, box, following):
                     self.wait(_SENDING, following)  # nothing starts before the kernel has taken the last byte
                     return
             if following is None:

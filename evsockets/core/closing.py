@@ -35,7 +35,7 @@ _DEAF, _IDLE, _NEVER, _UNTOLD = DEAF, IDLE, INFINITY, UNTOLD
 def nothing_next(channel: Channel) -> None:
     """The request is over: the connection is forgotten, idles, lingers, or is closed."""
     if channel.forgotten and channel.transport.unflushed:
-        outbox.flush_transport(channel)
+        interest.flush_transport(channel)
     if channel.transport.failure is not None:
         if not channel.transport.met:
             raise broken(channel)

@@ -12,4 +12,5 @@ from evsockets.engines cimport asking
 cpdef step(token, mask)
 @cython.locals(box=Outbox, handshakes=bint)
 cpdef update(Channel channel)
+cpdef bint flush_transport(Channel channel) except -1
 cpdef unwatch(Token token, number)

@@ -43,7 +43,7 @@ def update(channel: Channel) -> None:
             interest = transport.wants if interest else 0
         if layered and transport.unflushed:
             # Of a socket that reads it is TLS's own: received bytes come before the loss met in sending it.
-            if not (transport.flush_quietly() if interest == READ else outbox.flush_transport(channel)):
+            if not (transport.flush_quietly() if interest == READ else flush_transport(channel)):
                 interest |= WRITE
             transport = channel.transport  # which may be broken now
         if box is not None and not (box.holds or handshakes or outbox.is_empty(channel)):
@@ -69,6 +69,15 @@ def update(channel: Channel) -> None:
     answers = transport.shared and interest and channel.outbox is None
     if answers or (transport.pending and stepper.interest & READ):
         channel.step_next_turn()
+
+
+def flush_transport(channel: Channel) -> bool:
+    """Send what lies between us and the kernel (TLS); whether nothing is left."""
+    try:
+        return bool(channel.transport.flush())
+    except OSError as error:
+        outbox.send_failed(channel, error)
+        return True
 
 
 def unwatch(token: Any, number: int) -> None:

@@ -56,8 +56,7 @@ cpdef _kept(data, Py_ssize_t taken)
 cpdef bint is_refused(Channel channel) except -1
 @cython.locals(outbox=Outbox)
 cpdef bint has_left(Channel channel) except -1
-@cython.locals(outbox=Outbox)
-cpdef bint lets_start(Channel channel, Operation following) except -1
+cpdef bint lets_start(Channel channel, Outbox outbox, Operation following) except -1
 cpdef bint is_empty(Channel channel) except -1
 @cython.locals(outbox=Outbox, own=Py_ssize_t)
 cpdef Py_ssize_t unsent(Channel channel) except? -1
@@ -67,4 +66,3 @@ cpdef cut(Channel channel)
 cpdef break_off(Channel channel)
 @cython.locals(outbox=Outbox)
 cpdef send_failed(Channel channel, error)
-cpdef bint flush_transport(Channel channel) except -1

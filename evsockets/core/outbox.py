@@ -346,11 +346,8 @@ def has_left(channel: Channel) -> bool:
     return outbox is None or not outbox.holds or (outbox.corked and flush(channel))
 
 
-def lets_start(channel: Channel, following: Operation | None) -> bool:
+def lets_start(channel: Channel, outbox: Outbox, following: Operation | None) -> bool:
     """Whether what comes next (None: the end) need not wait for bytes to leave."""
-    outbox = channel.outbox
-    if outbox is None:
-        return True
     if outbox.holds and not outbox.corked:
         return False
     if following is None or following._after_posts:
@@ -419,15 +416,3 @@ def send_failed(channel: Channel, error: OSError) -> None:
             raise io_error(channel, transport.failure, SendError, "writing") from transport.failure
     if not (arrived and transport.drop((channel.bytes_received, len(channel.inbox)))):
         raise broken(channel)
-
-
-# ---- what TLS sends of its own -----------------------------------------------------------------------
-
-
-def flush_transport(channel: Channel) -> bool:
-    """Send what lies between us and the kernel (TLS); whether nothing is left."""
-    try:
-        return bool(channel.transport.flush())
-    except OSError as error:
-        send_failed(channel, error)
-        return True
