@@ -109,7 +109,7 @@ def put_each(channel: Channel, items: Iterator[Any]) -> None:
     outbox.corked = gathers
     while gathers and outbox.size < _JOINED and outbox.queue and outbox.queue[-1] is items:
         gathers = _pull(channel, outbox, len(outbox.queue) - 1)
-    if not gathers or outbox.size >= _JOINED:
+    if not gathers or outbox.size >= _JOINED or not outbox.queue:
         flush(channel)
 
 

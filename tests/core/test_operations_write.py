@@ -225,6 +225,16 @@ def test_a_chunk_that_ends_inside_a_frame(talk: Talk) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("nothing", [[], [b"", b""], iter(())])
+def test_an_empty_answer_before_the_rest_of_a_frame(talk: Talk, nothing: Any) -> None:
+    """Nothing is left to leave: nothing is kept for it."""
+    answer = WriteOperation(nothing, then=READ_LINE)
+    talk(
+        READ_LINE, sends(b"a\nen"), turns(3), sends(b"d\n"), on={"READ": [answer]},
+        told=[b"a\n", "WRITE", b"end\n"], sent=b"",
+    )  # fmt: skip
+
+
 def test_a_pipelining_peer_that_does_not_read(talk: Talk) -> None:
     """Memory is bounded: with answers unsent no more requests are read."""
     answer = WriteOperation(bytes(20_000), then=READ_LINE)
