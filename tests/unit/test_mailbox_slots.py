@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evsockets import Mailbox, MailboxFullError
-from evsockets import mailbox as module
+from evsockets.conversations import mailbox as module
 
 
 def interrupted(call: Callable[[], object], at: int) -> bool:

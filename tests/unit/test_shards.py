@@ -11,7 +11,7 @@ import pytest
 
 from evsockets import Configuration, StreamContext, Target
 from evsockets.engines.stdlib import SelectorsEngine
-from evsockets.targets.pickles import sendable
+from evsockets.pickles import sendable
 from evsockets.targets.plans import plan
 from evsockets.targets.shards import job_of, load, packed, shards_of
 from evsockets.transports.tls_info import TlsInfo

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from support.command import clean_environment
 from support.optional import library
-from support.wheels import clean_environment, make_environment
+from support.wheels import make_environment
 
 HOME = Path(__file__).parent.parent
 
