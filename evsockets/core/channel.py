@@ -219,6 +219,10 @@ class Channel(Token):
 
     def replace(self, operation: Operation) -> Operation | None:
         """Start `operation` in the place of the current one, which goes on by it; as `start` returns."""
+        box = self.outbox
+        if box is not None and operation._after_posts and not outbox.lets_start(self, box, operation):
+            self.wait(_SENDING, operation)
+            return _SENDING  # type: ignore[return-value]  # the stepper from now on
         self.operation = self.stepper = operation
         self.io_start = self.loop.turn_time
         return operation.start(self)

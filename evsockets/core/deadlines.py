@@ -81,6 +81,7 @@ class Deadlines:
             self._mend()
         self._whole = False
         self._armings += 1
+        one._arming = self._armings  # before it is in the heap: `_mend` compares them
         heap, moved = self._heap, one
         if when == _NEVER:
             moved, place = heap[-1], one._place
@@ -89,8 +90,6 @@ class Deadlines:
             one._armed, one._place = when, len(heap); heap.append(one)  # fmt: skip # noqa: E702
         else:
             one._armed = when
-        if moved is one:
-            one._arming = self._armings
         if moved._armed != _NEVER:
             self._sift(moved)
         self._whole = True

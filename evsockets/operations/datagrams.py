@@ -99,10 +99,9 @@ class ServeDatagrams(AcceptDatagrams):
                 answers.send(ch)
         if ch.speeds:
             speed.sample(ch)
-        if not answers._kept:
-            return following
-        self._send_kept(ch)
-        return self
+        if answers._kept:
+            self._send_kept(ch)
+        return self if answers._kept else following
 
     def _serve(self, channel: Channel, came: Any) -> None:
         try:

@@ -11,6 +11,7 @@ from evsockets import (
     WRITE,
     Conversation,
     ConversationOperation,
+    DelayedOperation,
     Operation,
     ReadOperation,
     ReadWriteOperation,
@@ -201,7 +202,7 @@ def test_an_operation_of_ones_own_sends_behind_what_was_posted(talk: Talk) -> No
     talk(function, gets(BIG + b"own"), sent=BIG + b"own", again=one)
 
 
-@pytest.mark.parametrize("how", ["return", "shutdown", "shutdown then"])
+@pytest.mark.parametrize("how", ["return", "shutdown", "shutdown then", "shutdown delayed"])
 def test_what_is_left_still_leaves(talk: Talk, how: str) -> None:
     async def ending(talk: Conversation) -> str:
         if how == "shutdown":
@@ -211,6 +212,11 @@ def test_what_is_left_still_leaves(talk: Talk, how: str) -> None:
         if how == "shutdown then":
             await talk.do(ShutdownWriteOperation(ReadOperation(ONE)))
             assert talk.post(b"dropped") == 0
+        if how == "shutdown delayed":
+            asked = iter([True, False])
+            held = ShutdownWriteOperation(ReadOperation(ONE))
+            talk.executor.call_later(0, str)  # in whose turn it is asked again
+            await talk.do(DelayedOperation(held, lambda socket, executor: next(asked)))
         return "done"
 
     steps = [gets(BIG)] if how == "return" else [gets_end, sends(b"x")]

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -706,6 +707,20 @@ def test_a_drain_waits_for_kept_answers(serve: Any, tmp_path: Path) -> None:
     server.run()
     got += server.gave(5)
     assert got == [b"%d" % n for n in range(queue + 5)]
+
+
+def test_a_drain_ends_with_the_last_item_of_an_iterable(serve: Any) -> None:
+    def read(event: Any) -> None:
+        if event.frame.data == b"a":
+            server.says(b"b")
+            event.executor.drain(100)
+        event.next_is_write(iter([event.frame.data, b"."]))
+
+    server = serve(UDP, read=read, says=[b"a"])
+    began = time.monotonic()
+    server.run()
+    assert [peer.recv(10) for peer in server.peers for _ in "12"] == [b"a", b".", b"b", b"."]
+    assert time.monotonic() - began < 50  # and not at the drain's deadline
 
 
 def test_a_drain_leaves_an_adopted_ones_queue(serve: Any) -> None:

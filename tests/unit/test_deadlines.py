@@ -91,7 +91,7 @@ def test_clearing_disarms_all() -> None:
 
 
 @sources_only
-@pytest.mark.parametrize("what", ["arm", "disarm"])
+@pytest.mark.parametrize("what", ["arm", "arm a new one", "disarm"])
 def test_in_order_after_an_interruption_at_any_line(what: str) -> None:
     """As of a signal handler whose exception somebody catches: nobody surfaces later for it."""
     lines = 0
@@ -116,6 +116,9 @@ def test_in_order_after_an_interruption_at_any_line(what: str) -> None:
         try:
             if what == "arm":
                 deadlines.arm(ones[9], -1.0)
+            elif what == "arm a new one":
+                ones.append(Late())
+                deadlines.arm(ones[-1], 4.5)
             else:
                 deadlines.disarm(ones[0])
         except KeyboardInterrupt:
